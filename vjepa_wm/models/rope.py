@@ -1,0 +1,87 @@
+"""Rotary positions over time, height and width.
+
+The package needs two forms behind one name. ``tiled`` is what V-JEPA 2 and 2-AC weights were trained with: the two
+members of a pair turn by different angles, so it is not a rotation, and it must be reproduced to read those weights.
+``true`` turns both members by one angle; V-JEPA 2.1 uses it and new training should. Tables are made once per
+forward pass and shared by all layers.
+
+Letters: B batch, N tokens, M size of one axis' segment of a head, h heads, d size of a head.
+
+Source: V-JEPA 2 (arXiv 2506.09985), section 2; V-JEPA 2.1 (arXiv 2603.14482), section 2.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+RopeForm = Literal["tiled", "true"]
+ROPE_FORMS = ("tiled", "true")
+_BASE = 10000.0
+
+
+class RotaryTables(NamedTuple):
+    """Cosines and signed sines of every token's angles, each ``(B or 1, 1, N, d)``."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+def check_rope_form(form: str) -> None:
+    """Raise ValueError unless `form` names a rotary form."""
+    if form not in ROPE_FORMS:
+        raise ValueError(f"rope must be one of {', '.join(ROPE_FORMS)}, got {form!r}")
+
+
+def segment_size(head_dim: int) -> int:
+    """Return how many channels of a head each of the three axes turns; the rest, at the end, is never turned."""
+    return 2 * ((head_dim // 3) // 2)
+
+
+def grid_positions(ids: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Split token ids into their (time, row, column) positions.
+
+    Args:
+        ids: token ids in time-major, then row, then column order, ``(..., N)`` integers.
+        grid: rows and columns of patches in a frame.
+
+    Returns:
+        Positions in units of tubelets and patches, ``(..., N, 3)`` float32.
+    """
+    rows, columns = grid
+    per_frame = rows * columns
+    within = ids % per_frame
+    return torch.stack((ids // per_frame, within // columns, within % columns), dim=-1).float()
+
+
+def rotary_tables(positions: Tensor, head_dim: int, form: RopeForm, dtype: torch.dtype = torch.float32) -> RotaryTables:
+    """Make the tables that `apply_rotary` needs, in float32 until the last cast.
+
+    Args:
+        positions: (time, row, column) of every token, ``(N, 3)`` or ``(B, N, 3)``.
+        head_dim: channels of one head.
+        form: ``tiled`` for V-JEPA 2 weights, ``true`` for a real rotation.
+        dtype: type of the returned tables.
+    """
+    size = segment_size(head_dim)
+    if size == 0:
+        raise ValueError(f"head_dim must be at least 6 to hold three rotary axes, got {head_dim}")
+    half = size // 2
+    frequencies = _BASE ** (-torch.arange(half, dtype=torch.float32, device=positions.device) / half)
+    frequencies = frequencies.repeat(2) if form == "tiled" else frequencies.repeat_interleave(2)
+    angles = (positions.float().unsqueeze(-1) * frequencies).flatten(-2)
+    angles = torch.nn.functional.pad(angles, (0, head_dim - 3 * size))
+    sign = torch.tensor([-1.0, 1.0], device=positions.device).repeat(head_dim // 2 + 1)[:head_dim]
+    cos, sin = angles.cos(), angles.sin() * sign
+    if angles.dim() == 2:
+        cos, sin = cos.unsqueeze(0), sin.unsqueeze(0)
+    return RotaryTables(cos.unsqueeze(1).to(dtype), sin.unsqueeze(1).to(dtype))
+
+
+def apply_rotary(x: Tensor, tables: RotaryTables) -> Tensor:
+    """Turn adjacent channel pairs of `x` ``(B, h, N, d)`` by the tables' angles."""
+    pairs = x.unflatten(-1, (-1, 2))
+    swapped = pairs.flip(-1).flatten(-2)
+    return x * tables.cos + swapped * tables.sin

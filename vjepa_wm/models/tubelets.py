@@ -1,0 +1,61 @@
+"""Cut a clip into tubelets and embed them.
+
+Kept tubelets are gathered from the pixels before the projection, so a hidden tubelet never enters the network and
+costs nothing.
+
+Letters: B batch, C channels, T frames, H and W pixels, N tokens, D width, K kept tokens.
+
+Source: V-JEPA 2 (arXiv 2506.09985), section 2.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
+    """Pick tokens ``ids (B, K)`` of ``x (B, N, D)``; the result is ``(B, K, D)``."""
+    return x.gather(1, ids.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+
+
+class TubeletEmbedding(nn.Module):
+    """Linear embedding of ``tubelet_size x patch_size x patch_size`` boxes, stored as the 3-D convolution it equals."""
+
+    def __init__(self, patch_size: int, tubelet_size: int, in_channels: int, embed_dim: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.tubelet_size = tubelet_size
+        kernel = (tubelet_size, patch_size, patch_size)
+        self.proj = nn.Conv3d(in_channels, embed_dim, kernel_size=kernel, stride=kernel)
+
+    def grid(self, clip: Tensor) -> tuple[int, int, int]:
+        """Return the token grid (time, rows, columns) of a clip ``(B, C, T, H, W)``.
+
+        Raises:
+            ValueError: the clip's shape does not divide into tubelets.
+        """
+        if clip.dim() != 5 or clip.shape[1] != self.proj.in_channels:
+            raise ValueError(f"clip must be (B, {self.proj.in_channels}, T, H, W), got shape {tuple(clip.shape)}")
+        frames, height, width = clip.shape[2:]
+        if frames < self.tubelet_size or frames % self.tubelet_size:
+            raise ValueError(f"the clip's frames must be a multiple of tubelet_size {self.tubelet_size}, got {frames}")
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                f"the clip's height and width must be multiples of patch_size {self.patch_size}, got {height}x{width}"
+            )
+        return frames // self.tubelet_size, height // self.patch_size, width // self.patch_size
+
+    def forward(self, clip: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Embed ``clip (B, C, T, H, W)``; only tokens ``ids (B, K)`` if given. Returns ``(B, N or K, D)``."""
+        tubelets = rearrange(
+            clip,
+            "b c (t tubelet) (h rows) (w columns) -> b (t h w) (c tubelet rows columns)",
+            tubelet=self.tubelet_size,
+            rows=self.patch_size,
+            columns=self.patch_size,
+        )
+        if ids is not None:
+            tubelets = gather_tokens(tubelets, ids)
+        return F.linear(tubelets, self.proj.weight.flatten(1), self.proj.bias)

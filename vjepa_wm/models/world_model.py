@@ -1,0 +1,112 @@
+"""The latent world model: a frozen video encoder and an action-conditioned predictor.
+
+Letters: B batch, T steps, H horizon, N tokens per frame, D width, A action, P state.
+
+Source: V-JEPA 2 (arXiv 2506.09985), section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+from vjepa_wm.models.frames import prepare_frames
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig, KeyValueCache
+from vjepa_wm.models.encoder import VideoEncoder, VideoEncoderConfig
+from vjepa_wm.models.layers import normalize_features
+from vjepa_wm.models.pose import integrate_pose, pose_difference
+from vjepa_wm.models.checkpoint import load_model, save_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldModelConfig:
+    """The two halves of a `WorldModel`."""
+
+    encoder: VideoEncoderConfig
+    """The frozen video encoder."""
+    predictor: ActionConditionedPredictorConfig
+    """The action-conditioned predictor."""
+
+    def __post_init__(self) -> None:
+        if self.encoder.embed_dim != self.predictor.encoder_dim:
+            raise ValueError(
+                f"predictor.encoder_dim must equal encoder.embed_dim {self.encoder.embed_dim}, "
+                f"got {self.predictor.encoder_dim}"
+            )
+
+
+class WorldModel(nn.Module):
+    """Encode camera frames and imagine what actions make of them."""
+
+    def __init__(self, config: WorldModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = VideoEncoder(config.encoder).requires_grad_(False)
+        self.predictor = ActionConditionedPredictor(config.predictor)
+
+    @torch.no_grad()
+    def encode(self, frames: Tensor) -> Tensor:
+        """Encode every frame on its own, as V-JEPA 2-AC does: repeated to fill a tubelet, features normalised.
+
+        Args:
+            frames: pictures of any size, ``(B, T, height, width, 3)`` uint8.
+
+        Returns:
+            Latents, ``(B, T, N, D)`` float32.
+        """
+        return encode_frames(self.encoder, frames)
+
+    def predict(self, z: Tensor, actions: Tensor, states: Tensor, *, cache: KeyValueCache | None = None) -> Tensor:
+        """Predict normalised latents one step after each given step; shapes as `ActionConditionedPredictor`."""
+        return normalize_features(self.predictor(z, actions, states, cache=cache).float())
+
+    def rollout(self, z: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+        """Imagine the latents that a sequence of actions leads to.
+
+        Args:
+            z: latents of the observed steps, ``(B, T, N, D)``.
+            states: poses of the observed steps, ``(B, T, P)``; poses after that are integrated from the actions.
+            actions: displacements from the last observed step on, ``(B, H, A)`` [m, rad, gripper].
+
+        Returns:
+            Latents after each action, ``(B, H, N, D)`` float32.
+
+        Raises:
+            ValueError: `actions` holds no step.
+        """
+        if actions.shape[1] < 1:
+            raise ValueError(f"actions must hold at least one step, got shape {tuple(actions.shape)}")
+        cache = KeyValueCache()
+        past_actions = pose_difference(states[:, :-1], states[:, 1:])
+        steps = torch.cat((past_actions, actions[:, :1]), dim=1)
+        frame, state = self.predict(z, steps, states, cache=cache)[:, -1:], states[:, -1:]
+        frames = [frame]
+        for step in range(1, actions.shape[1]):
+            state = integrate_pose(state, actions[:, step - 1 : step])
+            frame = self.predict(frame, actions[:, step : step + 1], state, cache=cache)
+            frames.append(frame)
+        return torch.cat(frames, dim=1)
+
+
+def encode_frames(encoder: VideoEncoder, frames: Tensor) -> Tensor:
+    """Encode single frames ``(B, T, height, width, 3)`` uint8 to normalised latents ``(B, T, N, D)`` float32."""
+    config = encoder.config
+    images = prepare_frames(rearrange(frames, "b t h w c -> (b t) h w c"), config.image_size)
+    weight = encoder.patch_embed.proj.weight
+    clips = repeat(images.to(weight), "b c h w -> b c t h w", t=config.tubelet_size)
+    z = normalize_features(encoder(clips).float())
+    return rearrange(z, "(b t) n d -> b t n d", b=frames.shape[0])
+
+
+def save_world_model(model: WorldModel, folder: str | Path) -> None:
+    """Write `model` as ``model.safetensors`` and ``config.json`` into `folder`."""
+    save_model(model, "world_model", model.config, folder)
+
+
+def load_world_model(folder: str | Path) -> WorldModel:
+    """Read a world model in evaluation mode from `folder`; errors as `vjepa_wm.models.checkpoint.load_model`."""
+    return load_model(folder, "world_model", WorldModelConfig, WorldModel).eval()

@@ -1,0 +1,1 @@
+"""Stages that make weights: masked pretraining, action-conditioned training, probes."""

@@ -1,0 +1,311 @@
+"""Masked pretraining: from a folder of videos to a video encoder.
+
+The encoder sees the visible tokens of a clip, the predictor estimates the features of the hidden ones, and the targets
+come from a slow copy of the encoder that sees the whole clip. The slow copy is what later stages use.
+
+Letters: B clips, T frames, N tokens, D width.
+
+Source: V-JEPA 2 (arXiv 2506.09985), section 2 and appendix; the loss on visible tokens from V-JEPA 2.1 (arXiv 2603.14482).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vjepa_wm.data.masking import Mask, MultiBlockConfig, sample_mask, vjepa2_masks
+from vjepa_wm.data.transforms import AugmentationConfig, augment_clip
+from vjepa_wm.data.video import find_videos
+from vjepa_wm.data.video_clips import VideoClips
+from vjepa_wm.models.checkpoint import load_model, save_model
+from vjepa_wm.models.encoder import VideoEncoder, VideoEncoderConfig, vit_micro
+from vjepa_wm.models.layers import normalize_features
+from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
+from vjepa_wm.models.tubelets import gather_tokens
+from vjepa_wm.training.checkpoint import load_training_state, save_training_state
+from vjepa_wm.training.ema import make_target, update_target
+from vjepa_wm.training.losses import context_loss, context_weights, prediction_loss
+from vjepa_wm.training.metrics import MetricsWriter, effective_rank, feature_std
+from vjepa_wm.training.optimizer import make_optimizer, set_learning_rate
+from vjepa_wm.training.precision import Precision, autocast, pick_device, pick_dtype, training_attention
+from vjepa_wm.training.schedules import WarmupConstantDecay, linear_ramp
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Pretrain a video encoder on a folder of videos with the masked objective of V-JEPA 2."""
+
+    data: Path
+    """Folder of video files, searched through all its sub-folders."""
+    out: Path
+    """Folder for checkpoints and metrics; a run found there is resumed."""
+    encoder: VideoEncoderConfig = field(default_factory=vit_micro)
+    """The encoder to train."""
+    predictor_dim: int = 128
+    """Width of the masked predictor."""
+    predictor_depth: int = 4
+    """Blocks of the masked predictor."""
+    predictor_heads: int = 4
+    """Heads of the masked predictor."""
+    num_frames: int = 4
+    """Frames in a clip."""
+    fps: float = 5.0
+    """Frames taken per second of video."""
+    image_share: float = 0.25
+    """Share of clips that are one frame repeated, as V-JEPA 2 trains on pictures."""
+    masks: tuple[MultiBlockConfig, ...] = field(default_factory=lambda: vjepa2_masks("random"))
+    """Mask settings; every clip is masked by each of them."""
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    """Crops and flips."""
+    steps: int = 10_000
+    """Optimizer steps."""
+    batch_size: int = 64
+    """Clips per step."""
+    learning_rate: float = 1e-3
+    """Rate on the plateau."""
+    warmup_share: float = 0.05
+    """Share of the steps in which the rate rises."""
+    decay_share: float = 0.2
+    """Share of the steps, at the end, in which it falls to a thousandth."""
+    weight_decay: float = 0.04
+    """Decay of the weight matrices."""
+    clip_grad_norm: float = 10.0
+    """Largest norm of the gradient."""
+    ema_start: float = 0.996
+    """Momentum of the target encoder at the first step."""
+    ema_end: float = 0.9995
+    """Momentum at the last step."""
+    context_loss_weight: float = 0.5
+    """Weight of the loss on visible tokens; 0 is V-JEPA 2."""
+    context_warmup_share: float = 0.15
+    """Share of the steps in which that weight rises from 0."""
+    precision: Precision = "auto"
+    """auto takes bf16 where the processor has it."""
+    device: str = "auto"
+    """auto takes a GPU if there is one."""
+    seed: int = 0
+    """Decides initial weights, clips, crops and masks."""
+    log_every: int = 50
+    """Steps between rows of metrics."""
+    save_every: int = 500
+    """Steps between checkpoints."""
+    cache_gib: float = 4.0
+    """Memory for decoded videos [GiB]; beyond it, frames are decoded as they are needed."""
+
+    def __post_init__(self) -> None:
+        if self.num_frames % self.encoder.tubelet_size:
+            raise ValueError(
+                f"num_frames must be a multiple of tubelet_size {self.encoder.tubelet_size}, got {self.num_frames}"
+            )
+        for name in ("steps", "batch_size", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0.0 <= self.image_share <= 1.0:
+            raise ValueError(f"image_share must be within 0..1, got {self.image_share}")
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Tokens of a clip in time, rows and columns."""
+        return self.num_frames // self.encoder.tubelet_size, *self.encoder.patch_grid
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step is trained on."""
+
+    clips: Tensor
+    """``(B, 3, T, S, S)`` float32."""
+    masks: list[Mask]
+    """One per mask setting."""
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return the source of all randomness of one step, so that a resumed run draws what it would have drawn."""
+    return torch.Generator().manual_seed((seed << 32) + step)
+
+
+def make_batch(config: PretrainConfig, videos: VideoClips, step: int) -> Batch:
+    """Draw the clips and masks of a step."""
+    generator = step_generator(config.seed, step)
+    clips = []
+    for _ in range(config.batch_size):
+        clip = videos.sample(generator)
+        if torch.rand((), generator=generator) < config.image_share:
+            clip = clip[:1].expand_as(clip)
+        clips.append(augment_clip(clip, config.encoder.image_size, config.augmentation, generator))
+    masks = [sample_mask(mask, config.grid, config.batch_size, step=step, generator=generator) for mask in config.masks]
+    return Batch(torch.stack(clips), masks)
+
+
+def batches(config: PretrainConfig, videos: VideoClips, first_step: int) -> Iterator[tuple[int, Batch]]:
+    """Yield (step, batch), the next batch being made in a thread while the present one is used."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(make_batch, config, videos, first_step)
+        for step in range(first_step, config.steps):
+            batch = coming.result()
+            if step + 1 < config.steps:
+                coming = pool.submit(make_batch, config, videos, step + 1)
+            yield step, batch
+
+
+class Pretrainer:
+    """The networks, optimizer and schedules of a run."""
+
+    def __init__(self, config: PretrainConfig) -> None:
+        self.config = config
+        self.device = pick_device(config.device)
+        self.dtype = pick_dtype(config.precision, self.device)
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            self.encoder = VideoEncoder(config.encoder).to(self.device)
+            self.predictor = MaskedPredictor(predictor_config(config)).to(self.device)
+        self.target_encoder = make_target(self.encoder)
+        self.optimizer = make_optimizer([self.encoder, self.predictor], config.weight_decay)
+        self.learning_rate = WarmupConstantDecay(
+            start=0.1 * config.learning_rate,
+            peak=config.learning_rate,
+            end=1e-3 * config.learning_rate,
+            warmup_steps=int(config.warmup_share * config.steps),
+            decay_steps=int(config.decay_share * config.steps),
+            total_steps=config.steps,
+        )
+
+    @property
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """All networks by name."""
+        return {"encoder": self.encoder, "predictor": self.predictor, "target_encoder": self.target_encoder}
+
+    def step(self, step: int, batch: Batch) -> dict[str, Tensor]:
+        """Train on one batch.
+
+        Returns:
+            ``loss``, ``context_loss``, ``grad_norm`` (scalars) and ``targets`` ``(B, N, D)``.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        config = self.config
+        set_learning_rate(self.optimizer, self.learning_rate(step))
+        clips = batch.clips.to(self.device)
+        with autocast(self.device, self.dtype), training_attention(self.device):
+            with torch.no_grad():
+                targets = normalize_features(self.target_encoder(clips).float())
+            pairs = [self._mask_losses(clips, targets, mask, index) for index, mask in enumerate(batch.masks)]
+        loss, visible = (torch.stack(values).mean() for values in zip(*pairs, strict=True))
+        rise = min((step + 1) / max(config.context_warmup_share * config.steps, 1.0), 1.0)
+        total = loss + rise * config.context_loss_weight * visible
+        if not torch.isfinite(total):
+            raise FloatingPointError(f"the loss is {float(total)} at step {step}; lower learning_rate")
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        parameters = [*self.encoder.parameters(), *self.predictor.parameters()]
+        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_grad_norm)
+        self.optimizer.step()
+        update_target(self.target_encoder, self.encoder, self.momentum(step))
+        return {"loss": loss.detach(), "context_loss": visible.detach(), "grad_norm": grad_norm, "targets": targets}
+
+    def momentum(self, step: int) -> float:
+        """Return the target encoder's momentum."""
+        return linear_ramp(step, self.config.ema_start, self.config.ema_end, self.config.steps)
+
+    def _mask_losses(self, clips: Tensor, targets: Tensor, mask: Mask, index: int) -> tuple[Tensor, Tensor]:
+        context_ids, target_ids = (ids.to(self.device) for ids in mask)
+        features = self.encoder(clips, context_ids)
+        grid = self.config.grid
+        if not self.config.context_loss_weight:
+            hidden = self.predictor(features, context_ids, target_ids, grid=grid, mask_index=index)
+            return prediction_loss(hidden, gather_tokens(targets, target_ids)), hidden.new_zeros(())
+        hidden, seen = self.predictor.predict_all(features, context_ids, target_ids, grid=grid, mask_index=index)
+        weights = context_weights(context_ids, target_ids, grid[1:])
+        return (
+            prediction_loss(hidden, gather_tokens(targets, target_ids)),
+            context_loss(seen, gather_tokens(targets, context_ids), weights),
+        )
+
+
+def predictor_config(config: PretrainConfig) -> MaskedPredictorConfig:
+    """Return the masked predictor that belongs to a run."""
+    return MaskedPredictorConfig(
+        encoder_dim=config.encoder.embed_dim,
+        embed_dim=config.predictor_dim,
+        depth=config.predictor_depth,
+        num_heads=config.predictor_heads,
+        num_mask_tokens=len(config.masks),
+        rope=config.encoder.rope,
+        predict_context=config.context_loss_weight > 0,
+    )
+
+
+def health(result: dict[str, Tensor]) -> dict[str, float]:
+    """Return the losses and what shows collapse.
+
+    ``target_std`` is 1 for spread and 0 for collapsed targets; ``target_rank`` is their effective rank;
+    ``loss_over_mean`` compares the loss with that of always predicting the mean target: 1 is nothing learned.
+    """
+    targets = result["targets"]
+    mean_loss = prediction_loss(targets.mean(dim=(0, 1), keepdim=True), targets)
+    return {
+        "loss": float(result["loss"]),
+        "context_loss": float(result["context_loss"]),
+        "grad_norm": float(result["grad_norm"]),
+        "target_std": feature_std(targets),
+        "target_rank": effective_rank(targets),
+        "loss_over_mean": float(result["loss"] / mean_loss.clamp_min(1e-12)),
+    }
+
+
+def save(trainer: Pretrainer, next_step: int) -> None:
+    """Write the encoder (the slow copy), the predictor and the training state."""
+    out = trainer.config.out
+    save_model(trainer.target_encoder, "video_encoder", trainer.config.encoder, out / "encoder")
+    save_model(trainer.predictor, "masked_predictor", trainer.predictor.config, out / "predictor")
+    save_training_state(out, modules=trainer.modules, optimizer=trainer.optimizer, step=next_step)
+
+
+def load_encoder(folder: str | Path) -> VideoEncoder:
+    """Read a pretrained encoder in evaluation mode; errors as `vjepa_wm.models.checkpoint.load_model`."""
+    return load_model(folder, "video_encoder", VideoEncoderConfig, VideoEncoder).eval()
+
+
+def pretrain(config: PretrainConfig) -> Path:
+    """Run or resume pretraining and return the folder of the encoder checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no video in it.
+        VideoError: too many of the videos are broken.
+        CheckpointError: `config.out` holds a run of another architecture.
+    """
+    paths = find_videos(config.data)
+    trainer = Pretrainer(config)
+    config.out.mkdir(parents=True, exist_ok=True)
+    first_step = load_training_state(config.out, modules=trainer.modules, optimizer=trainer.optimizer)
+    if first_step >= config.steps:
+        logger.warning("%s has already been trained for %d steps; nothing to do", config.out, first_step)
+        return config.out / "encoder"
+    text = json.dumps(dataclasses.asdict(config), indent=2, default=str)
+    (config.out / "pretrain.json").write_text(text + "\n")
+    videos = VideoClips(paths, num_frames=config.num_frames, fps=config.fps, cache_bytes=int(config.cache_gib * 2**30))
+    logger.info("%s", videos.report())
+    writer = MetricsWriter(config.out / "metrics.csv", first_step=first_step)
+    with tqdm(total=config.steps, initial=first_step, desc="pretrain", unit="step", mininterval=1.0) as bar:
+        for step, batch in batches(config, videos, first_step):
+            result = trainer.step(step, batch)
+            bar.update()
+            if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
+                values = health(result) | {"learning_rate": trainer.learning_rate(step), "ema": trainer.momentum(step)}
+                writer.write(step, values)
+                bar.set_postfix({name: f"{values[name]:.3f}" for name in ("loss", "target_std", "target_rank")})
+            if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
+                save(trainer, step + 1)
+    return config.out / "encoder"

@@ -1,0 +1,291 @@
+"""Action-conditioned training: from a frozen encoder and robot trajectories to a latent world model.
+
+The encoder is frozen, so the latents of all frames are computed once; after that only the predictor runs.
+
+Letters: B windows, T frames, N tokens per frame, D width, A action, P state.
+
+Source: V-JEPA 2 (arXiv 2506.09985), section 3: teacher forcing plus a two-step rollout, both L1 on normalised latents.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vjepa_wm.data.trajectories import TrajectoryDataset
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig, KeyValueCache
+from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, encode_frames, save_world_model
+from vjepa_wm.training.checkpoint import load_training_state, save_training_state
+from vjepa_wm.training.losses import prediction_loss
+from vjepa_wm.training.metrics import MetricsWriter
+from vjepa_wm.training.optimizer import make_optimizer, set_learning_rate
+from vjepa_wm.training.precision import Precision, autocast, pick_device, pick_dtype, training_attention
+from vjepa_wm.training.pretrain import load_encoder, step_generator
+from vjepa_wm.training.schedules import WarmupConstantDecay
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainACConfig:
+    """Train the action-conditioned predictor of V-JEPA 2-AC on robot trajectories, above a frozen encoder."""
+
+    data: Path
+    """LeRobot v3 dataset folder."""
+    encoder: Path
+    """Encoder checkpoint folder, as `pretrain` writes it."""
+    out: Path
+    """Folder for checkpoints and metrics; a run found there is resumed."""
+    predictor_dim: int = 192
+    """Width of the predictor."""
+    predictor_depth: int = 6
+    """Blocks of the predictor."""
+    predictor_heads: int = 3
+    """Heads of the predictor."""
+    normalize: bool = True
+    """Give the predictor actions and states in units of the dataset's deviation; off is V-JEPA 2-AC."""
+    num_frames: int = 4
+    """Frames in a training window."""
+    rollout_steps: int = 2
+    """Steps of the rollout whose loss is added to teacher forcing's."""
+    steps: int = 4_000
+    """Optimizer steps."""
+    batch_size: int = 64
+    """Windows per step."""
+    learning_rate: float = 1e-3
+    """Rate on the plateau."""
+    warmup_share: float = 0.05
+    """Share of the steps in which the rate rises."""
+    decay_share: float = 0.3
+    """Share of the steps, at the end, in which it falls to a thousandth."""
+    weight_decay: float = 0.04
+    """Decay of the weight matrices."""
+    clip_grad_norm: float = 1.0
+    """Largest norm of the gradient."""
+    validation_share: float = 0.1
+    """Share of the episodes kept out of training to measure the loss on."""
+    precision: Precision = "auto"
+    """auto takes bf16 where the processor has it."""
+    device: str = "auto"
+    """auto takes a GPU if there is one."""
+    seed: int = 0
+    """Decides initial weights, the split and the windows."""
+    log_every: int = 50
+    """Steps between rows of metrics."""
+    save_every: int = 500
+    """Steps between checkpoints and measurements on the validation episodes."""
+
+    def __post_init__(self) -> None:
+        if self.rollout_steps < 1 or self.num_frames < self.rollout_steps + 1:
+            raise ValueError(
+                f"num_frames must be at least rollout_steps + 1 = {self.rollout_steps + 1}, got {self.num_frames}"
+            )
+        for name in ("steps", "batch_size", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class LatentEpisodes:
+    """Episodes with frames already encoded, end to end, and the windows that stay inside an episode."""
+
+    z: Tensor
+    """``(frames, N, D)``."""
+    states: Tensor
+    """``(frames, P)`` float32."""
+    actions: Tensor
+    """``(frames, A)`` float32; a row moves its frame to the next."""
+    starts: Tensor
+    """First frame of every window."""
+
+    def window(self, starts: Tensor, num_frames: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Return z ``(B, T, N, D)``, actions ``(B, T, A)`` and states ``(B, T, P)`` of windows."""
+        index = starts.unsqueeze(1) + torch.arange(num_frames)
+        return tuple(values[index].to(device).float() for values in (self.z, self.actions, self.states))
+
+
+@torch.no_grad()
+def encode_episodes(
+    encoder: VideoEncoder, dataset: TrajectoryDataset, indices: list[int], num_frames: int, dtype: torch.dtype
+) -> LatentEpisodes:
+    """Encode every frame of the chosen episodes once.
+
+    Raises:
+        ValueError: no chosen episode is as long as a window.
+    """
+    device = encoder.patch_embed.proj.weight.device
+    parts: dict[str, list[Tensor]] = {"z": [], "states": [], "actions": [], "starts": []}
+    total = 0
+    for index in tqdm(indices, desc="encode", unit="episode", mininterval=1.0):
+        episode = dataset.episode(index)
+        with autocast(device, dtype):
+            frames = torch.from_numpy(episode.frames).to(device)
+            parts["z"].append(encode_frames(encoder, frames.unsqueeze(0))[0].to("cpu", torch.float16))
+        parts["states"].append(torch.from_numpy(episode.states))
+        parts["actions"].append(torch.from_numpy(episode.actions))
+        length = len(episode.states)
+        parts["starts"].append(total + torch.arange(max(length - num_frames + 1, 0)))
+        total += length
+    episodes = LatentEpisodes(**{name: torch.cat(values) for name, values in parts.items()})
+    if not len(episodes.starts):
+        raise ValueError(f"no episode holds a window of num_frames {num_frames}; lower num_frames")
+    return episodes
+
+
+def world_model_losses(
+    model: WorldModel, z: Tensor, actions: Tensor, states: Tensor, rollout_steps: int
+) -> tuple[Tensor, Tensor]:
+    """Return the teacher-forcing and the rollout loss of windows.
+
+    Args:
+        model: its predictor gets the gradient.
+        z: latents, ``(B, T, N, D)``.
+        actions: displacement from each frame to the next, ``(B, T, A)``; the last one is not used.
+        states: pose at each frame, ``(B, T, P)``.
+        rollout_steps: how many steps are predicted from the first frame on, each from the prediction before it.
+
+    Returns:
+        Two scalars. The rollout loss is averaged over all its steps, of which the first is teacher-forced too.
+    """
+    teacher = prediction_loss(model.predict(z[:, :-1], actions[:, :-1], states[:, :-1]), z[:, 1:])
+    if rollout_steps == 1:
+        return teacher, teacher
+    cache, frame, frames = KeyValueCache(), z[:, :1], []
+    for step in range(rollout_steps):
+        frame = model.predict(frame, actions[:, step : step + 1], states[:, step : step + 1], cache=cache)
+        frames.append(frame)
+    return teacher, prediction_loss(torch.cat(frames, dim=1), z[:, 1 : rollout_steps + 1])
+
+
+class ACTrainer:
+    """The world model, optimizer and schedule of a run."""
+
+    def __init__(
+        self, config: TrainACConfig, encoder: VideoEncoder, predictor: ActionConditionedPredictorConfig
+    ) -> None:
+        self.config = config
+        self.device = pick_device(config.device)
+        self.dtype = pick_dtype(config.precision, self.device)
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            self.model = WorldModel(WorldModelConfig(encoder=encoder.config, predictor=predictor)).to(self.device)
+        self.model.encoder.load_state_dict(encoder.state_dict())
+        self.optimizer = make_optimizer([self.model.predictor], config.weight_decay)
+        self.learning_rate = WarmupConstantDecay(
+            start=0.1 * config.learning_rate,
+            peak=config.learning_rate,
+            end=1e-3 * config.learning_rate,
+            warmup_steps=int(config.warmup_share * config.steps),
+            decay_steps=int(config.decay_share * config.steps),
+            total_steps=config.steps,
+        )
+
+    def step(self, step: int, episodes: LatentEpisodes) -> dict[str, Tensor]:
+        """Train on one batch of windows and return its scalars.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        config = self.config
+        set_learning_rate(self.optimizer, self.learning_rate(step))
+        generator = step_generator(config.seed, step)
+        chosen = torch.randint(len(episodes.starts), (config.batch_size,), generator=generator)
+        window = episodes.window(episodes.starts[chosen], config.num_frames, self.device)
+        with autocast(self.device, self.dtype), training_attention(self.device):
+            teacher, rollout = world_model_losses(self.model, *window, config.rollout_steps)
+        loss = teacher + rollout
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {float(loss)} at step {step}; lower learning_rate")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        grad_norm = torch.nn.utils.clip_grad_norm_(self.model.predictor.parameters(), config.clip_grad_norm)
+        self.optimizer.step()
+        return {"teacher_loss": teacher.detach(), "rollout_loss": rollout.detach(), "grad_norm": grad_norm}
+
+    @torch.no_grad()
+    def validate(self, episodes: LatentEpisodes, max_windows: int = 512) -> dict[str, float]:
+        """Measure both losses on held-out episodes, and against the copy baseline.
+
+        ``val_over_copy`` is the teacher-forcing loss over that of predicting no change: 1 is nothing learned.
+        """
+        spread = torch.linspace(0, len(episodes.starts) - 1, min(max_windows, len(episodes.starts))).long()
+        rows = []
+        for part in episodes.starts[spread].split(self.config.batch_size):
+            z, actions, states = episodes.window(part, self.config.num_frames, self.device)
+            with autocast(self.device, self.dtype):
+                losses = world_model_losses(self.model, z, actions, states, self.config.rollout_steps)
+            copy = prediction_loss(z[:, :-1], z[:, 1:])
+            rows.append(torch.stack((*losses, copy)) * len(part))
+        teacher, rollout, copy = (torch.stack(rows).sum(dim=0) / len(spread)).tolist()
+        return {"val_teacher": teacher, "val_rollout": rollout, "val_over_copy": teacher / max(copy, 1e-12)}
+
+
+def predictor_config(
+    config: TrainACConfig, encoder: VideoEncoder, episodes: LatentEpisodes
+) -> ActionConditionedPredictorConfig:
+    """Return the predictor of a run, with units taken from the training episodes."""
+    units = {}
+    if config.normalize:
+        # A number that hardly varies must not be blown up, hence the floor of a thousandth [m, rad, gripper].
+        units = {
+            "action_scale": tuple(episodes.actions.std(dim=0).clamp_min(1e-3).tolist()),
+            "state_mean": tuple(episodes.states.mean(dim=0).tolist()),
+            "state_scale": tuple(episodes.states.std(dim=0).clamp_min(1e-3).tolist()),
+        }
+    return ActionConditionedPredictorConfig(
+        encoder_dim=encoder.config.embed_dim,
+        embed_dim=config.predictor_dim,
+        depth=config.predictor_depth,
+        num_heads=config.predictor_heads,
+        action_dim=episodes.actions.shape[-1],
+        state_dim=episodes.states.shape[-1],
+        rope=encoder.config.rope,
+        **units,
+    )
+
+
+def train_ac(config: TrainACConfig) -> Path:
+    """Run or resume action-conditioned training and return the folder of the world model.
+
+    Raises:
+        CheckpointError: the encoder is missing or of another architecture, or `config.out` holds another run.
+        TrajectoryError: the dataset is missing or lacks what is needed.
+    """
+    device = pick_device(config.device)
+    encoder = load_encoder(config.encoder).to(device)
+    dataset = TrajectoryDataset(config.data)
+    train_indices, validation_indices = dataset.split(config.validation_share, config.seed)
+    dtype = pick_dtype(config.precision, device)
+    train = encode_episodes(encoder, dataset, train_indices, config.num_frames, dtype)
+    validation = encode_episodes(encoder, dataset, validation_indices, config.num_frames, dtype)
+    trainer = ACTrainer(config, encoder, predictor_config(config, encoder, train))
+    config.out.mkdir(parents=True, exist_ok=True)
+    modules = {"predictor": trainer.model.predictor}
+    first_step = load_training_state(config.out, modules=modules, optimizer=trainer.optimizer)
+    (config.out / "train_ac.json").write_text(json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n")
+    logger.info("%d training and %d validation windows", len(train.starts), len(validation.starts))
+    writer = MetricsWriter(config.out / "metrics.csv", first_step=first_step)
+    measured: dict[str, float] = {}
+    with tqdm(total=config.steps, initial=first_step, desc="train-ac", unit="step", mininterval=1.0) as bar:
+        for step in range(first_step, config.steps):
+            row = {name: float(value) for name, value in trainer.step(step, train).items()}
+            bar.update()
+            last = step + 1 == config.steps
+            if (step + 1) % config.save_every == 0 or last:
+                save_training_state(config.out, modules=modules, optimizer=trainer.optimizer, step=step + 1)
+                save_world_model(trainer.model, config.out / "world_model")
+                measured = trainer.validate(validation)
+                row |= measured
+            if (step + 1) % config.log_every == 0 or last:
+                writer.write(step, row)
+                shown = {"loss": row["teacher_loss"], "val/copy": measured.get("val_over_copy", float("nan"))}
+                bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
+    return config.out / "world_model"
