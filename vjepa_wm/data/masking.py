@@ -72,6 +72,14 @@ def vjepa2_masks(truncation: Literal["first", "random"] = "first") -> tuple[Mult
     )
 
 
+def small_grid_masks() -> tuple[MultiBlockConfig, MultiBlockConfig]:
+    """Return milder settings for grids of a few dozen patches, where V-JEPA 2's two long blocks hide nearly all."""
+    return (
+        MultiBlockConfig(num_blocks=6, spatial_scale=(0.15, 0.15), truncation="random"),
+        MultiBlockConfig(num_blocks=2, spatial_scale=(0.4, 0.4), truncation="random"),
+    )
+
+
 def block_size(config: MultiBlockConfig, grid: tuple[int, int, int], step: int) -> tuple[int, int, int]:
     """Draw the size of a batch's blocks from the training step alone, so all processes agree on it.
 

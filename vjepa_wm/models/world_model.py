@@ -14,12 +14,12 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from vjepa_wm.models.frames import prepare_frames
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig, KeyValueCache
+from vjepa_wm.models.checkpoint import load_model, save_model
 from vjepa_wm.models.encoder import VideoEncoder, VideoEncoderConfig
+from vjepa_wm.models.frames import prepare_frames
 from vjepa_wm.models.layers import normalize_features
 from vjepa_wm.models.pose import integrate_pose, pose_difference
-from vjepa_wm.models.checkpoint import load_model, save_model
 
 
 @dataclass(frozen=True, kw_only=True)

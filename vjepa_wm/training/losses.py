@@ -19,7 +19,7 @@ def prediction_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def context_weights(context_ids: Tensor, target_ids: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Weigh each visible token by 1 / sqrt(distance to the nearest hidden one), in tokens of the (time, row, column) grid.
+    """Weigh each visible token by 1 / sqrt(distance to the nearest hidden one), in tokens of the grid.
 
     Args:
         context_ids: visible tokens, ``(B, Nc)``.

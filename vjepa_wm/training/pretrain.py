@@ -5,7 +5,7 @@ come from a slow copy of the encoder that sees the whole clip. The slow copy is 
 
 Letters: B clips, T frames, N tokens, D width.
 
-Source: V-JEPA 2 (arXiv 2506.09985), section 2 and appendix; the loss on visible tokens from V-JEPA 2.1 (arXiv 2603.14482).
+Source: V-JEPA 2 (arXiv 2506.09985), section 2 and appendix; loss on visible tokens: V-JEPA 2.1 (arXiv 2603.14482).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vjepa_wm.data.masking import Mask, MultiBlockConfig, sample_mask, vjepa2_masks
+from vjepa_wm.data.masking import Mask, MultiBlockConfig, sample_mask, small_grid_masks
 from vjepa_wm.data.transforms import AugmentationConfig, augment_clip
 from vjepa_wm.data.video import find_videos
 from vjepa_wm.data.video_clips import VideoClips
@@ -64,31 +64,31 @@ class PretrainConfig:
     """Frames taken per second of video."""
     image_share: float = 0.25
     """Share of clips that are one frame repeated, as V-JEPA 2 trains on pictures."""
-    masks: tuple[MultiBlockConfig, ...] = field(default_factory=lambda: vjepa2_masks("random"))
+    masks: tuple[MultiBlockConfig, ...] = field(default_factory=small_grid_masks)
     """Mask settings; every clip is masked by each of them."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     """Crops and flips."""
-    steps: int = 10_000
+    steps: int = 5_000
     """Optimizer steps."""
-    batch_size: int = 64
+    batch_size: int = 48
     """Clips per step."""
     learning_rate: float = 1e-3
     """Rate on the plateau."""
-    warmup_share: float = 0.05
+    warmup_share: float = 0.08
     """Share of the steps in which the rate rises."""
-    decay_share: float = 0.2
+    decay_share: float = 0.25
     """Share of the steps, at the end, in which it falls to a thousandth."""
     weight_decay: float = 0.04
     """Decay of the weight matrices."""
     clip_grad_norm: float = 10.0
     """Largest norm of the gradient."""
-    ema_start: float = 0.996
+    ema_start: float = 0.99
     """Momentum of the target encoder at the first step."""
     ema_end: float = 0.9995
     """Momentum at the last step."""
     context_loss_weight: float = 0.5
     """Weight of the loss on visible tokens; 0 is V-JEPA 2."""
-    context_warmup_share: float = 0.15
+    context_warmup_share: float = 0.1
     """Share of the steps in which that weight rises from 0."""
     precision: Precision = "auto"
     """auto takes bf16 where the processor has it."""
@@ -98,8 +98,10 @@ class PretrainConfig:
     """Decides initial weights, clips, crops and masks."""
     log_every: int = 50
     """Steps between rows of metrics."""
-    save_every: int = 500
+    save_every: int = 250
     """Steps between checkpoints."""
+    max_bad_share: float = 0.1
+    """Largest share of unreadable or too short videos; beyond it the run stops."""
     cache_gib: float = 4.0
     """Memory for decoded videos [GiB]; beyond it, frames are decoded as they are needed."""
 
@@ -295,7 +297,14 @@ def pretrain(config: PretrainConfig) -> Path:
         return config.out / "encoder"
     text = json.dumps(dataclasses.asdict(config), indent=2, default=str)
     (config.out / "pretrain.json").write_text(text + "\n")
-    videos = VideoClips(paths, num_frames=config.num_frames, fps=config.fps, cache_bytes=int(config.cache_gib * 2**30))
+    videos = VideoClips(
+        paths,
+        num_frames=config.num_frames,
+        fps=config.fps,
+        cache_bytes=int(config.cache_gib * 2**30),
+        max_bad_share=config.max_bad_share,
+        progress=True,
+    )
     logger.info("%s", videos.report())
     writer = MetricsWriter(config.out / "metrics.csv", first_step=first_step)
     with tqdm(total=config.steps, initial=first_step, desc="pretrain", unit="step", mininterval=1.0) as bar:

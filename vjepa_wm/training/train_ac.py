@@ -114,17 +114,17 @@ class LatentEpisodes:
 
 @torch.no_grad()
 def encode_episodes(
-    encoder: VideoEncoder, dataset: TrajectoryDataset, indices: list[int], num_frames: int, dtype: torch.dtype
+    encoder: VideoEncoder, dataset: TrajectoryDataset, num_frames: int, dtype: torch.dtype
 ) -> LatentEpisodes:
-    """Encode every frame of the chosen episodes once.
+    """Encode every frame of a dataset once.
 
     Raises:
-        ValueError: no chosen episode is as long as a window.
+        ValueError: no episode is as long as a window.
     """
     device = encoder.patch_embed.proj.weight.device
     parts: dict[str, list[Tensor]] = {"z": [], "states": [], "actions": [], "starts": []}
     total = 0
-    for index in tqdm(indices, desc="encode", unit="episode", mininterval=1.0):
+    for index in tqdm(range(dataset.num_episodes), desc="encode", unit="episode", mininterval=1.0):
         episode = dataset.episode(index)
         with autocast(device, dtype):
             frames = torch.from_numpy(episode.frames).to(device)
@@ -261,11 +261,11 @@ def train_ac(config: TrainACConfig) -> Path:
     """
     device = pick_device(config.device)
     encoder = load_encoder(config.encoder).to(device)
-    dataset = TrajectoryDataset(config.data)
-    train_indices, validation_indices = dataset.split(config.validation_share, config.seed)
     dtype = pick_dtype(config.precision, device)
-    train = encode_episodes(encoder, dataset, train_indices, config.num_frames, dtype)
-    validation = encode_episodes(encoder, dataset, validation_indices, config.num_frames, dtype)
+    train, validation = (
+        encode_episodes(encoder, part, config.num_frames, dtype)
+        for part in TrajectoryDataset(config.data).split(config.validation_share, config.seed)
+    )
     trainer = ACTrainer(config, encoder, predictor_config(config, encoder, train))
     config.out.mkdir(parents=True, exist_ok=True)
     modules = {"predictor": trainer.model.predictor}

@@ -100,14 +100,12 @@ def probe(config: ProbeConfig) -> dict[str, dict[str, float]]:
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         untrained = VideoEncoder(trained.config).eval()
-    dataset = TrajectoryDataset(config.data)
-    train_indices, test_indices = dataset.split(config.test_share, config.seed)
-    num_test = max(1, int(config.max_episodes * config.test_share))
+    num_episodes = min(TrajectoryDataset(config.data).num_episodes, config.max_episodes)
+    parts = TrajectoryDataset(config.data, episodes=range(num_episodes)).split(config.test_share, config.seed)
     results = {}
     for name, encoder in (("pretrained", trained), ("random", untrained)):
         encoder = encoder.to(device)
-        train = encode_episodes(encoder, dataset, train_indices[: config.max_episodes - num_test], 1, dtype)
-        test = encode_episodes(encoder, dataset, test_indices[:num_test], 1, dtype)
+        train, test = (encode_episodes(encoder, part, 1, dtype) for part in parts)
         for readout in ("patches", "mean"):
             scores, error = probe_position(train, test, readout)
             values = dict(zip("xyz", scores.tolist(), strict=True)) | {"error": error}

@@ -1,0 +1,41 @@
+"""Goal-picture tasks in MuJoCo as gymnasium environments."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from vjepa_wm.envs.rendering import choose_render_backend
+
+if TYPE_CHECKING:
+    import gymnasium
+
+__all__ = ["TASKS", "choose_render_backend", "make"]
+
+TASKS = ("reach",)
+
+
+def make(task: str, *, image_size: int = 128, max_steps: int | None = None) -> gymnasium.Env:
+    """Make the environment of a task, after choosing a library to render with.
+
+    Args:
+        task: one of `TASKS`.
+        image_size: height and width of the pictures [px].
+        max_steps: control steps after which an episode is truncated; None: never.
+
+    Returns:
+        The environment; see `vjepa_wm.envs.reach.ReachEnv`.
+
+    Raises:
+        ValueError: if the task is unknown or an option is out of its range.
+        RuntimeError: if this machine has no library to render with.
+    """
+    if task not in TASKS:
+        close = get_close_matches(task, TASKS, n=1)
+        hint = f", did you mean {close[0]!r}?" if close else ";"
+        raise ValueError(f"unknown task {task!r}{hint} known tasks: {', '.join(TASKS)}")
+    choose_render_backend()
+    # Imported here because importing mujoco fixes the library it renders with.
+    from vjepa_wm.envs.reach import ReachConfig, ReachEnv
+
+    return ReachEnv(ReachConfig(image_size=image_size, max_steps=max_steps))

@@ -1,0 +1,177 @@
+"""The arm all tasks share: a Franka-like model, its poses, inverse kinematics, one control step and one camera.
+
+Letters: P = 7 entries of a pose (x, y, z [m]; roll, pitch, yaw [rad]; gripper 0 open .. 1 closed), Q = 9 joints (7 of
+the arm [rad], 2 fingers [m]), S image size.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+from vjepa_wm.envs.rotation import compose, euler_from_matrix, matrix_from_euler
+from vjepa_wm.envs.workspace import POSE_HIGH, POSE_LOW
+
+REST_JOINTS = np.array([0.0, -0.2, 0.0, -2.2, 0.0, 2.0, np.pi / 4])
+
+NUM_JOINTS = 7
+FINGER_STROKE = 0.04
+NUM_SUBSTEPS = 25  # of 8 ms each: one control step at CONTROL_HZ
+RAMP_SUBSTEPS = 13  # the joint targets move in these; in the remaining ones the arm comes to rest
+STATE_KIND = int(mujoco.mjtState.mjSTATE_INTEGRATION)
+
+
+class Arm:
+    """A simulated arm moved by displacements of its tool pose.
+
+    The joint that makes the arm redundant (joint 3) is held at zero by the inverse kinematics, so that the joints are a
+    function of the pose: whatever the path to a pose, the picture there is the same.
+    """
+
+    def __init__(self, image_size: int) -> None:
+        """Load the model.
+
+        Args:
+            image_size: height and width S of the pictures [px].
+        """
+        self.model = mujoco.MjModel.from_xml_path(str(Path(__file__).with_name("arm.xml")))
+        self.data = mujoco.MjData(self.model)
+        self._scratch = mujoco.MjData(self.model)
+        self.state_size = mujoco.mj_stateSize(self.model, STATE_KIND)
+        self._image_size = image_size
+        self._renderer: mujoco.Renderer | None = None
+        self._tool = self.model.site("tool").id
+        self._jacobian = np.zeros((7, self.model.nv))
+        self._jacobian[6, 2] = 1.0
+        ramp = np.minimum(np.arange(1, NUM_SUBSTEPS + 1) / RAMP_SUBSTEPS, 1.0)
+        self._profile = ramp * ramp * (3.0 - 2.0 * ramp)
+
+    def pose(self) -> np.ndarray:
+        """Return the measured tool pose, (P,) float64."""
+        return self._measure(self.data)
+
+    def place(self, pose: np.ndarray) -> None:
+        """Put the arm at rest exactly at a pose.
+
+        Args:
+            pose: tool pose, (P,).
+        """
+        self._set_at_rest(self.data, self.solve(pose, REST_JOINTS))
+
+    def move(self, action: np.ndarray) -> None:
+        """Run one control step: head for the measured pose plus a displacement, clipped to the workspace.
+
+        Args:
+            action: displacement, (P,): [m], Euler angles of a rotation in the base frame [rad], change of the gripper.
+        """
+        now = self.pose()
+        target = now + action
+        target[3:6] = compose(action[3:6], now[3:6])
+        target = np.clip(target, POSE_LOW, POSE_HIGH)
+        begin = self.data.ctrl.copy()
+        change = self.solve(target, self.data.qpos[:NUM_JOINTS]) - begin
+        for share in self._profile:
+            self.data.ctrl[:] = begin + share * change
+            mujoco.mj_step(self.model, self.data)
+        self._refresh(self.data)
+
+    def solve(self, pose: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Return the joints of a pose, by damped Newton steps on the pose error and on joint 3.
+
+        Args:
+            pose: tool pose, (P,).
+            start: arm joints to start from, (7,) [rad].
+
+        Returns:
+            Joints, (Q,) float64.
+
+        Raises:
+            ValueError: if no joints within the limits have that pose.
+        """
+        data, limits = self._scratch, self.model.jnt_range[:NUM_JOINTS]
+        rotation, error, joints = matrix_from_euler(pose[3:6]), np.zeros(7), np.array(start, dtype=np.float64)
+        for _ in range(50):
+            data.qpos[:NUM_JOINTS] = joints
+            mujoco.mj_kinematics(self.model, data)
+            mujoco.mj_comPos(self.model, data)
+            mujoco.mj_jacSite(self.model, data, self._jacobian[:3], self._jacobian[3:6], self._tool)
+            error[:3] = pose[:3] - data.site_xpos[self._tool]
+            error[3:6] = _rotation_vector(rotation @ data.site_xmat[self._tool].reshape(3, 3).T)
+            error[6] = -joints[2]
+            if np.abs(error).max() < 1e-8:
+                fingers = FINGER_STROKE * (1.0 - pose[6])
+                return np.append(joints, [fingers, fingers])
+            jacobian = self._jacobian[:, :NUM_JOINTS]
+            step = np.linalg.solve(jacobian.T @ jacobian + 1e-9 * np.eye(NUM_JOINTS), jacobian.T @ error)
+            joints = np.clip(joints + np.clip(step, -0.5, 0.5), limits[:, 0], limits[:, 1])
+        raise ValueError(f"pose must be within the reach of the arm, got {np.round(pose, 3).tolist()}")
+
+    def render(self) -> np.ndarray:
+        """Return the picture of the arm as it is, (S, S, 3) uint8."""
+        return self._picture(self.data)
+
+    def render_pose(self, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the picture of the arm at rest at a pose, leaving the arm where it is.
+
+        Args:
+            pose: tool pose, (P,).
+
+        Returns:
+            The picture, (S, S, 3) uint8, and the pose measured there, (P,) float64.
+        """
+        self._set_at_rest(self._scratch, self.solve(pose, REST_JOINTS))
+        return self._picture(self._scratch), self._measure(self._scratch)
+
+    def get_state(self) -> np.ndarray:
+        """Return everything the next control step depends on, (state_size,) float64."""
+        state = np.empty(self.state_size)
+        mujoco.mj_getState(self.model, self.data, state, STATE_KIND)
+        return state
+
+    def set_state(self, state: np.ndarray) -> None:
+        """Restore what `get_state` returned, in this or in another arm.
+
+        Args:
+            state: vector of `get_state`, (state_size,).
+        """
+        mujoco.mj_setState(self.model, self.data, state, STATE_KIND)
+        self._refresh(self.data)
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _measure(self, data: mujoco.MjData) -> np.ndarray:
+        angles = euler_from_matrix(data.site_xmat[self._tool].reshape(3, 3))
+        gripper = 1.0 - data.qpos[NUM_JOINTS:].mean() / FINGER_STROKE
+        return np.concatenate([data.site_xpos[self._tool], angles, [gripper]])
+
+    def _set_at_rest(self, data: mujoco.MjData, joints: np.ndarray) -> None:
+        mujoco.mj_resetData(self.model, data)
+        data.qpos[:] = joints
+        data.ctrl[:] = joints
+        self._refresh(data)
+
+    def _refresh(self, data: mujoco.MjData) -> None:
+        # Not mj_forward: that would also write the solver's warm start, which belongs to the saved state.
+        mujoco.mj_kinematics(self.model, data)
+        mujoco.mj_comPos(self.model, data)
+        mujoco.mj_camlight(self.model, data)
+
+    def _picture(self, data: mujoco.MjData) -> np.ndarray:
+        # Made at the first picture: an arm that only serves as dynamics needs no graphics.
+        if self._renderer is None:
+            self._renderer = mujoco.Renderer(self.model, self._image_size, self._image_size)
+        self._renderer.update_scene(data, camera="front")
+        return self._renderer.render()
+
+
+def _rotation_vector(matrix: np.ndarray) -> np.ndarray:
+    quaternion, vector = np.empty(4), np.empty(3)
+    mujoco.mju_mat2Quat(quaternion, matrix.ravel())
+    mujoco.mju_quat2Vel(vector, quaternion, 1.0)
+    return vector

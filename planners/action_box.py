@@ -1,0 +1,107 @@
+"""The box of allowed actions, the only thing a planner knows about what it steers.
+
+A world model is right only where it saw data, so a planner must stay within the actions of its training set; the box
+says where that is, how widely to search at first, and which dimensions not to plan at all.
+
+Letters: A action dimensions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ActionBox:
+    """Limits of every action dimension and the spread of the first search.
+
+    A dimension whose limits are equal is pinned: it keeps that value and is not searched.
+
+    Attributes:
+        low: lowest allowed action, (A,), in the units of the action.
+        high: highest allowed action, (A,).
+        std: standard deviation of the first search, (A,); half the width of the box if None. May exceed the box: draws
+            are clipped. It counts as 0 where a dimension is pinned.
+
+    Raises:
+        ValueError: if the shapes differ, a number is not finite, low exceeds high or a std is negative, or 0 where the
+            box is open.
+    """
+
+    low: Tensor
+    high: Tensor
+    std: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high", "std"):
+            value = getattr(self, name)
+            if value is not None and (value.ndim != 1 or value.shape != self.low.shape):
+                raise ValueError(
+                    f"low, high and std must be (A,) of one length, got {name} {tuple(value.shape)} "
+                    f"beside low {tuple(self.low.shape)}"
+                )
+            if value is not None and not value.isfinite().all():
+                raise ValueError(f"{name} must be finite, got {value.tolist()}")
+        if (self.low > self.high).any():
+            raise ValueError(f"low must not exceed high, got {self.low.tolist()} and {self.high.tolist()}")
+        if self.std is not None and (self.std[~self.pinned] <= 0).any():
+            raise ValueError(f"std must be positive where low < high, got {self.std.tolist()}")
+
+    @property
+    def dim(self) -> int:
+        """Give the number of action dimensions A."""
+        return self.low.numel()
+
+    @property
+    def pinned(self) -> Tensor:
+        """Tell which dimensions have one allowed value, bool (A,)."""
+        return self.low == self.high
+
+    @property
+    def start(self) -> Tensor:
+        """Give the action nearest to zero, where a search starts, (A,)."""
+        return self.clip(torch.zeros_like(self.low))
+
+    @property
+    def spread(self) -> Tensor:
+        """Give the standard deviation of the first search, 0 where pinned, (A,)."""
+        std = (self.high - self.low) / 2 if self.std is None else self.std
+        return std.masked_fill(self.pinned, 0.0)
+
+    def clip(self, actions: Tensor) -> Tensor:
+        """Move actions (..., A) into the box, each dimension alone."""
+        return torch.clamp(actions, self.low, self.high)
+
+    def to(self, device: torch.device | str) -> ActionBox:
+        """Give the same box with its tensors on a device."""
+        return ActionBox(self.low.to(device), self.high.to(device), None if self.std is None else self.std.to(device))
+
+
+def vjepa2_box(max_displacement: float = 0.075, max_gripper: float = 0.75) -> ActionBox:
+    """Build the box of V-JEPA 2-AC's planner: xyz and gripper are planned, rotations stay 0.
+
+    The paper calls it an L1 ball of radius 0.075 m; its "about 13 cm" per action and the released code say that it is
+    this box, whose corner is sqrt(3) * 0.075 m away. It belongs to actions at 4 frames a second; scale the displacement
+    to the steps of the data that a world model was trained on.
+
+    Args:
+        max_displacement: largest displacement along x, y and z [m]; also the first standard deviation.
+        max_gripper: largest change of the gripper; its first standard deviation is 1.0.
+
+    Returns:
+        A box of 7 dimensions: dxyz [m], rotation [rad], gripper.
+
+    Raises:
+        ValueError: if a limit is negative.
+
+    Source: V-JEPA 2 (arXiv 2506.09985), section 4.2, and the released planner.
+    """
+    if max_displacement < 0 or max_gripper < 0:
+        raise ValueError(
+            f"max_displacement and max_gripper must not be negative, got {max_displacement} and {max_gripper}"
+        )
+    high = torch.tensor([max_displacement] * 3 + [0.0] * 3 + [max_gripper])
+    return ActionBox(-high, high, torch.tensor([max_displacement] * 3 + [0.0] * 3 + [1.0]))

@@ -1,0 +1,39 @@
+import csv
+
+import pytest
+import torch
+
+from vjepa_wm.training.metrics import MetricsWriter, effective_rank, feature_std
+
+
+def test_collapse_shows():
+    white = torch.randn(4000, 8, generator=torch.Generator().manual_seed(0))
+    line = white[:, :1] * torch.arange(1.0, 9.0)
+    assert effective_rank(white) == pytest.approx(8.0, abs=0.05)
+    assert effective_rank(line) == pytest.approx(1.0, abs=1e-3)
+    assert feature_std(white) == pytest.approx(1.0, abs=0.05)
+    assert feature_std(torch.ones(10, 8)) == 0.0
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_resumed_run_writes_no_row_twice(tmp_path):
+    path = tmp_path / "metrics.csv"
+    writer = MetricsWriter(path)
+    for step in (9, 19, 29):
+        writer.write(step, {"loss": step / 10})
+    writer = MetricsWriter(path, first_step=20)
+    writer.write(29, {"loss": 7.0})
+    assert [(row["step"], row["loss"]) for row in read(path)] == [("9", "0.9"), ("19", "1.9"), ("29", "7")]
+
+
+def test_a_late_column_keeps_earlier_rows(tmp_path):
+    path = tmp_path / "metrics.csv"
+    writer = MetricsWriter(path)
+    writer.write(0, {"loss": 1.0})
+    writer.write(1, {"loss": 2.0, "val": 3.0})
+    writer.write(2, {"loss": 4.0})
+    assert [(row["loss"], row["val"]) for row in read(path)] == [("1", ""), ("2", "3"), ("4", "")]

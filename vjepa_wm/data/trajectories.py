@@ -1,0 +1,290 @@
+"""Robot trajectories read from LeRobot v3 data sets.
+
+Why this file exists: data from real robots comes in this layout (parquet for numbers, mp4 for cameras, json and parquet
+for what is where), and ours is written in it too, so both enter action-conditioned training by the same door. Several
+episodes may share a parquet or mp4 file; every episode's row says which file and which part of it.
+
+Letters: T frames of an episode, H height, W width, P state, A action.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vjepa_wm.data.trajectory_stats import FeatureStats
+from vjepa_wm.data.video import read_frames
+
+INFO_PATH = "meta/info.json"
+STATS_PATH = "meta/stats.json"
+TASKS_PATH = "meta/tasks.parquet"
+EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
+
+
+class TrajectoryError(ValueError):
+    """A folder that is not a data set this package can read; the message says what is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """One recorded episode.
+
+    Attributes:
+        frames: camera images, uint8 RGB, (T, H, W, 3).
+        states: robot state at each frame, float32 (T, P).
+        actions: action that moves frame t to frame t + 1, float32 (T, A); the last row moves nothing.
+        task: what the episode shows, in words.
+        index: number of the episode in its data set.
+    """
+
+    frames: np.ndarray
+    states: np.ndarray
+    actions: np.ndarray
+    task: str
+    index: int
+
+
+class TrajectoryDataset:
+    """Episodes of a LeRobot v3 data set, or of a part of it.
+
+    Attributes:
+        root: folder of the data set.
+        fps: frames, and actions, per second.
+        camera: feature name of the camera that is read.
+        episodes: numbers of the episodes in this part, increasing.
+        lengths: frames of each of them.
+        stats: statistics of the whole data set by feature and name, as its recorder wrote them; empty without any.
+    """
+
+    def __init__(self, root: str | os.PathLike, *, camera: str | None = None, episodes: Sequence[int] | None = None):
+        """Open a data set; frames and numbers are read when an episode is asked for.
+
+        Args:
+            root: folder holding meta/, data/ and videos/.
+            camera: camera to read, "observation.images.front" or just "front"; None is the only one there is.
+            episodes: numbers of the episodes to use; None is all.
+
+        Raises:
+            FileNotFoundError: root is not a folder, or holds no meta/info.json.
+            TrajectoryError: another version of the layout, a missing column, an unknown camera, or no episode.
+        """
+        self.root = Path(root)
+        self._info = read_info(self.root)
+        self.fps = float(self._info["fps"])
+        self.camera = self._choose_camera(camera)
+        for name in (STATE, ACTION):
+            if name not in self._info["features"]:
+                raise TrajectoryError(f"no column {name!r} in {self.root}; it has {_listed(self._info['features'])}")
+        rows = read_episode_rows(self.root, self._info["total_episodes"])
+        self._rows = {row["episode_index"]: row for row in rows}
+        self.episodes = sorted(self._rows if episodes is None else episodes)
+        unknown = [number for number in self.episodes if number not in self._rows]
+        if unknown:
+            raise TrajectoryError(f"episodes must be from 0 to {len(rows) - 1} in {self.root}, got {unknown[:5]}")
+        if not self.episodes:
+            raise TrajectoryError(f"no episode in {self.root}")
+        self.lengths = [self._rows[number]["length"] for number in self.episodes]
+        self.stats = _read_stats(self.root)
+        self._table: tuple[Path, dict[str, np.ndarray]] | None = None
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of episodes in this part."""
+        return len(self.episodes)
+
+    def __len__(self) -> int:
+        """Count the episodes in this part."""
+        return self.num_episodes
+
+    def episode(self, i: int) -> Episode:
+        """Read one episode.
+
+        Args:
+            i: its place in this part, 0 to num_episodes - 1.
+
+        Returns:
+            Frames, states, actions and task.
+
+        Raises:
+            IndexError: i is out of range.
+            TrajectoryError: the files hold another number of frames than the episode's row says.
+            VideoError: the video cannot be decoded.
+        """
+        if not 0 <= i < self.num_episodes:
+            raise IndexError(f"i must be from 0 to {self.num_episodes - 1}, got {i}")
+        row = self._rows[self.episodes[i]]
+        numbers = self._numbers(row)
+        frames = self._frames(row)
+        for name, count in (("parquet file", len(numbers[STATE])), ("video", len(frames))):
+            if count != row["length"]:
+                raise TrajectoryError(
+                    f"episode {row['episode_index']} of {self.root} has {row['length']} frames, its {name} {count}"
+                )
+        return Episode(
+            frames=frames,
+            states=numbers[STATE],
+            actions=numbers[ACTION],
+            task=", ".join(row["tasks"]),
+            index=row["episode_index"],
+        )
+
+    def windows(self, num_frames: int) -> list[tuple[int, int]]:
+        """List every stretch of consecutive frames within one episode.
+
+        Args:
+            num_frames: frames of a stretch.
+
+        Returns:
+            (place of the episode in this part, first frame); its actions between frames are the first num_frames - 1.
+
+        Raises:
+            ValueError: no episode is that long, or num_frames is not positive.
+        """
+        if num_frames < 1:
+            raise ValueError(f"num_frames must be at least 1, got {num_frames}")
+        windows = [(i, start) for i, length in enumerate(self.lengths) for start in range(length - num_frames + 1)]
+        if not windows:
+            raise ValueError(f"num_frames must be at most {max(self.lengths)}, the longest episode, got {num_frames}")
+        return windows
+
+    def split(self, val_share: float, seed: int) -> tuple[TrajectoryDataset, TrajectoryDataset]:
+        """Divide the episodes at random into two parts.
+
+        Args:
+            val_share: share of the episodes that goes to the second part, between 0 and 1, rounded to whole episodes.
+            seed: the same seed gives the same parts.
+
+        Returns:
+            Training part and validation part.
+
+        Raises:
+            ValueError: a part would be empty.
+        """
+        num_val = round(val_share * self.num_episodes)
+        if not 0 < num_val < self.num_episodes:
+            raise ValueError(
+                f"val_share must leave at least one of {self.num_episodes} episodes in each part, got {val_share}"
+            )
+        order = np.random.default_rng(seed).permutation(self.episodes).tolist()
+        train, val = (
+            TrajectoryDataset(self.root, camera=self.camera, episodes=part)
+            for part in (order[num_val:], order[:num_val])
+        )
+        return train, val
+
+    def _choose_camera(self, camera: str | None) -> str:
+        features = self._info["features"]
+        cameras = [name for name, feature in features.items() if feature["dtype"] == "video"]
+        if not cameras:
+            raise TrajectoryError(f"no camera stored as video in {self.root}; it has {_listed(features)}")
+        found = [name for name in cameras if camera is None or camera in (name, name.removeprefix(IMAGES))]
+        if len(found) == 1:
+            return found[0]
+        given = "a camera must be named" if camera is None else f"unknown camera {camera!r}"
+        raise TrajectoryError(f"{given} for {self.root}; known cameras: {_listed(cameras)}")
+
+    def _numbers(self, row: dict) -> dict[str, np.ndarray]:
+        """Read an episode's states and actions; the file last read is kept, as it often holds the next episode too."""
+        place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
+        path = self.root / self._info["data_path"].format(**place)
+        if self._table is None or self._table[0] != path:
+            self._table = path, _read_columns(path, (STATE, ACTION, "episode_index", "frame_index"))
+        columns = self._table[1]
+        ids = np.flatnonzero(columns["episode_index"] == row["episode_index"])
+        ids = ids[np.argsort(columns["frame_index"][ids])]
+        return {name: columns[name][ids].astype(np.float32) for name in (STATE, ACTION)}
+
+    def _frames(self, row: dict) -> np.ndarray:
+        video = f"videos/{self.camera}/"
+        place = {"chunk_index": row[video + "chunk_index"], "file_index": row[video + "file_index"]}
+        path = self.root / self._info["video_path"].format(video_key=self.camera, **place)
+        # Half a frame early, so that rounded time stamps of neighbours fall clearly on one side.
+        early_s = 0.5 / self.fps
+        return read_frames(path, row[video + "from_timestamp"] - early_s, row[video + "to_timestamp"] - early_s)[0]
+
+
+def read_info(root: Path) -> dict:
+    """Read what a data set says of itself.
+
+    Args:
+        root: folder of the data set.
+
+    Returns:
+        The content of meta/info.json.
+
+    Raises:
+        FileNotFoundError: root is not a folder, or holds no meta/info.json.
+        TrajectoryError: another version of the layout.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"folder of trajectories does not exist: {root}")
+    if not (root / INFO_PATH).is_file():
+        raise FileNotFoundError(f"not a LeRobot data set, {INFO_PATH} is missing in {root}")
+    info = json.loads((root / INFO_PATH).read_text())
+    version = info.get("codebase_version", "unknown")
+    if not version.startswith("v3."):
+        raise TrajectoryError(f"LeRobot version must be v3.x, got {version} in {root}; LeRobot's converter can lift it")
+    return info
+
+
+def read_episode_rows(root: Path, num_episodes: int, *, with_stats: bool = False) -> list[dict]:
+    """Read the rows that say where each episode lies.
+
+    Args:
+        root: folder of the data set.
+        num_episodes: rows of episodes from this number on are what a killed recorder left behind, and are not read.
+        with_stats: whether to read the columns of statistics too.
+
+    Returns:
+        One dict per episode, by column name, in order.
+
+    Raises:
+        TrajectoryError: an episode has no row.
+    """
+    rows = []
+    for path in sorted((root / "meta/episodes").glob("chunk-*/file-*.parquet")):
+        with pq.ParquetFile(path) as file:
+            columns = [name for name in file.schema_arrow.names if with_stats or not name.startswith("stats/")]
+            rows += file.read(columns).to_pylist()
+    rows = sorted((row for row in rows if row["episode_index"] < num_episodes), key=lambda row: row["episode_index"])
+    if [row["episode_index"] for row in rows] != list(range(num_episodes)):
+        raise TrajectoryError(f"meta/episodes must hold one row for each of {num_episodes} episodes, got {len(rows)}")
+    return rows
+
+
+def _read_stats(root: Path) -> dict[str, FeatureStats]:
+    path = root / STATS_PATH
+    if not path.is_file():
+        return {}
+    stats = json.loads(path.read_text())
+    return {name: {stat: np.array(value) for stat, value in feature.items()} for name, feature in stats.items()}
+
+
+def _read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read columns of numbers as (rows,) and of equally long lists as (rows, D)."""
+    with pq.ParquetFile(path) as file:
+        missing = set(names) - set(file.schema_arrow.names)
+        if missing:
+            raise TrajectoryError(f"no column {_listed(missing)} in {path}; it has {_listed(file.schema_arrow.names)}")
+        table = file.read(list(names))
+    columns = {}
+    for name in names:
+        array = table.column(name).combine_chunks()
+        nested = pa.types.is_fixed_size_list(array.type) or pa.types.is_list(array.type)
+        values = (array.flatten() if nested else array).to_numpy(zero_copy_only=False)
+        columns[name] = values.reshape(len(array), -1) if nested else values
+    return columns
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,1 @@
+"""Released checkpoints: safetensors, configuration and model card."""
