@@ -50,5 +50,5 @@ def test_frames_are_cut_square_resized_and_normalised():
 
 
 def test_floats_are_refused():
-    with pytest.raises(ValueError, match="must be .* uint8, got"):
+    with pytest.raises(ValueError, match=r"must be .* uint8, got"):
         prepare_frames(torch.zeros(1, 8, 8, 3), 8)

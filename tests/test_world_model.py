@@ -78,5 +78,5 @@ def test_checkpoint_of_another_kind_is_refused(tmp_path):
 
 def test_halves_must_fit():
     wrong = ActionConditionedPredictorConfig(encoder_dim=32, embed_dim=24, depth=1, num_heads=2)
-    with pytest.raises(ValueError, match="predictor.encoder_dim must equal encoder.embed_dim 24, got 32"):
+    with pytest.raises(ValueError, match=r"predictor\.encoder_dim must equal encoder.embed_dim 24, got 32"):
         WorldModelConfig(encoder=ENCODER, predictor=wrong)

@@ -1,70 +1,62 @@
-"""The command line: `vjepa-wm <stage>`, each stage's options being the fields of its configuration.
-
-The stages, in the order in which they feed each other: collect, pretrain, train-ac, plan, evaluate. This file also
-holds the configurations of the stages that need a simulator, because it is the place where environments, planners and
-models meet.
-"""
+"""The command line: `vjepa-wm <stage>`, each stage's options being the fields of its configuration."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated
 
-import numpy as np
+import tyro
 
-from vjepa_wm.data.collect import collect
-from vjepa_wm.data.trajectory_writer import TrajectoryWriter
-from vjepa_wm.envs import make
+from vjepa_wm import stages
+from vjepa_wm.training import pretrain, train_ac, train_probe
 
+STAGES: dict[str, tuple[type, Callable]] = {
+    "collect": (stages.CollectConfig, stages.run_collect),
+    "pretrain": (pretrain.PretrainConfig, pretrain.pretrain),
+    "train-ac": (train_ac.TrainACConfig, train_ac.train_ac),
+    "probe": (train_probe.ProbeConfig, train_probe.run_probe),
+    "plan": (stages.PlanConfig, stages.run_plan),
+    "evaluate": (stages.EvaluateConfig, stages.run_evaluate),
+}
 
-@dataclass(frozen=True, kw_only=True)
-class CollectConfig:
-    """Record a policy in a simulated task as a LeRobot v3 dataset (parquet + mp4); a stopped collection goes on."""
+DESCRIPTION = """From raw video to a robot that reaches a goal picture.
 
-    out: Path
-    """Dataset folder; episodes found there count."""
-    task: str = "reach"
-    """Which environment."""
-    policy: Literal["play", "random", "expert"] = "play"
-    """play wanders through the workspace, random draws every action, expert solves the task."""
-    episodes: int = 400
-    """Episodes the dataset shall have in the end."""
-    steps: int = 40
-    """Actions per episode."""
-    image_size: int = 128
-    """Height and width of the pictures [px]."""
-    seed: int = 0
-    """Episode k depends on the seed and k alone."""
+The stages feed each other: `collect` records videos and actions in a simulator, `pretrain` learns a video encoder from
+the videos, `train-ac` learns what actions do to its features, `plan` reaches one goal picture, `evaluate` measures how
+often that works. `probe` tells what an encoder knows. Each stage has its own --help."""
 
 
-def run_collect(config: CollectConfig) -> None:
-    """Record episodes; errors as `vjepa_wm.envs.make` and `vjepa_wm.data.collect.collect`."""
-    env = make(config.task, image_size=config.image_size)
-    # Imported late, because they import mujoco, which make() prepares.
-    from vjepa_wm.envs.policies import PlayPolicy, RandomPolicy, ReachExpert
-
-    def make_policy(rng: np.random.Generator) -> PlayPolicy | RandomPolicy | ReachExpert:
-        if config.policy == "expert":
-            return ReachExpert()
-        return PlayPolicy(rng) if config.policy == "play" else RandomPolicy(rng)
-
-    with TrajectoryWriter(config.out, fps=env.control_hz, image_size=config.image_size) as writer:
-        report = collect(
-            env,
-            make_policy,
-            writer,
-            num_episodes=config.episodes,
-            num_steps=config.steps,
-            seed=config.seed,
-            task=f"{config.task}: {config.policy}",
-        )
-    env.close()
-    print(f"{report.num_added} episodes ({report.num_frames} frames) added to the {report.num_found} in {config.out}")
+def parse(arguments: Sequence[str] | None = None) -> tuple[Callable, object]:
+    """Return the function and the configuration that the command line names."""
+    kinds = [Annotated[config, tyro.conf.subcommand(name)] for name, (config, _) in STAGES.items()]
+    union = kinds[0]
+    for kind in kinds[1:]:
+        union = union | kind
+    config = tyro.cli(
+        union,
+        prog="vjepa-wm",
+        description=DESCRIPTION,
+        args=arguments,
+    )
+    return next(run for kind, run in STAGES.values() if kind is type(config)), config
 
 
-def main() -> None:
-    """Run the stage that the command line names."""
-    import tyro
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a stage; what the user can mend is printed as one message, without a traceback.
 
-    tyro.extras.subcommand_cli_from_dict({"collect": run_collect})
+    Returns:
+        0, or 1 after an error, 130 after Ctrl-C.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run, config = parse(arguments)
+        run(config)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"vjepa-wm: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("vjepa-wm: stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+    return 0

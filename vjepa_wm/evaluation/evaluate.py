@@ -96,18 +96,35 @@ def evaluate(
     episodes: list[EpisodeResult] = []
     with tqdm(protocol.episodes, desc=policy, unit="episode", disable=not progress) as bar:
         for episode in bar:
-            episodes.append(_play_episode(agent, env, episode, protocol.steps))
+            episodes.append(play_episode(agent, env, episode, protocol.steps))
             bar.set_postfix_str(f"solved {sum(result.success_last for result in episodes)} of {len(episodes)}")
     return PolicyResult(policy=policy, episodes=tuple(episodes))
 
 
-def _play_episode(agent: Agent, env: gymnasium.Env, episode: Episode, steps: int) -> EpisodeResult:
-    """Play one episode from its start for a number of actions."""
+def play_episode(
+    agent: Agent, env: gymnasium.Env, episode: Episode, steps: int, *, goal_image: np.ndarray | None = None
+) -> EpisodeResult:
+    """Play one episode from its start.
+
+    Args:
+        agent: what chooses the actions.
+        env: the environment.
+        episode: start and goal.
+        steps: actions to take.
+        goal_image: picture to show the agent instead of the goal's own, (H, W, 3) uint8; distances still refer to the
+            goal of the episode.
+
+    Returns:
+        The record.
+
+    Raises:
+        ValueError: if the environment starts the episode solved, or ends it early.
+    """
     options = {"start": np.array(episode.start), "goal": np.array(episode.goal)}
     obs, info = env.reset(seed=episode.seed, options=options)
     if info["is_success"]:
         raise ValueError(f"the episode with seed {episode.seed} is solved before the first action")
-    goal_image = np.array(info["goal"]["image"])
+    goal_image = np.array(info["goal"]["image"]) if goal_image is None else goal_image
     agent.reset(goal_image)
     frames, distances, energies, solved, seconds = [np.array(obs["image"])], [info["distance"]], [], [], 0.0
     for step in range(1, steps + 1):

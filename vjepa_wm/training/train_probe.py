@@ -111,3 +111,11 @@ def probe(config: ProbeConfig) -> dict[str, dict[str, float]]:
             values = dict(zip("xyz", scores.tolist(), strict=True)) | {"error": error}
             results[f"{name}, {readout}"] = values
     return results
+
+
+def run_probe(config: ProbeConfig) -> None:
+    """Print the probe of an encoder beside that of its random twin."""
+    print(f"{'encoder, readout':24}{'R2 x':>8}{'R2 y':>8}{'R2 z':>8}{'error':>10}")
+    for name, values in probe(config).items():
+        scores = "".join(f"{values[axis]:8.3f}" for axis in "xyz")
+        print(f"{name:24}{scores}{100 * values['error']:7.1f} cm")

@@ -1,0 +1,47 @@
+# Each target sets up .venv when it is missing. PYTHON chooses the interpreter, 3.11 to 3.13.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+# The CPU of a test machine is shared by all its tests; two threads are what they are measured with.
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test test-wheel test-slow lint format bench release clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: $(READY)  ## plan with the released world model on 20 held-out episodes
+	$(BIN)/vjepa-wm evaluate --task reach --episodes 20 --out runs/demo
+
+test: $(READY)  ## the whole suite, and the suite's imports and planning against the built wheel
+	$(PYTEST) -m "not slow"
+	$(MAKE) test-wheel
+
+test-wheel: $(READY)  ## the tests of the package against the wheel, from another directory
+	rm -rf build dist && mkdir -p build/site build/elsewhere
+	$(BIN)/python -m pip wheel --quiet --no-deps --constraint constraints.txt --wheel-dir dist .
+	$(BIN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
+	cd build/elsewhere && PYTHONPATH=../site VJEPA_WM_SITE=$(CURDIR)/build/site ../../$(PYTEST) \
+	  -c ../../pyproject.toml --rootdir ../../tests ../../tests -m "not slow and not checkout" -p no:cacheprovider
+
+test-slow: $(READY)  ## the promise: all stages from nothing, about a quarter of an hour
+	$(PYTEST) -m slow -s
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## speed, as ratios and rates measured side by side
+	$(BIN)/python scripts/bench_env.py
+
+release: $(READY)  ## make the released checkpoint again, hours on a CPU
+	bash scripts/release_reach.sh
+
+clean:
+	rm -rf .venv build dist *.egg-info
