@@ -96,7 +96,7 @@ class PlanConfig:
     """Bring the robot to one goal picture and write a video of it."""
 
     out: Path
-    """Folder for `plan.mp4` and `goal.png`."""
+    """Folder for `plan.mp4`, `plan.gif` and `goal.png`."""
     task: str = "reach"
     """Which environment."""
     goal_image: Path | None = None
@@ -247,7 +247,9 @@ def run_plan(config: PlanConfig) -> None:
         print(f"step {step:2d}   energy {energy:.4f}{known}")
     print(f"{result.seconds_per_action:.2f} s per action; the video is {config.out / 'plan.mp4'}")
     config.out.mkdir(parents=True, exist_ok=True)
-    write_video(config.out / "plan.mp4", draw_episode(result), env.unwrapped.control_hz)
+    pictures = draw_episode(result)
+    write_video(config.out / "plan.mp4", pictures, env.unwrapped.control_hz)
+    iio.imwrite(config.out / "plan.gif", pictures, duration=1000 // env.unwrapped.control_hz, loop=0)
     iio.imwrite(config.out / "goal.png", result.goal_image)
     env.close()
 

@@ -46,17 +46,17 @@ class TrainACConfig:
     """Folder for checkpoints and metrics; a run found there is resumed."""
     predictor_dim: int = 192
     """Width of the predictor."""
-    predictor_depth: int = 6
+    predictor_depth: int = 4
     """Blocks of the predictor."""
     predictor_heads: int = 3
     """Heads of the predictor."""
     normalize: bool = True
     """Give the predictor actions and states in units of the dataset's deviation; off is V-JEPA 2-AC."""
-    num_frames: int = 4
+    num_frames: int = 3
     """Frames in a training window."""
     rollout_steps: int = 2
     """Steps of the rollout whose loss is added to teacher forcing's."""
-    steps: int = 4_000
+    steps: int = 2_500
     """Optimizer steps."""
     batch_size: int = 64
     """Windows per step."""
