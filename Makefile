@@ -8,6 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 .PHONY: demo test test-wheel test-slow lint format bench release clean
 
 $(READY): pyproject.toml constraints.txt
+	@echo "installing into .venv, a minute or two"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@

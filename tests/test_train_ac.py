@@ -103,7 +103,7 @@ def test_the_encoder_is_the_given_one(data, encoder, tmp_path):
 def test_wrong_inputs_are_named(data, encoder, tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         train_ac(config(data, tmp_path / "nowhere", tmp_path / "out"))
-    with pytest.raises(ValueError, match="num_frames must be at least rollout_steps \\+ 1 = 5, got 4"):
+    with pytest.raises(ValueError, match="num_frames must be at least rollout_steps \\+ 1 = 5, got 3"):
         config(data, encoder, tmp_path, rollout_steps=4)
     with pytest.raises(ValueError, match="no episode holds a window of num_frames 40"):
         train_ac(config(data, encoder, tmp_path / "out", num_frames=40))

@@ -1,4 +1,4 @@
-"""The optimizer of both training stages.
+"""The optimizer of both training stages and its step.
 
 Source: V-JEPA 2 (arXiv 2506.09985), appendix: AdamW, no decay on biases and one-dimensional parameters.
 """
@@ -6,7 +6,7 @@ Source: V-JEPA 2 (arXiv 2506.09985), appendix: AdamW, no decay on biases and one
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def make_optimizer(modules: list[nn.Module], weight_decay: float) -> torch.optim.AdamW:
@@ -19,7 +19,19 @@ def make_optimizer(modules: list[nn.Module], weight_decay: float) -> torch.optim
     return torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Set the rate of every parameter group."""
+def take_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, learning_rate: float, clip_grad_norm: float) -> Tensor:
+    """Move the optimizer's parameters down the gradient of `loss` and return the gradient's norm before clipping.
+
+    Raises:
+        FloatingPointError: the loss is not finite; no parameter has been changed.
+    """
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"the loss is {float(loss)}; lower learning_rate")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    grad_norm = torch.nn.utils.clip_grad_norm_(parameters, clip_grad_norm)
     for group in optimizer.param_groups:
-        group["lr"] = value
+        group["lr"] = learning_rate
+    optimizer.step()
+    return grad_norm

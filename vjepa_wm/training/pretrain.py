@@ -10,8 +10,6 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 2 and appendix; loss on visible tok
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,21 +33,20 @@ from vjepa_wm.training.checkpoint import load_training_state, save_training_stat
 from vjepa_wm.training.ema import make_target, update_target
 from vjepa_wm.training.losses import context_loss, context_weights, prediction_loss
 from vjepa_wm.training.metrics import MetricsWriter, effective_rank, feature_std
-from vjepa_wm.training.optimizer import make_optimizer, set_learning_rate
-from vjepa_wm.training.precision import Precision, autocast, pick_device, pick_dtype, training_attention
-from vjepa_wm.training.schedules import WarmupConstantDecay, linear_ramp
+from vjepa_wm.training.optimizer import make_optimizer, take_step
+from vjepa_wm.training.precision import autocast, pick_device, pick_dtype, training_attention
+from vjepa_wm.training.run import RunConfig, step_generator
+from vjepa_wm.training.schedules import linear_ramp
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
+class PretrainConfig(RunConfig):
     """Pretrain a video encoder on a folder of videos with the masked objective of V-JEPA 2."""
 
     data: Path
     """Folder of video files, searched through all its sub-folders."""
-    out: Path
-    """Folder for checkpoints and metrics; a run found there is resumed."""
     encoder: VideoEncoderConfig = field(default_factory=vit_micro)
     """The encoder to train."""
     predictor_dim: int = 128
@@ -69,19 +66,11 @@ class PretrainConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     """Crops and flips."""
     steps: int = 5_000
-    """Optimizer steps."""
     batch_size: int = 48
-    """Clips per step."""
-    learning_rate: float = 1e-3
-    """Rate on the plateau."""
     warmup_share: float = 0.08
-    """Share of the steps in which the rate rises."""
     decay_share: float = 0.25
-    """Share of the steps, at the end, in which it falls to a thousandth."""
-    weight_decay: float = 0.04
-    """Decay of the weight matrices."""
     clip_grad_norm: float = 10.0
-    """Largest norm of the gradient."""
+    save_every: int = 250
     ema_start: float = 0.99
     """Momentum of the target encoder at the first step."""
     ema_end: float = 0.9995
@@ -90,29 +79,17 @@ class PretrainConfig:
     """Weight of the loss on visible tokens; 0 is V-JEPA 2."""
     context_warmup_share: float = 0.1
     """Share of the steps in which that weight rises from 0."""
-    precision: Precision = "auto"
-    """auto takes bf16 where the processor has it."""
-    device: str = "auto"
-    """auto takes a GPU if there is one."""
-    seed: int = 0
-    """Decides initial weights, clips, crops and masks."""
-    log_every: int = 50
-    """Steps between rows of metrics."""
-    save_every: int = 250
-    """Steps between checkpoints."""
     max_bad_share: float = 0.1
     """Largest share of unreadable or too short videos; beyond it the run stops."""
     cache_gib: float = 4.0
     """Memory for decoded videos [GiB]; beyond it, frames are decoded as they are needed."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.num_frames % self.encoder.tubelet_size:
             raise ValueError(
                 f"num_frames must be a multiple of tubelet_size {self.encoder.tubelet_size}, got {self.num_frames}"
             )
-        for name in ("steps", "batch_size", "log_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0.0 <= self.image_share <= 1.0:
             raise ValueError(f"image_share must be within 0..1, got {self.image_share}")
 
@@ -130,11 +107,6 @@ class Batch:
     """``(B, 3, T, S, S)`` float32."""
     masks: list[Mask]
     """One per mask setting."""
-
-
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """Return the source of all randomness of one step, so that a resumed run draws what it would have drawn."""
-    return torch.Generator().manual_seed((seed << 32) + step)
 
 
 def make_batch(config: PretrainConfig, videos: VideoClips, step: int) -> Batch:
@@ -174,14 +146,7 @@ class Pretrainer:
             self.predictor = MaskedPredictor(predictor_config(config)).to(self.device)
         self.target_encoder = make_target(self.encoder)
         self.optimizer = make_optimizer([self.encoder, self.predictor], config.weight_decay)
-        self.learning_rate = WarmupConstantDecay(
-            start=0.1 * config.learning_rate,
-            peak=config.learning_rate,
-            end=1e-3 * config.learning_rate,
-            warmup_steps=int(config.warmup_share * config.steps),
-            decay_steps=int(config.decay_share * config.steps),
-            total_steps=config.steps,
-        )
+        self.learning_rate = config.schedule()
 
     @property
     def modules(self) -> dict[str, torch.nn.Module]:
@@ -198,7 +163,6 @@ class Pretrainer:
             FloatingPointError: the loss is not finite.
         """
         config = self.config
-        set_learning_rate(self.optimizer, self.learning_rate(step))
         clips = batch.clips.to(self.device)
         with autocast(self.device, self.dtype), training_attention(self.device):
             with torch.no_grad():
@@ -207,13 +171,8 @@ class Pretrainer:
         loss, visible = (torch.stack(values).mean() for values in zip(*pairs, strict=True))
         rise = min((step + 1) / max(config.context_warmup_share * config.steps, 1.0), 1.0)
         total = loss + rise * config.context_loss_weight * visible
-        if not torch.isfinite(total):
-            raise FloatingPointError(f"the loss is {float(total)} at step {step}; lower learning_rate")
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        parameters = [*self.encoder.parameters(), *self.predictor.parameters()]
-        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_grad_norm)
-        self.optimizer.step()
+        rate = self.learning_rate(step)
+        grad_norm = take_step(self.optimizer, total, learning_rate=rate, clip_grad_norm=config.clip_grad_norm)
         update_target(self.target_encoder, self.encoder, self.momentum(step))
         return {"loss": loss.detach(), "context_loss": visible.detach(), "grad_norm": grad_norm, "targets": targets}
 
@@ -290,13 +249,11 @@ def pretrain(config: PretrainConfig) -> Path:
     """
     paths = find_videos(config.data)
     trainer = Pretrainer(config)
-    config.out.mkdir(parents=True, exist_ok=True)
     first_step = load_training_state(config.out, modules=trainer.modules, optimizer=trainer.optimizer)
     if first_step >= config.steps:
         logger.warning("%s has already been trained for %d steps; nothing to do", config.out, first_step)
         return config.out / "encoder"
-    text = json.dumps(dataclasses.asdict(config), indent=2, default=str)
-    (config.out / "pretrain.json").write_text(text + "\n")
+    config.record("pretrain.json")
     videos = VideoClips(
         paths,
         num_frames=config.num_frames,
@@ -311,10 +268,10 @@ def pretrain(config: PretrainConfig) -> Path:
         for step, batch in batches(config, videos, first_step):
             result = trainer.step(step, batch)
             bar.update()
-            if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
+            if config.is_due(step, config.log_every):
                 values = health(result) | {"learning_rate": trainer.learning_rate(step), "ema": trainer.momentum(step)}
                 writer.write(step, values)
                 bar.set_postfix({name: f"{values[name]:.3f}" for name in ("loss", "target_std", "target_rank")})
-            if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
+            if config.is_due(step, config.save_every):
                 save(trainer, step + 1)
     return config.out / "encoder"

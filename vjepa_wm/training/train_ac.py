@@ -9,8 +9,6 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 3: teacher forcing plus a two-step 
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,24 +24,22 @@ from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, encode_fra
 from vjepa_wm.training.checkpoint import load_training_state, save_training_state
 from vjepa_wm.training.losses import prediction_loss
 from vjepa_wm.training.metrics import MetricsWriter
-from vjepa_wm.training.optimizer import make_optimizer, set_learning_rate
-from vjepa_wm.training.precision import Precision, autocast, pick_device, pick_dtype, training_attention
-from vjepa_wm.training.pretrain import load_encoder, step_generator
-from vjepa_wm.training.schedules import WarmupConstantDecay
+from vjepa_wm.training.optimizer import make_optimizer, take_step
+from vjepa_wm.training.precision import autocast, pick_device, pick_dtype, training_attention
+from vjepa_wm.training.pretrain import load_encoder
+from vjepa_wm.training.run import RunConfig, step_generator
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainACConfig:
+class TrainACConfig(RunConfig):
     """Train the action-conditioned predictor of V-JEPA 2-AC on robot trajectories, above a frozen encoder."""
 
     data: Path
     """LeRobot v3 dataset folder."""
     encoder: Path
     """Encoder checkpoint folder, as `pretrain` writes it."""
-    out: Path
-    """Folder for checkpoints and metrics; a run found there is resumed."""
     predictor_dim: int = 192
     """Width of the predictor."""
     predictor_depth: int = 4
@@ -56,41 +52,17 @@ class TrainACConfig:
     """Frames in a training window."""
     rollout_steps: int = 2
     """Steps of the rollout whose loss is added to teacher forcing's."""
-    steps: int = 2_500
-    """Optimizer steps."""
+    steps: int = 2_000
     batch_size: int = 64
-    """Windows per step."""
-    learning_rate: float = 1e-3
-    """Rate on the plateau."""
-    warmup_share: float = 0.05
-    """Share of the steps in which the rate rises."""
-    decay_share: float = 0.3
-    """Share of the steps, at the end, in which it falls to a thousandth."""
-    weight_decay: float = 0.04
-    """Decay of the weight matrices."""
-    clip_grad_norm: float = 1.0
-    """Largest norm of the gradient."""
     validation_share: float = 0.1
     """Share of the episodes kept out of training to measure the loss on."""
-    precision: Precision = "auto"
-    """auto takes bf16 where the processor has it."""
-    device: str = "auto"
-    """auto takes a GPU if there is one."""
-    seed: int = 0
-    """Decides initial weights, the split and the windows."""
-    log_every: int = 50
-    """Steps between rows of metrics."""
-    save_every: int = 500
-    """Steps between checkpoints and measurements on the validation episodes."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rollout_steps < 1 or self.num_frames < self.rollout_steps + 1:
             raise ValueError(
                 f"num_frames must be at least rollout_steps + 1 = {self.rollout_steps + 1}, got {self.num_frames}"
             )
-        for name in ("steps", "batch_size", "log_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -179,14 +151,7 @@ class ACTrainer:
             self.model = WorldModel(WorldModelConfig(encoder=encoder.config, predictor=predictor)).to(self.device)
         self.model.encoder.load_state_dict(encoder.state_dict())
         self.optimizer = make_optimizer([self.model.predictor], config.weight_decay)
-        self.learning_rate = WarmupConstantDecay(
-            start=0.1 * config.learning_rate,
-            peak=config.learning_rate,
-            end=1e-3 * config.learning_rate,
-            warmup_steps=int(config.warmup_share * config.steps),
-            decay_steps=int(config.decay_share * config.steps),
-            total_steps=config.steps,
-        )
+        self.learning_rate = config.schedule()
 
     def step(self, step: int, episodes: LatentEpisodes) -> dict[str, Tensor]:
         """Train on one batch of windows and return its scalars.
@@ -195,19 +160,15 @@ class ACTrainer:
             FloatingPointError: the loss is not finite.
         """
         config = self.config
-        set_learning_rate(self.optimizer, self.learning_rate(step))
         generator = step_generator(config.seed, step)
         chosen = torch.randint(len(episodes.starts), (config.batch_size,), generator=generator)
         window = episodes.window(episodes.starts[chosen], config.num_frames, self.device)
         with autocast(self.device, self.dtype), training_attention(self.device):
             teacher, rollout = world_model_losses(self.model, *window, config.rollout_steps)
-        loss = teacher + rollout
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {float(loss)} at step {step}; lower learning_rate")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.model.predictor.parameters(), config.clip_grad_norm)
-        self.optimizer.step()
+        rate = self.learning_rate(step)
+        grad_norm = take_step(
+            self.optimizer, teacher + rollout, learning_rate=rate, clip_grad_norm=config.clip_grad_norm
+        )
         return {"teacher_loss": teacher.detach(), "rollout_loss": rollout.detach(), "grad_norm": grad_norm}
 
     @torch.no_grad()
@@ -267,10 +228,9 @@ def train_ac(config: TrainACConfig) -> Path:
         for part in TrajectoryDataset(config.data).split(config.validation_share, config.seed)
     )
     trainer = ACTrainer(config, encoder, predictor_config(config, encoder, train))
-    config.out.mkdir(parents=True, exist_ok=True)
     modules = {"predictor": trainer.model.predictor}
     first_step = load_training_state(config.out, modules=modules, optimizer=trainer.optimizer)
-    (config.out / "train_ac.json").write_text(json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n")
+    config.record("train_ac.json")
     logger.info("%d training and %d validation windows", len(train.starts), len(validation.starts))
     writer = MetricsWriter(config.out / "metrics.csv", first_step=first_step)
     measured: dict[str, float] = {}
@@ -278,13 +238,12 @@ def train_ac(config: TrainACConfig) -> Path:
         for step in range(first_step, config.steps):
             row = {name: float(value) for name, value in trainer.step(step, train).items()}
             bar.update()
-            last = step + 1 == config.steps
-            if (step + 1) % config.save_every == 0 or last:
+            if config.is_due(step, config.save_every):
                 save_training_state(config.out, modules=modules, optimizer=trainer.optimizer, step=step + 1)
                 save_world_model(trainer.model, config.out / "world_model")
                 measured = trainer.validate(validation)
                 row |= measured
-            if (step + 1) % config.log_every == 0 or last:
+            if config.is_due(step, config.log_every):
                 writer.write(step, row)
                 shown = {"loss": row["teacher_loss"], "val/copy": measured.get("val_over_copy", float("nan"))}
                 bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})

@@ -1,0 +1,75 @@
+"""What every training stage shares: the options of a run, its learning rate and its randomness."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from vjepa_wm.training.precision import Precision
+from vjepa_wm.training.schedules import WarmupConstantDecay
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Options of a training run; each stage adds its own and sets the defaults."""
+
+    out: Path
+    """Folder for checkpoints and metrics; a run found there is resumed."""
+    steps: int
+    """Optimizer steps."""
+    batch_size: int
+    """Samples per step."""
+    learning_rate: float = 1e-3
+    """Rate on the plateau."""
+    warmup_share: float = 0.05
+    """Share of the steps in which the rate rises."""
+    decay_share: float = 0.3
+    """Share of the steps, at the end, in which it falls to a thousandth."""
+    weight_decay: float = 0.04
+    """Decay of the weight matrices."""
+    clip_grad_norm: float = 1.0
+    """Largest norm of the gradient."""
+    precision: Precision = "auto"
+    """auto takes bf16 where the processor has it."""
+    device: str = "auto"
+    """auto takes a GPU if there is one."""
+    seed: int = 0
+    """Decides initial weights and everything that is drawn."""
+    log_every: int = 50
+    """Steps between rows of metrics."""
+    save_every: int = 500
+    """Steps between checkpoints."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def schedule(self) -> WarmupConstantDecay:
+        """Return the learning rate of every step."""
+        return WarmupConstantDecay(
+            start=0.1 * self.learning_rate,
+            peak=self.learning_rate,
+            end=1e-3 * self.learning_rate,
+            warmup_steps=int(self.warmup_share * self.steps),
+            decay_steps=int(self.decay_share * self.steps),
+            total_steps=self.steps,
+        )
+
+    def is_due(self, step: int, every: int) -> bool:
+        """Tell whether something done every so many steps, and at the last, is done after this one."""
+        return (step + 1) % every == 0 or step + 1 == self.steps
+
+    def record(self, name: str) -> None:
+        """Make the folder of the run and write the options into it, for people to read."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / name).write_text(json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n")
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return the source of all randomness of one step, so that a resumed run draws what it would have drawn."""
+    return torch.Generator().manual_seed((seed << 32) + step)
