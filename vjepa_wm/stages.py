@@ -31,6 +31,7 @@ from vjepa_wm.evaluation.agents import (
 from vjepa_wm.evaluation.evaluate import PolicyResult, evaluate, play_episode
 from vjepa_wm.evaluation.protocol import Protocol, load_protocol, make_protocol, save_protocol
 from vjepa_wm.evaluation.report import draw_episode, write_report
+from vjepa_wm.models.energy import EnergyName
 from vjepa_wm.models.world_model import WorldModel, load_world_model
 from vjepa_wm.planners import CEM, ActionBox, CEMConfig, vjepa2_box
 from vjepa_wm.planners.cem import cpu, vjepa2
@@ -72,6 +73,8 @@ class PlannerOptions:
     """Rounds of sampling, if not the preset's."""
     horizon: int = 1
     """Actions per plan; the first is executed, then a new plan is made."""
+    energy: EnergyName | None = None
+    """Distance of latents, l1 or l2, if not the preset's."""
     max_displacement: float = 0.075
     """Largest displacement along x, y and z per action [m]; the training data must hold such actions."""
 
@@ -87,8 +90,9 @@ class PlannerOptions:
 
     def planning(self) -> PlanningConfig:
         """Return what the cost is made of."""
-        energy = "l2" if self.preset == "cpu" else "l1"
-        return PlanningConfig(horizon=self.horizon, energy=energy, cost_steps="last")
+        if self.preset == "cpu":
+            return PlanningConfig(horizon=self.horizon, energy=self.energy or "l2", cost_steps="sum")
+        return PlanningConfig(horizon=self.horizon, energy=self.energy or "l1", cost_steps="last")
 
 
 @dataclass(frozen=True, kw_only=True)
