@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Union
 
 import tyro
 
@@ -31,15 +31,7 @@ often that works. `probe` tells what an encoder knows. Each stage has its own --
 def parse(arguments: Sequence[str] | None = None) -> tuple[Callable, object]:
     """Return the function and the configuration that the command line names."""
     kinds = [Annotated[config, tyro.conf.subcommand(name)] for name, (config, _) in STAGES.items()]
-    union = kinds[0]
-    for kind in kinds[1:]:
-        union = union | kind
-    config = tyro.cli(
-        union,
-        prog="vjepa-wm",
-        description=DESCRIPTION,
-        args=arguments,
-    )
+    config = tyro.cli(Union[tuple(kinds)], prog="vjepa-wm", description=DESCRIPTION, args=arguments)  # noqa: UP007
     return next(run for kind, run in STAGES.values() if kind is type(config)), config
 
 
@@ -57,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"vjepa-wm: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("vjepa-wm: stopped; the same command goes on where it was", file=sys.stderr)
+        print(
+            "vjepa-wm: stopped; collect, pretrain and train-ac go on when the same command is given again",
+            file=sys.stderr,
+        )
         return 130
     return 0
