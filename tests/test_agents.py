@@ -104,6 +104,17 @@ def test_summing_the_steps_arrives_where_the_last_step_alone_hovers():
     assert final_distance("sum") < 0.5 * final_distance("last")
 
 
+def test_no_plan_leaves_the_workspace():
+    workspace = ((0.0, 0.0, 0.0), (0.12, 0.5, 0.5))
+    agent = planning_agent(PlanningConfig(horizon=1, workspace=workspace))
+    agent.reset(picture(GOAL))
+    assert agent.act(picture(START), START)[0] == pytest.approx(0.02, abs=2e-3)
+    outside = START + np.eye(7)[0] * 0.05
+    assert agent.act(picture(outside), outside)[0] == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(ValueError, match="workspace must be a lower and an upper corner"):
+        PlanningConfig(workspace=(workspace[1], workspace[0]))
+
+
 def test_last_energy_is_that_of_the_current_picture():
     agent = planning_agent(replace(CONFIG, energy="l1"))
     agent.reset(picture(GOAL))

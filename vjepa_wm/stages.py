@@ -20,6 +20,7 @@ from vjepa_wm.data.collect import Policy, collect
 from vjepa_wm.data.trajectory_writer import TrajectoryWriter
 from vjepa_wm.data.video import write_video
 from vjepa_wm.envs import make
+from vjepa_wm.envs.workspace import POSE_HIGH, POSE_LOW
 from vjepa_wm.evaluation.agents import (
     Agent,
     PlanningAgent,
@@ -89,10 +90,11 @@ class PlannerOptions:
         return vjepa2_box(self.max_displacement, 0.0 if self.preset == "cpu" else 0.75)
 
     def planning(self) -> PlanningConfig:
-        """Return what the cost is made of."""
-        if self.preset == "cpu":
-            return PlanningConfig(horizon=self.horizon, energy=self.energy or "l2", cost_steps="sum")
-        return PlanningConfig(horizon=self.horizon, energy=self.energy or "l1", cost_steps="last")
+        """Return what the cost is made of, and how far plans may go."""
+        workspace = (tuple(POSE_LOW[:3].tolist()), tuple(POSE_HIGH[:3].tolist()))
+        energy, cost_steps = ("l2", "sum") if self.preset == "cpu" else ("l1", "last")
+        energy = self.energy or energy
+        return PlanningConfig(horizon=self.horizon, energy=energy, cost_steps=cost_steps, workspace=workspace)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,9 +121,11 @@ class PlanningConfig:
             1, "last" may put off the arrival at every step and hover beside a goal within reach; "sum" wants it soon.
         context_frames: most recent frames, and the poses they were taken at, that the world model is given.
         warm_start: begin each search at the rest of the last plan.
+        workspace: lowest and highest x, y, z of the gripper [m]; actions of a plan that would leave it from the present
+            pose are not searched, because the training data hold none. None: no limit.
 
     Raises:
-        ValueError: if a count is below 1 or a name is unknown.
+        ValueError: if a count is below 1, a name is unknown or the workspace is not two ascending corners.
     """
 
     horizon: int = 2
@@ -131,8 +133,11 @@ class PlanningConfig:
     cost_steps: CostSteps = "sum"
     context_frames: int = 1
     warm_start: bool = True
+    workspace: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
 
     def __post_init__(self) -> None:
+        if self.workspace is not None and not np.less(*self.workspace).all():
+            raise ValueError(f"workspace must be a lower and an upper corner [m], got {self.workspace}")
         energy(self.energy)
         if self.cost_steps not in get_args(CostSteps):
             raise ValueError(f"cost_steps must be one of {', '.join(get_args(CostSteps))}, got {self.cost_steps!r}")
@@ -205,7 +210,7 @@ class PlanningAgent:
         self.last_plan = self.planner.plan(
             self._cost,
             horizon=self.config.horizon,
-            action_space=self.action_space,
+            action_space=self._reachable(state),
             warm_start=shift(self.last_plan.actions) if warm else None,
             generator=self.generator,
         )
@@ -214,6 +219,16 @@ class PlanningAgent:
     def measure(self, image: np.ndarray) -> float | None:
         """Give the energy of a picture (H, W, 3) uint8 against the goal of the episode."""
         return self._goal_energy(self._encode_image(image).unsqueeze(0)).item()
+
+    def _reachable(self, state: np.ndarray) -> ActionBox:
+        """Cut the action box to what stays in the workspace from a pose (7,); standing still is always within it."""
+        if self.config.workspace is None:
+            return self.action_space
+        low, high = self.action_space.low.clone(), self.action_space.high.clone()
+        room = torch.tensor(np.array(self.config.workspace) - state[:3], dtype=low.dtype, device=low.device)
+        low[:3] = low[:3].maximum(room[0].clamp_max(0.0))
+        high[:3] = high[:3].minimum(room[1].clamp_min(0.0))
+        return ActionBox(low, high, self.action_space.std)
 
     def _cost(self, actions: Tensor) -> Tensor:
         """Score candidates (K, H, A) with (K,)."""
