@@ -91,12 +91,15 @@ def vjepa2() -> CEMConfig:
 
 
 def cpu() -> CEMConfig:
-    """Give settings for two CPU cores: 64 samples, 8 elites, 4 iterations, for small models and warm starts.
+    """Give settings for two CPU cores and a small model: 128 samples, 12 elites, 6 iterations.
+
+    Half the samples and fewer iterations take a third of the time, and leave the arm of the reach task restless at the
+    goal.
 
     Returns:
         A config for actions of any dimension.
     """
-    return CEMConfig(num_samples=64, num_elites=8, iterations=4, keep_mean=True)
+    return CEMConfig(num_samples=128, num_elites=12, iterations=6, keep_mean=True)
 
 
 class CEM:

@@ -219,7 +219,7 @@ def test_vjepa2_plans_in_its_box():
 
 def test_cpu_is_small_and_takes_any_action():
     config = cpu()
-    assert config.num_samples * config.iterations <= 256
+    assert config.num_samples * config.iterations <= vjepa2().num_samples * vjepa2().iterations / 10
     optimum = torch.tensor([[0.6, -0.3, 0.2], [-0.8, 0.1, 0.0]])
     for seed in range(5):
         plan = CEM(config).plan(quadratic(optimum), horizon=2, action_space=BOX, generator=rng(seed))

@@ -14,7 +14,7 @@ from vjepa_wm.models.encoder import VideoEncoder, VideoEncoderConfig
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world_model
 
 ENCODER = VideoEncoderConfig(image_size=32, embed_dim=24, depth=1, num_heads=2)
-SEARCH = ["--planner.num-samples", "8", "--planner.iterations", "1", "--precision", "fp32"]
+SEARCH = ["--planner.num-samples", "16", "--planner.iterations", "1", "--precision", "fp32"]
 
 
 @pytest.fixture(scope="module")
