@@ -107,9 +107,9 @@ def test_chunks_give_the_same_plan(max_batch):
         sizes.append(len(actions))
         return (actions - 0.3).square().sum(dim=(1, 2))
 
-    whole = CEM(cpu()).plan(cost, horizon=3, action_space=BOX, generator=rng())
+    whole = CEM(CEMConfig()).plan(cost, horizon=3, action_space=BOX, generator=rng())
     sizes.clear()
-    parts = CEM(replace(cpu(), max_batch=max_batch)).plan(cost, horizon=3, action_space=BOX, generator=rng())
+    parts = CEM(replace(CEMConfig(), max_batch=max_batch)).plan(cost, horizon=3, action_space=BOX, generator=rng())
     assert max(sizes) == min(max_batch, 64)
     assert torch.equal(whole.actions, parts.actions)
     assert whole.cost == parts.cost
@@ -281,12 +281,12 @@ def test_nan_costs_are_counted():
         return costs
 
     with pytest.raises(ValueError, match="cost returned NaN for 3 of 64 candidates in iteration 0"):
-        CEM(cpu()).plan(cost, horizon=1, action_space=BOX, generator=rng())
+        CEM(CEMConfig()).plan(cost, horizon=1, action_space=BOX, generator=rng())
 
 
 def test_a_cost_of_the_wrong_shape_is_named():
     with pytest.raises(ValueError, match=r"one number per candidate, shape \(64,\), got \(64, 1\)"):
-        CEM(cpu()).plan(lambda actions: actions.sum(dim=2), horizon=1, action_space=BOX, generator=rng())
+        CEM(CEMConfig()).plan(lambda actions: actions.sum(dim=2), horizon=1, action_space=BOX, generator=rng())
 
 
 @pytest.mark.parametrize(
