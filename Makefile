@@ -2,7 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
-# The CPU of a test machine is shared by all its tests; two threads are what they are measured with.
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: demo test test-wheel test-slow lint format bench release clean
@@ -16,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## plan with the released world model on 20 held-out episodes
 	$(BIN)/vjepa-wm evaluate --task reach --episodes 20 --policies world_model random zero --out runs/demo
 
-test: $(READY)  ## the whole suite, and the suite's imports and planning against the built wheel
+test: $(READY)  ## the whole suite, here and against the built wheel
 	$(PYTEST) -m "not slow"
 	$(MAKE) test-wheel
 

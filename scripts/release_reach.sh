@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the released world model of the reach task again: about two hours on two CPU cores, a few minutes with a GPU.
+# Make the released world model of the reach task again: about an hour and a half on two CPU cores.
 # Every stage resumes, so the same command goes on after an interruption. Usage: scripts/release_reach.sh [OUT]
 set -euo pipefail
 OUT=${1:-runs/reach}
