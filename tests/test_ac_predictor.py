@@ -101,6 +101,30 @@ def test_extrinsics_are_one_more_token():
     assert not torch.allclose(base, model(z, actions, states, extrinsics + 1.0), atol=1e-3)
 
 
+def test_extrinsics_may_be_left_out():
+    model, without = make(use_extrinsics=True), make()
+    without.load_state_dict({k: v for k, v in model.state_dict().items() if "extrinsics" not in k})
+    z, actions, states, _ = inputs()
+    assert torch.equal(model(z, actions, states), without(z, actions, states))
+
+
+def test_without_a_state_token_states_do_not_matter():
+    model = make(use_state=False)
+    z, actions, states, _ = inputs()
+    assert not any("state" in name for name in model.state_dict())
+    assert torch.equal(model(z, actions, states), model(z, actions, None))
+    with pytest.raises(ValueError, match=r"states must be \(2, 4, 7\) for this predictor, got None"):
+        make()(z, actions, None)
+
+
+def test_a_cache_takes_steps_of_one_kind_only():
+    model, cache = make(use_extrinsics=True), KeyValueCache()
+    z, actions, states, extrinsics = inputs(1)
+    model(z, actions, states, cache=cache)
+    with pytest.raises(ValueError, match="every step must have the 11 tokens of the cached ones, got 12"):
+        model(z, actions, states, extrinsics, cache=cache)
+
+
 def test_non_square_frames_need_their_grid():
     z, actions, states, _ = inputs(tokens=6)
     assert make()(z, actions, states, grid=(2, 3)).shape == z.shape

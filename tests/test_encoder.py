@@ -2,7 +2,8 @@ import pytest
 import torch
 from einops import rearrange
 
-from vjepa_wm.models.encoder import VideoEncoder, VideoEncoderConfig, vit_large, vit_tiny
+from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.layers import Attention
 from vjepa_wm.models.rope import apply_rotary, grid_positions, rotary_tables
 from vjepa_wm.models.tubelets import TubeletEmbedding
@@ -21,16 +22,6 @@ def clip() -> torch.Tensor:
     return torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(
-    ("preset", "parameters", "tensors"), [(vit_tiny, 5_633_856, 148), (vit_large, 303_885_312, 292)]
-)
-def test_presets_have_the_published_size(preset, parameters, tensors):
-    with torch.device("meta"):
-        model = VideoEncoder(preset())
-    assert sum(p.numel() for p in model.parameters()) == parameters
-    assert len(model.state_dict()) == tensors
-
-
 def test_tubelets_equal_the_convolution_they_are_stored_as(clip):
     embedding = TubeletEmbedding(8, 2, 3, 48)
     expected = rearrange(embedding.proj(clip), "b d t h w -> b (t h w) d")
@@ -45,7 +36,7 @@ def test_attention_equals_the_naive_formula():
     q, k, v = rearrange(attention.qkv(x), "b n (three h d) -> three b h n d", three=3, h=2)
     scores = apply_rotary(q, tables) @ apply_rotary(k, tables).transpose(-1, -2) * 24**-0.5
     expected = attention.proj(rearrange(scores.softmax(-1) @ v, "b h n d -> b n (h d)"))
-    torch.testing.assert_close(attention(x, tables)[0], expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(attention(x, tables), expected, atol=1e-6, rtol=1e-5)
 
 
 def test_shape_and_other_resolutions(encoder, clip):

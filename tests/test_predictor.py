@@ -54,6 +54,86 @@ def test_position_mask_token_and_context_all_matter(predictor):
     assert torch.equal(base, predictor(context, context_ids, target_ids, grid=GRID, mask_index=2))
 
 
+def make(**options) -> MaskedPredictor:
+    torch.manual_seed(0)
+    config = MaskedPredictorConfig(encoder_dim=48, embed_dim=32, depth=2, num_heads=2, **options)
+    model = MaskedPredictor(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+VJEPA21 = {"rope_grid": 16, "num_mask_tokens": 8, "predict_context": True, "modality_embedding": True}
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters", "tensors"),
+    [
+        ({"encoder_dim": 768, "depth": 12, "target_dim": 1664}, 22_874_752, 162),
+        ({"encoder_dim": 1024, "depth": 12, "target_dim": 1664}, 22_973_056, 162),
+        ({"encoder_dim": 1408, "depth": 24, "num_levels": 4}, 55_400_704, 308),
+        ({"encoder_dim": 1664, "depth": 24, "num_levels": 4}, 59_433_472, 308),
+    ],
+)
+def test_vjepa21_size_is_the_published_one(options, parameters, tensors):
+    with torch.device("meta"):
+        model = MaskedPredictor(MaskedPredictorConfig(**options, **VJEPA21))
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert len(model.state_dict()) == tensors
+
+
+def test_several_masks_at_once():
+    model = make()
+    context, context_ids, target_ids = inputs()
+    masks = [target_ids, target_ids[:, :2]]
+    alone = [model(context, context_ids, ids, GRID) for ids in masks]
+    for shared in ((context, context_ids), ([context] * 2, [context_ids] * 2)):
+        for found, expected in zip(model(*shared, masks, GRID), alone, strict=True):
+            assert torch.equal(found, expected)
+    with pytest.raises(ValueError, match="one for all or as many as target_ids, 2, got 1 and 1"):
+        model([context], [context_ids], masks, GRID)
+
+
+def test_four_levels_come_in_and_go_out():
+    model = make(num_levels=4, **VJEPA21)
+    _, context_ids, target_ids = inputs()
+    context = torch.randn(2, 5, 4 * 48, generator=torch.Generator().manual_seed(0))
+    hidden, seen = model.predict_all(context, context_ids, target_ids, GRID)
+    assert hidden.shape == (2, 3, 4 * 48) and seen.shape == (2, 5, 4 * 48)
+    picture, _ = model.predict_all(context, context_ids, target_ids, GRID, image=True)
+    assert not torch.allclose(picture, hidden, atol=1e-3)
+    with pytest.raises(ValueError, match=r"context must be 192 wide \(4 levels of encoder_dim 48\), got 48"):
+        model(context[..., :48], context_ids, target_ids, GRID)
+    assert make(target_dim=20)(*inputs(), GRID).shape == (2, 3, 20)
+
+
+def test_any_grid_and_fixed_positions():
+    model = make(rope=None, grid=GRID)
+    for grid in (GRID, (2, 8, 4), (4, 4, 4)):
+        assert model(*inputs(), grid).shape == (2, 3, 48)
+    assert not torch.allclose(model(*inputs(), GRID), model(*inputs(), (2, 8, 4)), atol=1e-3)
+    with pytest.raises(ValueError, match="grid must be given for fixed positions"):
+        make(rope=None)
+
+
+def test_it_compiles_without_graph_breaks():
+    model = make()
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(*inputs(), GRID), model(*inputs(), GRID), atol=1e-5, rtol=1e-4)
+    torch._dynamo.reset()
+
+
+def test_recomputed_activations_give_the_same_gradients():
+    gradients = []
+    for recompute in (False, True):
+        model = make().train()
+        model.recompute_activations = recompute
+        model(*inputs(), GRID).square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    torch.testing.assert_close(*gradients)
+
+
 def test_errors(predictor):
     context, context_ids, target_ids = inputs()
     with pytest.raises(ValueError, match=r"context \(2, 5, 48\) needs context_ids \(2, 5\)"):

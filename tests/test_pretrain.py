@@ -8,7 +8,7 @@ import torch
 from vjepa_wm.data.masking import MultiBlockConfig
 from vjepa_wm.data.video import VideoError, write_video
 from vjepa_wm.models.checkpoint import CheckpointError
-from vjepa_wm.models.encoder import VideoEncoderConfig
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.training.pretrain import PretrainConfig, Pretrainer, load_encoder, make_batch, pretrain
 
 ENCODER = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vjepa_wm.models.rope import apply_rotary, check_rope_form, grid_positions, rotary_tables, segment_size
+from vjepa_wm.models.rope import apply_rotary, check_rope, grid_positions, rotary_tables, segment_size
 
 
 @pytest.mark.parametrize(("head_dim", "size"), [(64, 20), (80, 26), (88, 28), (104, 34), (32, 10), (6, 2)])
@@ -81,7 +81,7 @@ def test_positions_count_time_major_then_row_then_column():
 
 
 def test_errors_name_what_is_wrong():
-    with pytest.raises(ValueError, match=r"rope must be one of tiled, true, got 'half'"):
-        check_rope_form("half")
+    with pytest.raises(ValueError, match=r"rope must be one of tiled, true or None, got 'half'"):
+        check_rope("half")
     with pytest.raises(ValueError, match=r"head_dim must be at least 6 .* got 4"):
         rotary_tables(torch.zeros(1, 3), 4, "true")

@@ -10,7 +10,8 @@ from vjepa_wm.data.trajectories import TrajectoryDataset
 from vjepa_wm.data.video import read_frames
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import save_model
-from vjepa_wm.models.encoder import VideoEncoder, VideoEncoderConfig
+from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world_model
 
 ENCODER = VideoEncoderConfig(image_size=32, embed_dim=24, depth=1, num_heads=2)

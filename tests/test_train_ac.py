@@ -5,7 +5,8 @@ import torch
 from vjepa_wm.data.trajectory_writer import TrajectoryWriter
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import CheckpointError, save_model
-from vjepa_wm.models.encoder import VideoEncoder, VideoEncoderConfig
+from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, load_world_model
 from vjepa_wm.training.train_ac import ACTrainer, TrainACConfig, train_ac, world_model_losses
 

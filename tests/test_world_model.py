@@ -3,7 +3,7 @@ import torch
 
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import CheckpointError
-from vjepa_wm.models.encoder import VideoEncoderConfig
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.pose import integrate_pose, pose_difference
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, load_world_model, save_world_model
 

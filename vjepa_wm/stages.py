@@ -36,7 +36,7 @@ from vjepa_wm.models.energy import EnergyName
 from vjepa_wm.models.world_model import WorldModel, load_world_model
 from vjepa_wm.planners import CEM, ActionBox, CEMConfig, vjepa2_box
 from vjepa_wm.planners.cem import cpu, vjepa2
-from vjepa_wm.training.precision import Precision, pick_device, pick_dtype
+from vjepa_wm.models.precision import Precision, pick_device, pick_dtype
 
 PolicyName = Literal["world_model", "random", "zero", "true_dynamics"]
 WEIGHTS = Path(__file__).with_name("weights")

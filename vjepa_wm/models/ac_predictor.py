@@ -1,6 +1,6 @@
 """The action-conditioned predictor of V-JEPA 2-AC: features of the next step from features, actions and states so far.
 
-Each step is one group of tokens, [action, state, (extrinsics), patches]; a token sees its own step and all earlier
+Each step is one group of tokens, [action, (state), (extrinsics), patches]; a token sees its own step and all earlier
 ones. Nothing depends on a largest number of steps, and a key/value cache makes a rollout of H steps cost H steps.
 
 Letters: B batch, T steps, N patch tokens per step, D encoder width, A action, P state, h heads, d size of a head.
@@ -17,8 +17,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from vjepa_wm.models.layers import NORM_EPS, Block, KeyValue, check_width, init_weights
-from vjepa_wm.models.rope import RopeForm, RotaryTables, check_rope_form, rotary_tables
+from vjepa_wm.models.layers import NORM_EPS, LayerCache, check_width, init_weights, make_blocks
+from vjepa_wm.models.rope import RopeForm, RotaryTables, check_rope, rotary_tables
 
 EXTRINSICS_DIM = 6
 
@@ -41,8 +41,10 @@ class ActionConditionedPredictorConfig:
     """Numbers in an action."""
     state_dim: int = 7
     """Numbers in a state."""
+    use_state: bool = True
+    """Whether each step has a token for the robot's state."""
     use_extrinsics: bool = False
-    """Whether each step also has a camera-pose token (6 numbers)."""
+    """Whether camera poses (6 numbers per step) can be given; the published weights have room for them, untrained."""
     rope: RopeForm = "true"
     """Rotary form: `tiled` for V-JEPA 2-AC weights, `true` for new training."""
     action_scale: tuple[float, ...] = ()
@@ -54,7 +56,7 @@ class ActionConditionedPredictorConfig:
 
     def __post_init__(self) -> None:
         check_width(self.embed_dim, self.num_heads)
-        check_rope_form(self.rope)
+        check_rope(self.rope)
         for name, values, size in (
             ("action_scale", self.action_scale, self.action_dim),
             ("state_mean", self.state_mean, self.state_dim),
@@ -65,11 +67,12 @@ class ActionConditionedPredictorConfig:
 
 
 class KeyValueCache:
-    """Keys and values of the steps a predictor has already seen, one pair per block."""
+    """Keys and values of the steps a predictor has already seen, one layer's per block."""
 
     def __init__(self) -> None:
         self.steps = 0
-        self.layers: list[KeyValue] = []
+        self.tokens_per_step = 0
+        self.layers: list[LayerCache] = []
 
 
 def frame_causal_mask(num_steps: int, tokens_per_step: int, past_steps: int, device: torch.device) -> Tensor | None:
@@ -101,26 +104,20 @@ class ActionConditionedPredictor(nn.Module):
         width = config.embed_dim
         self.predictor_embed = nn.Linear(config.encoder_dim, width)
         self.action_encoder = nn.Linear(config.action_dim, width)
-        self.state_encoder = nn.Linear(config.state_dim, width)
+        if config.use_state:
+            self.state_encoder = nn.Linear(config.state_dim, width)
         if config.use_extrinsics:
             self.extrinsics_encoder = nn.Linear(EXTRINSICS_DIM, width)
-        self.predictor_blocks = nn.ModuleList(
-            Block(width, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
-        )
+        self.predictor_blocks = make_blocks(config.depth, width, config.num_heads, config.mlp_ratio)
         self.predictor_norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.predictor_proj = nn.Linear(width, config.encoder_dim)
         init_weights(self, self.predictor_blocks)
-
-    @property
-    def num_conditions(self) -> int:
-        """Tokens in front of each step's patches."""
-        return 3 if self.config.use_extrinsics else 2
 
     def forward(
         self,
         z: Tensor,
         actions: Tensor,
-        states: Tensor,
+        states: Tensor | None,
         extrinsics: Tensor | None = None,
         *,
         grid: tuple[int, int] | None = None,
@@ -131,8 +128,8 @@ class ActionConditionedPredictor(nn.Module):
         Args:
             z: features of the steps, ``(B, T, N, D)``.
             actions: what is done at each step, ``(B, T, A)``.
-            states: robot state at each step, ``(B, T, P)``.
-            extrinsics: camera pose at each step, ``(B, T, 6)``, exactly if the predictor uses it.
+            states: robot state at each step, ``(B, T, P)``; a predictor without `use_state` does not look at them.
+            extrinsics: camera pose at each step, ``(B, T, 6)``, one more token; None: no such token.
             grid: rows and columns of the N patches; None for a square.
             cache: steps before these; they are seen, and these steps are added to it.
 
@@ -140,59 +137,66 @@ class ActionConditionedPredictor(nn.Module):
             Predicted features, ``(B, T, N, D)``: entry t is the estimate of step t + 1.
 
         Raises:
-            ValueError: the inputs' shapes disagree.
+            ValueError: the inputs' shapes disagree, or other tokens were cached than are given now.
         """
         self._check(z, actions, states, extrinsics)
         num_steps, num_tokens = z.shape[1:3]
         past_steps = cache.steps if cache is not None else 0
         x = self._embed(z, actions, states, extrinsics)
-        rotary = self._tables(past_steps, num_steps, _patch_grid(grid, num_tokens), x)
-        mask = frame_causal_mask(num_steps, num_tokens + self.num_conditions, past_steps, x.device)
-        presents = []
-        for index, block in enumerate(self.predictor_blocks):
-            x, present = block(x, rotary, mask, cache.layers[index] if past_steps else None)
-            presents.append(present)
+        num_conditions = x.shape[1] // num_steps - num_tokens
+        tokens_per_step = num_conditions + num_tokens
+        if past_steps and cache.tokens_per_step != tokens_per_step:
+            raise ValueError(
+                f"every step must have the {cache.tokens_per_step} tokens of the cached ones, got {tokens_per_step}"
+            )
+        rotary = self._tables(past_steps, num_steps, num_conditions, _patch_grid(grid, num_tokens), x)
+        mask = frame_causal_mask(num_steps, tokens_per_step, past_steps, x.device)
         if cache is not None:
-            cache.steps, cache.layers = past_steps + num_steps, presents
-        x = rearrange(x, "b (t k) d -> b t k d", t=num_steps)[:, :, self.num_conditions :]
+            cache.layers = cache.layers or [LayerCache() for _ in self.predictor_blocks]
+            cache.steps, cache.tokens_per_step = past_steps + num_steps, tokens_per_step
+        for index, block in enumerate(self.predictor_blocks):
+            x = block(x, rotary, mask, None if cache is None else cache.layers[index])
+        x = rearrange(x, "b (t k) d -> b t k d", t=num_steps)[:, :, num_conditions:]
         return self.predictor_proj(self.predictor_norm(x))
 
-    def _check(self, z: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None) -> None:
+    def _check(self, z: Tensor, actions: Tensor, states: Tensor | None, extrinsics: Tensor | None) -> None:
         batch, steps = z.shape[:2]
-        wanted = {"actions": (actions, self.config.action_dim), "states": (states, self.config.state_dim)}
+        wanted = {"actions": (actions, self.config.action_dim)}
+        if self.config.use_state:
+            if states is None:
+                raise ValueError(f"states must be {(batch, steps, self.config.state_dim)} for this predictor, got None")
+            wanted["states"] = (states, self.config.state_dim)
         if extrinsics is not None:
+            if not self.config.use_extrinsics:
+                raise ValueError("extrinsics need a predictor with use_extrinsics, which is False")
             wanted["extrinsics"] = (extrinsics, EXTRINSICS_DIM)
-        if (extrinsics is not None) != self.config.use_extrinsics:
-            raise ValueError(
-                f"extrinsics must be given exactly if use_extrinsics, which is {self.config.use_extrinsics}"
-            )
         for name, (value, size) in wanted.items():
             if value.shape != (batch, steps, size):
                 raise ValueError(
                     f"{name} must be {(batch, steps, size)} for z {tuple(z.shape)}, got {tuple(value.shape)}"
                 )
 
-    def _embed(self, z: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None) -> Tensor:
+    def _embed(self, z: Tensor, actions: Tensor, states: Tensor | None, extrinsics: Tensor | None) -> Tensor:
         """Build the token sequence, ``(B, T * (conditions + N), width)``."""
         dtype = self.predictor_embed.weight.dtype
-        conditions = [
-            self.action_encoder(_affine(actions.float(), (), self.config.action_scale).to(dtype)),
-            self.state_encoder(_affine(states.float(), self.config.state_mean, self.config.state_scale).to(dtype)),
-        ]
+        conditions = [self.action_encoder(_affine(actions.float(), (), self.config.action_scale).to(dtype))]
+        if self.config.use_state:
+            states = _affine(states.float(), self.config.state_mean, self.config.state_scale)
+            conditions.append(self.state_encoder(states.to(dtype)))
         if extrinsics is not None:
             conditions.append(self.extrinsics_encoder(extrinsics.to(dtype)))
         patches = self.predictor_embed(z.to(dtype))
         tokens = torch.cat((torch.stack(conditions, dim=2).to(patches.dtype), patches), dim=2)
         return rearrange(tokens, "b t k d -> b (t k) d")
 
-    def _tables(self, past: int, steps: int, grid: tuple[int, int], x: Tensor) -> RotaryTables:
+    def _tables(self, past: int, steps: int, num_conditions: int, grid: tuple[int, int], x: Tensor) -> RotaryTables:
         """Turn patches by (step, row, column) and conditions by their step alone, which is (step, 0, 0)."""
         head_dim = self.config.embed_dim // self.config.num_heads
         rows, columns = grid
-        frame = torch.zeros(self.num_conditions + rows * columns, 3, device=x.device)
+        frame = torch.zeros(num_conditions + rows * columns, 3, device=x.device)
         ids = torch.arange(rows * columns, device=x.device)
-        frame[self.num_conditions :, 1] = ids // columns
-        frame[self.num_conditions :, 2] = ids % columns
+        frame[num_conditions:, 1] = ids // columns
+        frame[num_conditions:, 2] = ids % columns
         positions = frame.repeat(steps, 1, 1)
         positions[:, :, 0] = past + torch.arange(steps, device=x.device).unsqueeze(1)
         return rotary_tables(positions.flatten(0, 1), head_dim, self.config.rope, x.dtype)

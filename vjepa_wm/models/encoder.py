@@ -1,109 +1,193 @@
-"""The V-JEPA 2 video encoder: a vision transformer over tubelets with rotary positions.
+"""The V-JEPA 2 video encoder: a vision transformer over tubelets.
 
-Letters: B batch, C channels, T frames, H and W pixels, N tokens, D width, K kept tokens.
+One class is all of the family: V-JEPA 2 (rotary positions), V-JEPA 2.1 (levels, image tokenizer, modality embeddings)
+and V-JEPA 1 (fixed positions), as `VideoEncoderConfig` says.
 
-Source: V-JEPA 2 (arXiv 2506.09985), section 2.
+Letters: B batch, C channels, T frames, H and W pixels, N tokens, D width, K kept tokens, L levels.
+
+Source: V-JEPA 2 (arXiv 2506.09985), section 2; V-JEPA 2.1 (arXiv 2603.14482), section 2.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from vjepa_wm.models.layers import NORM_EPS, Block, check_width, init_weights
-from vjepa_wm.models.rope import RopeForm, check_rope_form, grid_positions, rotary_tables
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
+from vjepa_wm.models.factorized import group_mask, run_grouped
+from vjepa_wm.models.layers import Block, init_weights, make_blocks, run_block
+from vjepa_wm.models.rope import RotaryTables, grid_positions, rotary_tables
+from vjepa_wm.models.sincos import Grid, fixed_positions_for
 from vjepa_wm.models.tubelets import TubeletEmbedding
 
-
-@dataclass(frozen=True, kw_only=True)
-class VideoEncoderConfig:
-    """Size and form of a `VideoEncoder`."""
-
-    image_size: int = 256
-    """Side of the square pictures it was trained on [px]; other sizes work, positions simply count on."""
-    patch_size: int = 16
-    """Side of a patch [px]."""
-    tubelet_size: int = 2
-    """Frames in a tubelet."""
-    in_channels: int = 3
-    """Colour channels."""
-    embed_dim: int = 192
-    """Width of the tokens."""
-    depth: int = 12
-    """Number of blocks."""
-    num_heads: int = 3
-    """Attention heads."""
-    mlp_ratio: float = 4.0
-    """Hidden width of the MLP over `embed_dim`."""
-    rope: RopeForm = "true"
-    """Rotary form: `tiled` for V-JEPA 2 weights, `true` for new training."""
-
-    def __post_init__(self) -> None:
-        check_width(self.embed_dim, self.num_heads)
-        check_rope_form(self.rope)
-        if self.image_size % self.patch_size:
-            raise ValueError(f"image_size must be a multiple of patch_size {self.patch_size}, got {self.image_size}")
-        if self.depth < 1:
-            raise ValueError(f"depth must be at least 1, got {self.depth}")
-
-    @property
-    def patch_grid(self) -> tuple[int, int]:
-        """Rows and columns of patches in a picture of the training size."""
-        side = self.image_size // self.patch_size
-        return side, side
-
-
-def vit_micro(image_size: int = 96) -> VideoEncoderConfig:
-    """Return a 6-block, 192-wide encoder that trains on a CPU (not one of the published sizes)."""
-    return VideoEncoderConfig(image_size=image_size, embed_dim=192, depth=6, num_heads=3)
-
-
-def vit_tiny(image_size: int = 256) -> VideoEncoderConfig:
-    """Return ViT-T/16: 192 wide, 12 blocks."""
-    return VideoEncoderConfig(image_size=image_size, embed_dim=192, depth=12, num_heads=3)
-
-
-def vit_large(image_size: int = 256) -> VideoEncoderConfig:
-    """Return ViT-L/16 as released with V-JEPA 2: 1024 wide, 24 blocks, tiled rotary positions."""
-    return VideoEncoderConfig(image_size=image_size, embed_dim=1024, depth=24, num_heads=16, rope="tiled")
+_MODALITY_STD = 1e-6
 
 
 class VideoEncoder(nn.Module):
-    """Map a clip to one feature vector per tubelet; tubelets that are not asked for never enter it."""
+    """Map a clip or picture to one feature vector per tubelet; tubelets that are not asked for never enter it.
+
+    Attributes:
+        recompute_activations: whether training keeps only the blocks' inputs and computes the rest again in the
+            backward pass: about a third more time for a fraction of the memory.
+    """
 
     def __init__(self, config: VideoEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = TubeletEmbedding(
-            config.patch_size, config.tubelet_size, config.in_channels, config.embed_dim
+        self.recompute_activations = False
+        width = config.embed_dim
+        self.patch_embed = TubeletEmbedding(config.patch_size, config.tubelet_size, config.in_channels, width)
+        if config.image_tokenizer:
+            self.patch_embed_img = TubeletEmbedding(config.patch_size, 1, config.in_channels, width)
+        if config.modality_embedding:
+            self.img_mod_embed = nn.Parameter(_MODALITY_STD * torch.randn(1, 1, width))
+            self.video_mod_embed = nn.Parameter(_MODALITY_STD * torch.randn(1, 1, width))
+        if config.class_token:
+            self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.blocks = make_blocks(
+            config.depth,
+            width,
+            config.num_heads,
+            config.mlp_ratio,
+            config.activation,
+            config.norm_eps,
+            config.drop_path,
         )
-        self.blocks = nn.ModuleList(
-            Block(config.embed_dim, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
-        )
-        self.norm = nn.LayerNorm(config.embed_dim, eps=NORM_EPS)
+        if config.levels:
+            self.norms_block = nn.ModuleList(nn.LayerNorm(width, eps=config.norm_eps) for _ in config.levels)
+        else:
+            self.norm = nn.LayerNorm(width, eps=config.norm_eps)
         init_weights(self, self.blocks)
 
-    def forward(self, clip: Tensor, ids: Tensor | None = None) -> Tensor:
-        """Encode a clip.
+    def forward(self, clip: Tensor, ids: Tensor | Sequence[Tensor] | None = None) -> Tensor | list[Tensor]:
+        """Encode clips or pictures.
 
         Args:
-            clip: normalised pixels, ``(B, C, T, H, W)``.
-            ids: tokens to keep, ``(B, K)``, numbered time-major, then row, then column; None keeps all.
+            clip: normalised pixels, ``(B, C, T, H, W)``, or pictures ``(B, C, H, W)``. A single frame goes through the
+                image tokenizer if there is one and is repeated to fill a tubelet if not.
+            ids: tokens to keep, ``(B, K)``, numbered time-major, then row, then column; None keeps all. A sequence of
+                them gives a list of results, one pass each.
 
         Returns:
-            Features after the final norm, ``(B, N or K, D)``.
+            Features after the final norm, ``(B, N or K, D)``; with a class token it comes first, ``(B, 1 + N, D)``.
 
         Raises:
             ValueError: the clip does not divide into tubelets.
         """
-        grid = self.patch_embed.grid(clip)
-        x = self.patch_embed(clip, ids)
-        if ids is None:
-            ids = torch.arange(grid[0] * grid[1] * grid[2], device=clip.device)
-        positions = grid_positions(ids, grid[1:])
-        rotary = rotary_tables(positions, self.config.embed_dim // self.config.num_heads, self.config.rope, x.dtype)
-        for block in self.blocks:
-            x, _ = block(x, rotary)
-        return self.norm(x)
+        if isinstance(ids, Sequence):
+            return [self(clip, one) for one in ids]
+        last = self.config.depth - 1
+        return self._norm(last)(self._run(clip, ids, (last,))[last])
+
+    def intermediate_layers(self, clip: Tensor, ids: Tensor | None = None, *, layers: Sequence[int]) -> list[Tensor]:
+        """Return the normed outputs of chosen blocks.
+
+        Args:
+            clip: as for `forward`.
+            ids: as for `forward`.
+            layers: block numbers from 0; negative ones count from the end. The norm is the final one for each, as
+                V-JEPA 2 does, or the level's own.
+
+        Returns:
+            One ``(B, N or K, D)`` for each of `layers`, in their order.
+
+        Raises:
+            ValueError: there is no such block, or it has no norm.
+        """
+        depth = self.config.depth
+        wanted = [layer + depth if layer < 0 else layer for layer in layers]
+        norms = [self._norm(layer) for layer in wanted]
+        outputs = self._run(clip, ids, wanted)
+        return [norm(outputs[layer]) for layer, norm in zip(wanted, norms, strict=True)]
+
+    def level_features(self, clip: Tensor, ids: Tensor | None = None, *, num_levels: int | None = None) -> Tensor:
+        """Return the last `num_levels` levels end to end, as V-JEPA 2.1 predicts them; None: all.
+
+        Returns:
+            ``(B, N or K, L * D)``.
+
+        Raises:
+            ValueError: the encoder has fewer levels.
+        """
+        levels = self.config.levels or (self.config.depth - 1,)
+        count = len(levels) if num_levels is None else num_levels
+        if not 1 <= count <= len(levels):
+            raise ValueError(f"num_levels must be from 1 to {len(levels)}, the encoder's levels, got {count}")
+        return torch.cat(self.intermediate_layers(clip, ids, layers=levels[-count:]), dim=-1)
+
+    def _norm(self, layer: int) -> nn.LayerNorm:
+        """Return the norm that follows a block."""
+        config = self.config
+        if not 0 <= layer < config.depth:
+            raise ValueError(f"layers must be from {-config.depth} to {config.depth - 1}, got {layer}")
+        if not config.levels:
+            return self.norm
+        if layer not in config.levels:
+            raise ValueError(f"this encoder has norms for layers {config.levels} only, got {layer}")
+        return self.norms_block[config.levels.index(layer)]
+
+    def _run(self, clip: Tensor, ids: Tensor | None, layers: Collection[int]) -> dict[int, Tensor]:
+        """Return the outputs of chosen blocks by their number."""
+        x, grid = self._embed(clip, ids)
+        kept = torch.arange(grid[0] * grid[1] * grid[2], device=x.device) if ids is None else ids
+        rotary = self._tables(kept, grid, x)
+        first_temporal = self.config.depth - self.config.temporal_depth
+        outputs = {}
+        for index, block in enumerate(self.blocks):
+            if self.config.temporal_depth == 0:
+                x = run_block(block, x, rotary, None, self.recompute_activations)
+            else:
+                over = "space" if index < first_temporal else "time"
+                x = self._run_factorized(block, x, rotary, ids, kept, grid, over)
+            if index in layers:
+                outputs[index] = x
+        return outputs
+
+    def _run_factorized(
+        self,
+        block: Block,
+        x: Tensor,
+        rotary: RotaryTables | None,
+        ids: Tensor | None,
+        kept: Tensor,
+        grid: Grid,
+        over: str,
+    ) -> Tensor:
+        if ids is None and not self.config.class_token:
+            return run_grouped(block, x, rotary, grid, over, self.recompute_activations)
+        mask = group_mask(kept, grid, over, self.config.class_token)
+        return run_block(block, x, rotary, mask, self.recompute_activations)
+
+    def _embed(self, clip: Tensor, ids: Tensor | None) -> tuple[Tensor, Grid]:
+        """Make tokens ``(B, N or K (+ 1), D)`` with what is added to them, and tell their grid."""
+        config = self.config
+        if clip.dim() == 4:
+            clip = clip.unsqueeze(2)
+        is_picture = clip.dim() == 5 and clip.shape[2] == 1
+        embedding = self.patch_embed_img if is_picture and config.image_tokenizer else self.patch_embed
+        if is_picture and embedding.tubelet_size > 1:
+            clip = clip.expand(-1, -1, embedding.tubelet_size, -1, -1)
+        grid = embedding.grid(clip)
+        x = embedding(clip, ids)
+        if config.modality_embedding:
+            x = x + (self.img_mod_embed if embedding is not self.patch_embed else self.video_mod_embed)
+        if config.rope is None:
+            image = config.tubelet_size == 1
+            table = fixed_positions_for(
+                config.embed_dim, config.trained_grid, grid, config.uniform_power, image=image, device=x.device
+            ).to(x.dtype)
+            x = x + (table if ids is None else table[ids])
+        if config.class_token:
+            x = torch.cat((self.cls_token.to(x.dtype).expand(x.shape[0], -1, -1), x), dim=1)
+        return x, grid
+
+    def _tables(self, kept: Tensor, grid: Grid, x: Tensor) -> RotaryTables | None:
+        config = self.config
+        if config.rope is None:
+            return None
+        positions = grid_positions(kept, grid[1:], config.rope_grid)
+        if config.class_token:  # at the origin, where nothing is turned
+            positions = torch.nn.functional.pad(positions, (0, 0, 1, 0))
+        return rotary_tables(positions, config.embed_dim // config.num_heads, config.rope, x.dtype)

@@ -1,4 +1,4 @@
-"""Pre-norm transformer blocks on fused attention, shared by the encoder and both predictors.
+"""Pre-norm transformer blocks on fused attention, shared by the encoder, both predictors and the probe.
 
 Parameter names and packing follow the published V-JEPA 2 checkpoints, so that loading them is a matter of prefixes.
 
@@ -10,16 +10,19 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 2.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from vjepa_wm.models.attention import attend
 from vjepa_wm.models.rope import RotaryTables, apply_rotary
 
 NORM_EPS = 1e-6
-KeyValue = tuple[Tensor, Tensor]
+Activation = Literal["gelu", "swiglu"]
 
 
 def check_width(embed_dim: int, num_heads: int, name: str = "embed_dim") -> None:
@@ -28,9 +31,43 @@ def check_width(embed_dim: int, num_heads: int, name: str = "embed_dim") -> None
         raise ValueError(f"{name} must be an even multiple of num_heads {num_heads}, got {embed_dim}")
 
 
+def check_blocks(depth: int, activation: str, drop_path: float) -> None:
+    """Raise ValueError unless these describe a stack of blocks."""
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
+    if activation not in ("gelu", "swiglu"):
+        raise ValueError(f"activation must be gelu or swiglu, got {activation!r}")
+    if not 0.0 <= drop_path < 1.0:
+        raise ValueError(f"drop_path must be from 0 to below 1, got {drop_path}")
+
+
+def hidden_width(embed_dim: int, mlp_ratio: float, activation: Activation) -> int:
+    """Return the hidden width of an MLP; a SwiGLU, having three matrices, gets two thirds of it, up to a multiple of 8.
+
+    Fractions are cut off, as the published sizes have it; the little bit added holds 48 / 11 of 1408 at 6144.
+    """
+    hidden = int(embed_dim * mlp_ratio + 1e-6)
+    return hidden if activation == "gelu" else 8 * math.ceil(2 * hidden // 3 / 8)
+
+
 def normalize_features(x: Tensor) -> Tensor:
     """Apply the parameter-free LayerNorm (eps 1e-5) that every V-JEPA 2 target goes through, over the last axis."""
     return F.layer_norm(x, x.shape[-1:])
+
+
+class LayerCache:
+    """Keys and values that one attention layer has seen, each ``(B, h, past, d)``; None before the first tokens."""
+
+    def __init__(self) -> None:
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the keys and values of new tokens ``(B, h, N, d)`` and return those of all."""
+        if self.keys is not None:
+            k, v = torch.cat((self.keys, k), dim=2), torch.cat((self.values, v), dim=2)
+        self.keys, self.values = k, v
+        return k, v
 
 
 class Attention(nn.Module):
@@ -43,66 +80,133 @@ class Attention(nn.Module):
         self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(
-        self, x: Tensor, rotary: RotaryTables | None, mask: Tensor | None = None, past: KeyValue | None = None
-    ) -> tuple[Tensor, KeyValue]:
+        self, x: Tensor, rotary: RotaryTables | None, mask: Tensor | None = None, cache: LayerCache | None = None
+    ) -> Tensor:
         """Attend.
 
         Args:
             x: tokens, ``(B, N, D)``.
             rotary: tables for these N tokens, or None for no positions.
-            mask: True where a query may see a key, ``(N, past + N)``; None for full attention.
-            past: keys and values of earlier tokens, each ``(B, h, past, d)``.
+            mask: True where a query may see a key, ``(N, past + N)`` or ``(B, 1, N, past + N)``; None: all.
+            cache: earlier tokens; they are seen, and these tokens are added to it.
 
         Returns:
-            The result ``(B, N, D)``, and keys and values of past and present tokens.
+            ``(B, N, D)``.
         """
-        q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
-        if rotary is not None:
-            q, k = apply_rotary(q, rotary).to(v.dtype), apply_rotary(k, rotary).to(v.dtype)
-        if past is not None:
-            k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.proj(rearrange(out, "b h n d -> b n (h d)")), (k, v)
+        qkv = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
+        v = qkv[2]
+        q, k = qkv[:2] if rotary is None else apply_rotary(qkv[:2], rotary).to(v.dtype)
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        return self.proj(rearrange(attend(q, k, v, mask), "b h n d -> b n (h d)"))
 
 
 class Mlp(nn.Module):
     """Two linear layers around an exact GELU."""
 
-    def __init__(self, embed_dim: int, mlp_ratio: float) -> None:
+    def __init__(self, embed_dim: int, hidden_dim: int) -> None:
         super().__init__()
-        hidden = int(embed_dim * mlp_ratio)
-        self.fc1 = nn.Linear(embed_dim, hidden)
-        self.fc2 = nn.Linear(hidden, embed_dim)
+        self.fc1 = nn.Linear(embed_dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, embed_dim)
+
+    @property
+    def output(self) -> nn.Linear:
+        """The layer that writes into the residual stream."""
+        return self.fc2
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., D)`` to ``(..., D)``."""
         return self.fc2(F.gelu(self.fc1(x)))
 
 
+class SwiGLU(nn.Module):
+    """A gated MLP: ``fc3(silu(fc1(x)) * fc2(x))``. Source: arXiv 2002.05202."""
+
+    def __init__(self, embed_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(embed_dim, hidden_dim)
+        self.fc2 = nn.Linear(embed_dim, hidden_dim)
+        self.fc3 = nn.Linear(hidden_dim, embed_dim)
+
+    @property
+    def output(self) -> nn.Linear:
+        """The layer that writes into the residual stream."""
+        return self.fc3
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., D)`` to ``(..., D)``."""
+        return self.fc3(F.silu(self.fc1(x)) * self.fc2(x))
+
+
+class DropPath(nn.Module):
+    """In training, leave a branch out for a share of the samples and scale the others up. Source: arXiv 1603.09382."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, ...)`` to the same shape."""
+        if not self.training or self.probability == 0.0:
+            return x
+        keep = 1.0 - self.probability
+        return x * x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(keep).div_(keep)
+
+
 class Block(nn.Module):
     """One pre-norm transformer block: attention, then MLP, each added to its input."""
 
-    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float) -> None:
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        activation: Activation = "gelu",
+        norm_eps: float = NORM_EPS,
+        drop_path: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(embed_dim, eps=NORM_EPS)
+        self.norm1 = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.attn = Attention(embed_dim, num_heads)
-        self.norm2 = nn.LayerNorm(embed_dim, eps=NORM_EPS)
-        self.mlp = Mlp(embed_dim, mlp_ratio)
+        self.norm2 = nn.LayerNorm(embed_dim, eps=norm_eps)
+        mlp = Mlp if activation == "gelu" else SwiGLU
+        self.mlp = mlp(embed_dim, hidden_width(embed_dim, mlp_ratio, activation))
+        self.drop_path = DropPath(drop_path)
 
     def forward(
-        self, x: Tensor, rotary: RotaryTables | None, mask: Tensor | None = None, past: KeyValue | None = None
-    ) -> tuple[Tensor, KeyValue]:
+        self, x: Tensor, rotary: RotaryTables | None, mask: Tensor | None = None, cache: LayerCache | None = None
+    ) -> Tensor:
         """Map tokens ``(B, N, D)`` to ``(B, N, D)``; see `Attention.forward` for the rest."""
-        attended, present = self.attn(self.norm1(x), rotary, mask, past)
-        x = x + attended
-        return x + self.mlp(self.norm2(x)), present
+        x = x + self.drop_path(self.attn(self.norm1(x), rotary, mask, cache))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+def make_blocks(
+    depth: int,
+    embed_dim: int,
+    num_heads: int,
+    mlp_ratio: float,
+    activation: Activation = "gelu",
+    norm_eps: float = NORM_EPS,
+    drop_path: float = 0.0,
+) -> nn.ModuleList:
+    """Make a stack of blocks whose drop path grows linearly from 0 to `drop_path`."""
+    rates = [drop_path * index / max(depth - 1, 1) for index in range(depth)]
+    return nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio, activation, norm_eps, rate) for rate in rates)
+
+
+def run_block(block: Block, x: Tensor, rotary: RotaryTables | None, mask: Tensor | None, recompute: bool) -> Tensor:
+    """Run one block; with `recompute` its activations are thrown away and computed again in the backward pass."""
+    if recompute and torch.is_grad_enabled():
+        return checkpoint(block, x, rotary, mask, use_reentrant=False)
+    return block(x, rotary, mask)
 
 
 def init_weights(module: nn.Module, blocks: nn.ModuleList) -> None:
     """Initialise all layers of `module` as V-JEPA 2 does and shrink the blocks' output layers with depth.
 
-    Linear layers and convolutions: normal with std 0.02 cut at +-2, zero bias; block i (from 1) divides its two output
-    weights by sqrt(2 i). Source: V-JEPA 2 code, vision transformer initialisation.
+    Linear layers and convolutions: normal with std 0.02 cut at +-2, zero bias; block i (from 1) divides the two weights
+    that write into the residual stream by sqrt(2 i). Source: V-JEPA 2 code, vision transformer initialisation.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv3d):
@@ -112,4 +216,4 @@ def init_weights(module: nn.Module, blocks: nn.ModuleList) -> None:
     with torch.no_grad():
         for index, block in enumerate(blocks, start=1):
             block.attn.proj.weight.div_(math.sqrt(2.0 * index))
-            block.mlp.fc2.weight.div_(math.sqrt(2.0 * index))
+            block.mlp.output.weight.div_(math.sqrt(2.0 * index))

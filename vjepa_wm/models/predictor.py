@@ -1,19 +1,32 @@
 """The masked predictor of V-JEPA 2: from the features of visible tokens to those of hidden ones.
 
-Letters: B batch, N tokens (Nc context, Nt target), D encoder width.
+Letters: B batch, N tokens (Nc context, Nt target), D encoder width, L levels.
 
-Source: V-JEPA 2 (arXiv 2506.09985), section 2; the output for context tokens is from V-JEPA 2.1 (arXiv 2603.14482).
+Source: V-JEPA 2 (arXiv 2506.09985), section 2; levels, modality embeddings and the output for context tokens are from
+V-JEPA 2.1 (arXiv 2603.14482), section 2.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from vjepa_wm.models.layers import NORM_EPS, Block, check_width, init_weights
-from vjepa_wm.models.rope import RopeForm, check_rope_form, grid_positions, rotary_tables
+from vjepa_wm.models.layers import (
+    NORM_EPS,
+    Activation,
+    check_blocks,
+    check_width,
+    init_weights,
+    make_blocks,
+    run_block,
+)
+from vjepa_wm.models.rope import RopeForm, check_rope, grid_positions, rotary_tables
+from vjepa_wm.models.sincos import Grid, fixed_positions_for
+
+_MODALITY_STD = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,50 +43,131 @@ class MaskedPredictorConfig:
     """Attention heads."""
     mlp_ratio: float = 4.0
     """Hidden width of the MLP over `embed_dim`."""
+    activation: Activation = "gelu"
+    """MLP: two layers around a GELU, or SwiGLU."""
+    norm_eps: float = NORM_EPS
+    """Added to the variance in every LayerNorm."""
+    drop_path: float = 0.0
+    """Chance that a training sample skips the last block's branches; it grows linearly from 0 at the first."""
     num_mask_tokens: int = 2
     """Learned mask tokens; each call uses one of them."""
-    rope: RopeForm = "true"
-    """Rotary form: `tiled` for V-JEPA 2 weights, `true` for new training."""
+    rope: RopeForm | None = "true"
+    """Rotary form: `tiled` for V-JEPA 2 weights, `true` for V-JEPA 2.1 and new training; None: fixed sine-cosine."""
+    rope_grid: int | None = None
+    """Side of the patch grid that rows and columns are stretched onto (V-JEPA 2.1: 16); None: they just count."""
+    grid: Grid | None = None
+    """Tokens in time, rows and columns of the training clips; only fixed positions need it."""
+    uniform_power: bool = False
+    """Fixed positions only: equal channels for time, rows and columns instead of 2 : 1 : 1."""
+    num_levels: int = 1
+    """Encoder levels that come in, end to end, and go out (V-JEPA 2.1: 4); several are fused by two layers first."""
+    target_dim: int | None = None
+    """Width of a predicted token; None: `num_levels` times `encoder_dim`. A distilled model's is its teacher's."""
     predict_context: bool = False
     """Whether a second output layer predicts the visible tokens as well (V-JEPA 2.1)."""
+    modality_embedding: bool = False
+    """Whether a learned vector is added to all tokens of a picture, another to those of a clip (V-JEPA 2.1)."""
 
     def __post_init__(self) -> None:
         check_width(self.embed_dim, self.num_heads)
-        check_rope_form(self.rope)
+        check_rope(self.rope, self.rope_grid)
+        check_blocks(self.depth, self.activation, self.drop_path)
         if self.num_mask_tokens < 1:
             raise ValueError(f"num_mask_tokens must be at least 1, got {self.num_mask_tokens}")
+        if self.num_levels < 1:
+            raise ValueError(f"num_levels must be at least 1, got {self.num_levels}")
+        if self.rope is None and self.grid is None:
+            raise ValueError("grid must be given for fixed positions (rope None), got None")
+
+    @property
+    def input_dim(self) -> int:
+        """Width of a context token."""
+        return self.num_levels * self.encoder_dim
+
+    @property
+    def output_dim(self) -> int:
+        """Width of a predicted token."""
+        return self.input_dim if self.target_dim is None else self.target_dim
 
 
 class MaskedPredictor(nn.Module):
-    """Predict the features of target tokens from those of context tokens and the targets' positions."""
+    """Predict the features of target tokens from those of context tokens and the targets' positions.
+
+    Attributes:
+        recompute_activations: as of `VideoEncoder`.
+    """
 
     def __init__(self, config: MaskedPredictorConfig) -> None:
         super().__init__()
         self.config = config
-        self.predictor_embed = nn.Linear(config.encoder_dim, config.embed_dim)
+        self.recompute_activations = False
+        width = config.embed_dim
+        if config.num_levels == 1:
+            self.predictor_embed = nn.Linear(config.encoder_dim, width)
+        else:
+            self.predictor_embed = nn.Sequential(
+                nn.Linear(config.input_dim, config.encoder_dim), nn.GELU(), nn.Linear(config.encoder_dim, width)
+            )
         self.mask_tokens = nn.ParameterList(
-            nn.Parameter(torch.zeros(1, 1, config.embed_dim)) for _ in range(config.num_mask_tokens)
+            nn.Parameter(torch.zeros(1, 1, width)) for _ in range(config.num_mask_tokens)
         )
-        self.predictor_blocks = nn.ModuleList(
-            Block(config.embed_dim, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
+        if config.modality_embedding:
+            self.img_mod_embed = nn.Parameter(_MODALITY_STD * torch.randn(1, 1, width))
+            self.video_mod_embed = nn.Parameter(_MODALITY_STD * torch.randn(1, 1, width))
+        self.predictor_blocks = make_blocks(
+            config.depth,
+            width,
+            config.num_heads,
+            config.mlp_ratio,
+            config.activation,
+            config.norm_eps,
+            config.drop_path,
         )
-        self.predictor_norm = nn.LayerNorm(config.embed_dim, eps=NORM_EPS)
-        self.predictor_proj = nn.Linear(config.embed_dim, config.encoder_dim)
+        self.predictor_norm = nn.LayerNorm(width, eps=config.norm_eps)
+        self.predictor_proj = nn.Linear(width, config.output_dim)
         if config.predict_context:
-            self.predictor_proj_context = nn.Linear(config.embed_dim, config.encoder_dim)
+            self.predictor_proj_context = nn.Linear(width, config.output_dim)
         init_weights(self, self.predictor_blocks)
 
     def forward(
         self,
-        context: Tensor,
-        context_ids: Tensor,
-        target_ids: Tensor,
-        *,
-        grid: tuple[int, int, int],
+        context: Tensor | Sequence[Tensor],
+        context_ids: Tensor | Sequence[Tensor],
+        target_ids: Tensor | Sequence[Tensor],
+        grid: Grid,
         mask_index: int = 0,
-    ) -> Tensor:
-        """Predict the target tokens, ``(B, Nt, D)``; arguments and errors as in `predict_all`."""
-        hidden, _ = self._run(context, context_ids, target_ids, grid, mask_index)
+        *,
+        image: bool = False,
+    ) -> Tensor | list[Tensor]:
+        """Predict the target tokens of one mask, or of several.
+
+        Args:
+            context: encoder features of the visible tokens, ``(B, Nc, L * D)``.
+            context_ids: their token ids, ``(B, Nc)``.
+            target_ids: ids of the tokens to predict, ``(B, Nt)``. A sequence of them is several masks; context and
+                context_ids are then sequences as long, or one for all masks.
+            grid: tokens of the clip in time, rows and columns.
+            mask_index: which mask token to use, modulo their number.
+            image: whether the tokens are a picture's (only with modality embeddings).
+
+        Returns:
+            ``(B, Nt, output_dim)``, or a list with one for each mask.
+
+        Raises:
+            ValueError: ids, features and grid disagree.
+        """
+        if isinstance(target_ids, Sequence):
+            count = len(target_ids)
+            contexts = context if isinstance(context, Sequence) else [context] * count
+            places = context_ids if isinstance(context_ids, Sequence) else [context_ids] * count
+            if not len(contexts) == len(places) == count:
+                raise ValueError(
+                    f"context and context_ids must be one for all or as many as target_ids, {count}, "
+                    f"got {len(contexts)} and {len(places)}"
+                )
+            masks = zip(contexts, places, target_ids, strict=True)
+            return [self(*mask, grid, mask_index, image=image) for mask in masks]
+        hidden, _ = self._run(context, context_ids, target_ids, grid, mask_index, image)
         return self.predictor_proj(hidden)
 
     def predict_all(
@@ -81,45 +175,61 @@ class MaskedPredictor(nn.Module):
         context: Tensor,
         context_ids: Tensor,
         target_ids: Tensor,
-        *,
-        grid: tuple[int, int, int],
+        grid: Grid,
         mask_index: int = 0,
+        *,
+        image: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Predict hidden and visible tokens, the latter through an output layer of their own (V-JEPA 2.1).
 
-        Args:
-            context: encoder features of the visible tokens, ``(B, Nc, D)``.
-            context_ids: their token ids, ``(B, Nc)``.
-            target_ids: ids of the tokens to predict, ``(B, Nt)``.
-            grid: tokens of the clip in time, rows and columns.
-            mask_index: which mask token to use, modulo their number.
+        Arguments and errors as in `forward`, for one mask.
 
         Returns:
-            Features of the target tokens, ``(B, Nt, D)``, and of the context tokens, ``(B, Nc, D)``.
+            Features of the target tokens, ``(B, Nt, output_dim)``, and of the context tokens, ``(B, Nc, output_dim)``.
 
         Raises:
-            ValueError: ids and features disagree in shape, or the predictor has no context output.
+            ValueError: the predictor has no context output, or as `forward`.
         """
         if not self.config.predict_context:
             raise ValueError("this predictor has no context output; build it with predict_context=True")
-        hidden, seen = self._run(context, context_ids, target_ids, grid, mask_index)
+        hidden, seen = self._run(context, context_ids, target_ids, grid, mask_index, image)
         return self.predictor_proj(hidden), self.predictor_proj_context(seen)
 
     def _run(
-        self, context: Tensor, context_ids: Tensor, target_ids: Tensor, grid: tuple[int, int, int], mask_index: int
+        self,
+        context: Tensor,
+        context_ids: Tensor,
+        target_ids: Tensor,
+        grid: Grid,
+        mask_index: int,
+        image: bool,
     ) -> tuple[Tensor, Tensor]:
+        config = self.config
         if context.shape[:2] != context_ids.shape or target_ids.shape[0] != context.shape[0]:
             raise ValueError(
                 f"context {tuple(context.shape)} needs context_ids {tuple(context.shape[:2])} and as many rows of "
                 f"target_ids, got {tuple(context_ids.shape)} and {tuple(target_ids.shape)}"
             )
+        if context.shape[-1] != config.input_dim:
+            raise ValueError(
+                f"context must be {config.input_dim} wide ({config.num_levels} levels of encoder_dim "
+                f"{config.encoder_dim}), got {context.shape[-1]}"
+            )
         x = self.predictor_embed(context)
-        mask_token = self.mask_tokens[mask_index % self.config.num_mask_tokens].to(x.dtype)
+        mask_token = self.mask_tokens[mask_index % config.num_mask_tokens].to(x.dtype)
         x = torch.cat((x, mask_token.expand(*target_ids.shape, -1)), dim=1)
         # Attention knows no order but the positions, so the tokens stay unsorted.
-        positions = grid_positions(torch.cat((context_ids, target_ids), dim=1), grid[1:])
-        rotary = rotary_tables(positions, self.config.embed_dim // self.config.num_heads, self.config.rope, x.dtype)
+        ids = torch.cat((context_ids, target_ids), dim=1)
+        if config.modality_embedding:
+            x = x + (self.img_mod_embed if image else self.video_mod_embed)
+        rotary = None
+        if config.rope is None:
+            table = fixed_positions_for(config.embed_dim, config.grid, grid, config.uniform_power, device=x.device)
+            x = x + table.to(x.dtype)[ids]
+        else:
+            positions = grid_positions(ids, grid[1:], config.rope_grid)
+            rotary = rotary_tables(positions, config.embed_dim // config.num_heads, config.rope, x.dtype)
         for block in self.predictor_blocks:
-            x, _ = block(x, rotary)
+            x = run_block(block, x, rotary, None, self.recompute_activations)
         seen, hidden = self.predictor_norm(x).split((context_ids.shape[1], target_ids.shape[1]), dim=1)
         return hidden, seen

@@ -29,10 +29,12 @@ class RotaryTables(NamedTuple):
     sin: Tensor
 
 
-def check_rope_form(form: str) -> None:
-    """Raise ValueError unless `form` names a rotary form."""
-    if form not in ROPE_FORMS:
-        raise ValueError(f"rope must be one of {', '.join(ROPE_FORMS)}, got {form!r}")
+def check_rope(form: str | None, rope_grid: int | None = None) -> None:
+    """Raise ValueError unless `form` names a rotary form, or is None for fixed positions, and `rope_grid` suits it."""
+    if form is not None and form not in ROPE_FORMS:
+        raise ValueError(f"rope must be one of {', '.join(ROPE_FORMS)} or None, got {form!r}")
+    if rope_grid is not None and (form is None or rope_grid < 2):
+        raise ValueError(f"rope_grid must be at least 2 and needs rotary positions, got {rope_grid} with rope {form!r}")
 
 
 def segment_size(head_dim: int) -> int:
@@ -40,12 +42,14 @@ def segment_size(head_dim: int) -> int:
     return 2 * ((head_dim // 3) // 2)
 
 
-def grid_positions(ids: Tensor, grid: tuple[int, int]) -> Tensor:
+def grid_positions(ids: Tensor, grid: tuple[int, int], rope_grid: int | None = None) -> Tensor:
     """Split token ids into their (time, row, column) positions.
 
     Args:
         ids: token ids in time-major, then row, then column order, ``(..., N)`` integers.
         grid: rows and columns of patches in a frame.
+        rope_grid: side of the grid onto which rows and columns are stretched, first on first and last on last, so that
+            any resolution has positions 0 to rope_grid - 1 (V-JEPA 2.1); None counts patches (V-JEPA 2).
 
     Returns:
         Positions in units of tubelets and patches, ``(..., N, 3)`` float32.
@@ -53,7 +57,11 @@ def grid_positions(ids: Tensor, grid: tuple[int, int]) -> Tensor:
     rows, columns = grid
     per_frame = rows * columns
     within = ids % per_frame
-    return torch.stack((ids // per_frame, within // columns, within % columns), dim=-1).float()
+    axes = [ids // per_frame, within // columns, within % columns]
+    if rope_grid is not None:
+        axes[1] = axes[1] * ((rope_grid - 1) / max(rows - 1, 1))
+        axes[2] = axes[2] * ((rope_grid - 1) / max(columns - 1, 1))
+    return torch.stack([axis.float() for axis in axes], dim=-1)
 
 
 def rotary_tables(positions: Tensor, head_dim: int, form: RopeForm, dtype: torch.dtype = torch.float32) -> RotaryTables:
@@ -81,7 +89,6 @@ def rotary_tables(positions: Tensor, head_dim: int, form: RopeForm, dtype: torch
 
 
 def apply_rotary(x: Tensor, tables: RotaryTables) -> Tensor:
-    """Turn adjacent channel pairs of `x` ``(B, h, N, d)`` by the tables' angles."""
-    pairs = x.unflatten(-1, (-1, 2))
-    swapped = pairs.flip(-1).flatten(-2)
-    return x * tables.cos + swapped * tables.sin
+    """Turn adjacent channel pairs of `x` ``(..., B, h, N, d)`` by the tables' angles."""
+    swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    return (x * tables.cos).addcmul_(swapped, tables.sin)

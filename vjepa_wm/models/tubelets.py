@@ -5,7 +5,7 @@ costs nothing.
 
 Letters: B batch, C channels, T frames, H and W pixels, N tokens, D width, K kept tokens.
 
-Source: V-JEPA 2 (arXiv 2506.09985), section 2.
+Source: V-JEPA 2 (arXiv 2506.09985), section 2; the single-frame form is V-JEPA 2.1's (arXiv 2603.14482).
 """
 
 from __future__ import annotations

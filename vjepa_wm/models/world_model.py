@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig, KeyValueCache
 from vjepa_wm.models.checkpoint import load_model, save_model
-from vjepa_wm.models.encoder import VideoEncoder, VideoEncoderConfig
+from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.frames import prepare_frames
 from vjepa_wm.models.layers import normalize_features
 from vjepa_wm.models.pose import integrate_pose, pose_difference
@@ -30,6 +31,8 @@ class WorldModelConfig:
     """The frozen video encoder."""
     predictor: ActionConditionedPredictorConfig
     """The action-conditioned predictor."""
+    antialias: bool = True
+    """Whether pictures are resized with antialiasing; V-JEPA 2-AC was trained without."""
 
     def __post_init__(self) -> None:
         if self.encoder.embed_dim != self.predictor.encoder_dim:
@@ -58,7 +61,7 @@ class WorldModel(nn.Module):
         Returns:
             Latents, ``(B, T, N, D)`` float32.
         """
-        return encode_frames(self.encoder, frames)
+        return encode_frames(self.encoder, frames, antialias=self.config.antialias)
 
     def predict(self, z: Tensor, actions: Tensor, states: Tensor, *, cache: KeyValueCache | None = None) -> Tensor:
         """Predict normalised latents one step after each given step; shapes as `ActionConditionedPredictor`."""
@@ -92,10 +95,10 @@ class WorldModel(nn.Module):
         return torch.cat(frames, dim=1)
 
 
-def encode_frames(encoder: VideoEncoder, frames: Tensor) -> Tensor:
+def encode_frames(encoder: VideoEncoder, frames: Tensor, *, antialias: bool = True) -> Tensor:
     """Encode single frames ``(B, T, height, width, 3)`` uint8 to normalised latents ``(B, T, N, D)`` float32."""
     config = encoder.config
-    images = prepare_frames(rearrange(frames, "b t h w c -> (b t) h w c"), config.image_size)
+    images = prepare_frames(rearrange(frames, "b t h w c -> (b t) h w c"), config.image_size, antialias=antialias)
     weight = encoder.patch_embed.proj.weight
     clips = repeat(images.to(weight), "b c h w -> b c t h w", t=config.tubelet_size)
     z = normalize_features(encoder(clips).float())

@@ -25,7 +25,8 @@ from vjepa_wm.data.transforms import AugmentationConfig, augment_clip
 from vjepa_wm.data.video import find_videos
 from vjepa_wm.data.video_clips import VideoClips
 from vjepa_wm.models.checkpoint import load_model, save_model
-from vjepa_wm.models.encoder import VideoEncoder, VideoEncoderConfig, vit_micro
+from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_micro
 from vjepa_wm.models.layers import normalize_features
 from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa_wm.models.tubelets import gather_tokens
@@ -34,7 +35,7 @@ from vjepa_wm.training.ema import make_target, update_target
 from vjepa_wm.training.losses import context_loss, context_weights, prediction_loss
 from vjepa_wm.training.metrics import MetricsWriter, effective_rank, feature_std
 from vjepa_wm.training.optimizer import make_optimizer, take_step
-from vjepa_wm.training.precision import autocast, pick_device, pick_dtype, training_attention
+from vjepa_wm.models.precision import autocast, pick_device, pick_dtype, training_attention
 from vjepa_wm.training.run import RunConfig, step_generator
 from vjepa_wm.training.schedules import linear_ramp
 

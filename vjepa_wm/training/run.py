@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from vjepa_wm.training.precision import Precision
+from vjepa_wm.models.precision import Precision
 from vjepa_wm.training.schedules import WarmupConstantDecay
 
 

@@ -25,7 +25,7 @@ from vjepa_wm.training.checkpoint import load_training_state, save_training_stat
 from vjepa_wm.training.losses import prediction_loss
 from vjepa_wm.training.metrics import MetricsWriter
 from vjepa_wm.training.optimizer import make_optimizer, take_step
-from vjepa_wm.training.precision import autocast, pick_device, pick_dtype, training_attention
+from vjepa_wm.models.precision import autocast, pick_device, pick_dtype, training_attention
 from vjepa_wm.training.pretrain import load_encoder
 from vjepa_wm.training.run import RunConfig, step_generator
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vjepa_wm.data.trajectories import TrajectoryDataset
 from vjepa_wm.models.encoder import VideoEncoder
-from vjepa_wm.training.precision import pick_device, pick_dtype
+from vjepa_wm.models.precision import pick_device, pick_dtype
 from vjepa_wm.training.pretrain import load_encoder
 from vjepa_wm.training.train_ac import LatentEpisodes, encode_episodes
 
