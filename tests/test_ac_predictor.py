@@ -140,3 +140,5 @@ def test_wrong_shapes_are_named():
         make()(z, actions, states, extrinsics)
     with pytest.raises(ValueError, match="action_scale must be empty or hold 7 numbers, got 2"):
         make(action_scale=(1.0, 2.0))
+    with pytest.raises(ValueError, match="rope must be tiled or true for this predictor, got None"):
+        make(rope=None)

@@ -2,9 +2,10 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
-from vjepa_wm.models.checkpoint import CheckpointError, load_model, save_model
+from vjepa_wm.models.checkpoint import CheckpointError, build_empty, build_meta, copy_weights, load_model, save_model
 from vjepa_wm.models.encoder import VideoEncoder, VideoEncoderConfig
 from vjepa_wm.training.checkpoint import STATE_FILE, load_training_state, save_training_state
 
@@ -67,6 +68,48 @@ def test_a_truncated_file_is_refused(folder):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="is damaged or not a safetensors file"):
         load(folder)
+
+
+def test_a_value_that_the_configuration_refuses_is_told(folder):
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"num_heads": 5}))
+    with pytest.raises(
+        CheckpointError, match=r"config\.json does not describe a VideoEncoderConfig: embed_dim must be"
+    ):
+        load(folder)
+    (folder / "config.json").write_text(json.dumps(values | {"depth": "two"}))
+    with pytest.raises(CheckpointError, match=r"config\.json does not describe a VideoEncoderConfig"):
+        load(folder)
+
+
+def test_other_frameworks_are_told_who_wrote_the_file(folder):
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        assert file.metadata() == {"format": "pt"}
+
+
+def test_a_model_is_built_without_memory_and_then_without_values():
+    model = build_meta(VideoEncoder, CONFIG)
+    assert {value.device.type for value in model.parameters()} == {"meta"}
+    assert {value.device.type for value in build_empty(VideoEncoder, CONFIG).parameters()} == {"cpu"}
+
+
+def test_computed_buffers_are_refused_as_loading_would_lose_them():
+    class Computing(nn.Module):
+        def __init__(self, size):
+            super().__init__()
+            self.register_buffer("table", torch.arange(size), persistent=False)
+
+    with pytest.raises(RuntimeError, match=r"Computing must not hold buffers outside its state dict, has \{'table'\}"):
+        build_empty(Computing, 3)
+
+
+def test_weights_are_copied_through_views_and_into_their_type():
+    whole = torch.zeros(4)
+    copy_weights({"a": whole[:2], "b": whole[2:]}, {"a": torch.ones(2).half(), "b": torch.full((2,), 2.0)}, "x", "y")
+    assert whole.tolist() == [1, 1, 2, 2]
+    with pytest.raises(CheckpointError, match=r"^x y; keys: 1 missing: b; 1 unexpected: c$"):
+        copy_weights({"a": whole[:2], "b": whole[2:]}, {"a": torch.zeros(2), "c": torch.zeros(2)}, "x", "y")
+    assert whole.tolist() == [1, 1, 2, 2]
 
 
 def train(model, optimizer, steps):

@@ -40,5 +40,7 @@ def test_fewer_steps_take_the_beginning_and_other_sizes_interpolate():
 
 
 def test_a_width_that_does_not_split_is_refused():
-    with pytest.raises(ValueError, match="embed_dim must be a multiple of 4 for fixed positions, got 18"):
-        fixed_positions(18, (1, 2, 2))
+    with pytest.raises(ValueError, match="embed_dim must be a multiple of 8 for these fixed positions, got 36"):
+        fixed_positions(36, (1, 2, 2))
+    assert fixed_positions(36, (1, 2, 2), image=True).shape == (4, 36)
+    assert fixed_positions(38, (1, 2, 2), True).shape == (4, 38)

@@ -107,13 +107,16 @@ def test_plan_takes_a_picture_as_its_goal(checkpoint, tmp_path, capsys):
         (["pretrain", "--data", "/nowhere", "--out", "x"], "folder of videos does not exist: /nowhere"),
         (["collect", "--out", "x", "--task", "raech"], "unknown task 'raech', did you mean 'reach'?"),
         (["evaluate", "--out", "x", "--checkpoint", "/nowhere"], "no checkpoint at /nowhere"),
-        (["plan", "--out", "x", "--goal-image", "/nowhere.png"], "no goal picture at /nowhere.png"),
+        (["plan", "--out", "x", "--goal-image", "/nowhere.png"], "picture does not exist: /nowhere.png"),
         (["train-ac", "--data", "/nowhere", "--encoder", "ENCODER", "--out", "x"], "/nowhere"),
+        (["probe", "--data", "/nowhere", "--encoder", "vjepa2_vit_lerge"], "did you mean 'vjepa2_vit_large'?"),
+        (["evaluate", "--out", "x", "--checkpoint", "ENCODER"], "holds a video encoder (read it with load_encoder)"),
+        (["inspect", "BROKEN/bad.mp4"], "not a PyTorch file: it begins with 'no video'"),
         (
-            ["train-ac", "--data", "/nowhere", "--encoder", "WORLD_MODEL", "--out", "x"],
-            "holds a world_model, but a video",
+            ["convert", "--source", "ENCODER", "--out", "ENCODER"],
+            "out must not hold a checkpoint yet, but encoder does",
         ),
-        (["evaluate", "--out", "x", "--checkpoint", "ENCODER"], "holds a video_encoder, but a world_model is needed"),
+        (["features", "/nowhere", "--model", "ENCODER", "--out", "x"], "input does not exist: /nowhere"),
         (["pretrain", "--data", "BROKEN", "--out", "x"], "bad.mp4"),
     ],
 )
@@ -122,18 +125,21 @@ def test_what_a_user_can_mend_is_one_message(arguments, message, checkpoint, tmp
     save_model(VideoEncoder(ENCODER), "video_encoder", ENCODER, tmp_path / "encoder")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/bad.mp4").write_bytes(b"no video")
-    places = {"ENCODER": "encoder", "WORLD_MODEL": str(checkpoint), "BROKEN": "broken"}
+    places = {"ENCODER": "encoder"}
     if "--goal-image" in arguments:
         arguments = [*arguments, "--checkpoint", str(checkpoint)]
+    arguments = [word.replace("BROKEN", "broken") for word in arguments]
     assert main([places.get(word, word) for word in arguments]) == 1
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("stage", ["collect", "pretrain", "train-ac", "probe", "plan", "evaluate"])
+@pytest.mark.parametrize(
+    "stage", ["collect", "pretrain", "train-ac", "probe", "plan", "evaluate", "features", "convert"]
+)
 def test_help_explains_every_option(stage, capsys):
     with pytest.raises(SystemExit) as stop:
         main([stage, "--help"])
     assert stop.value.code == 0
-    assert "--out" in capsys.readouterr().out or stage == "probe"
+    assert "--out" in capsys.readouterr().out or stage in ("probe", "inspect")

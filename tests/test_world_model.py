@@ -4,8 +4,9 @@ import torch
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
+from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.pose import integrate_pose, pose_difference
-from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, load_world_model, save_world_model
+from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world_model
 
 ENCODER = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
 PREDICTOR = ActionConditionedPredictorConfig(encoder_dim=24, embed_dim=24, depth=2, num_heads=2)

@@ -1,3 +1,25 @@
-"""From raw video to a robot that reaches a goal picture: V-JEPA 2 encoders, latent world models, planning."""
+"""From raw video to a robot that reaches a goal picture: V-JEPA 2 encoders, latent world models, planning.
+
+The functions that load models are here by their short names; torch is imported when the first of them is asked for.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vjepa_wm.models.load import load_ac_predictor, load_encoder, load_predictor, load_probe, load_world_model
 
 __version__ = "0.1.0"
+__all__ = ["load_ac_predictor", "load_encoder", "load_predictor", "load_probe", "load_world_model"]
+
+
+def __getattr__(name: str) -> object:
+    """Import a loading function when it is first used."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vjepa_wm.models import load
+
+    return getattr(load, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

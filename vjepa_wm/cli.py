@@ -10,6 +10,8 @@ from typing import Annotated, Union
 import tyro
 
 from vjepa_wm import stages
+from vjepa_wm.evaluation import features
+from vjepa_wm.models import convert, inspect
 from vjepa_wm.training import pretrain, train_ac, train_probe
 
 STAGES: dict[str, tuple[type, Callable]] = {
@@ -19,13 +21,19 @@ STAGES: dict[str, tuple[type, Callable]] = {
     "probe": (train_probe.ProbeConfig, train_probe.run_probe),
     "plan": (stages.PlanConfig, stages.run_plan),
     "evaluate": (stages.EvaluateConfig, stages.run_evaluate),
+    "features": (features.FeaturesConfig, features.run_features),
+    "inspect": (inspect.InspectConfig, inspect.run_inspect),
+    "convert": (convert.ConvertConfig, convert.run_convert),
 }
 
 DESCRIPTION = """From raw video to a robot that reaches a goal picture.
 
 The stages feed each other: `collect` records videos and actions in a simulator, `pretrain` learns a video encoder from
 the videos, `train-ac` learns what actions do to its features, `plan` reaches one goal picture, `evaluate` measures how
-often that works. `probe` tells what an encoder knows. Each stage has its own --help."""
+often that works. `probe` tells what an encoder knows.
+
+Published weights: `inspect` tells what a checkpoint is, `features` encodes videos and pictures with it, `convert` turns
+it into this package's format or Hugging Face's. Each command has its own --help."""
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[Callable, object]:

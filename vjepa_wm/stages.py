@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from vjepa_wm.data.collect import Policy, collect
+from vjepa_wm.data.pictures import read_picture
 from vjepa_wm.data.trajectory_writer import TrajectoryWriter
 from vjepa_wm.data.video import write_video
 from vjepa_wm.envs import make
@@ -33,10 +34,11 @@ from vjepa_wm.evaluation.evaluate import PolicyResult, evaluate, play_episode
 from vjepa_wm.evaluation.protocol import Protocol, load_protocol, make_protocol, save_protocol
 from vjepa_wm.evaluation.report import draw_episode, write_report
 from vjepa_wm.models.energy import EnergyName
-from vjepa_wm.models.world_model import WorldModel, load_world_model
+from vjepa_wm.models.load import load_world_model
+from vjepa_wm.models.precision import Precision, pick_device, pick_dtype
+from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.planners import CEM, ActionBox, CEMConfig, vjepa2_box
 from vjepa_wm.planners.cem import cpu, vjepa2
-from vjepa_wm.models.precision import Precision, pick_device, pick_dtype
 
 PolicyName = Literal["world_model", "random", "zero", "true_dynamics"]
 WEIGHTS = Path(__file__).with_name("weights")
@@ -108,7 +110,7 @@ class PlanConfig:
     goal_image: Path | None = None
     """Picture to reach (png or jpg, as the environment's camera sees it); none: one is rendered from an exact state."""
     checkpoint: Path | None = None
-    """World model folder; none: the released one of the task."""
+    """World model: a folder, a file of V-JEPA 2-AC weights, or their name; none: the released one of the task."""
     planner: PlannerOptions = field(default_factory=PlannerOptions)
     """How to plan."""
     steps: int = 12
@@ -132,7 +134,7 @@ class EvaluateConfig:
     policies: tuple[PolicyName, ...] = ("world_model", "random", "zero", "true_dynamics")
     """Rows of the table; true_dynamics is the same planner and energy, with the simulator as the model."""
     checkpoint: Path | None = None
-    """World model folder; none: the released one of the task."""
+    """World model: a folder, a file of V-JEPA 2-AC weights, or their name; none: the released one of the task."""
     protocol: Path | None = None
     """Saved list of starts and goals; none: made from the seed and saved as `protocol.json` in `out`."""
     planner: PlannerOptions = field(default_factory=PlannerOptions)
@@ -258,21 +260,3 @@ def run_plan(config: PlanConfig) -> None:
     iio.imwrite(config.out / "plan.gif", pictures, duration=1000 // env.unwrapped.control_hz, loop=0)
     iio.imwrite(config.out / "goal.png", result.goal_image)
     env.close()
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """Read a picture as ``(H, W, 3)`` uint8.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a colour picture.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no goal picture at {path}")
-    try:
-        picture = iio.imread(path)
-    except OSError as error:
-        raise ValueError(f"{path} is not a picture: {error}") from error
-    if picture.ndim != 3 or picture.shape[-1] not in (3, 4) or picture.dtype != np.uint8:
-        raise ValueError(f"{path} must be an 8-bit colour picture, got {picture.dtype} {picture.shape}")
-    return np.ascontiguousarray(picture[..., :3])

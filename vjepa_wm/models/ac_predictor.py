@@ -57,6 +57,8 @@ class ActionConditionedPredictorConfig:
     def __post_init__(self) -> None:
         check_width(self.embed_dim, self.num_heads)
         check_rope(self.rope)
+        if self.rope is None:
+            raise ValueError("rope must be tiled or true for this predictor, got None")
         for name, values, size in (
             ("action_scale", self.action_scale, self.action_dim),
             ("state_mean", self.state_mean, self.state_dim),

@@ -1,7 +1,6 @@
 """The checkpoint format: a folder with ``model.safetensors`` and a ``config.json`` that rebuilds the model.
 
-``config.json`` names the kind of model (``video_encoder``, ``masked_predictor``, ``world_model``), so a file of another
-kind is refused before its weights are read.
+``config.json`` names the kind of model, so a file of another kind is refused before its weights are read.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +19,13 @@ from torch import Tensor, nn
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+VIDEO_ENCODER = "video_encoder"
+MASKED_PREDICTOR = "masked_predictor"
+AC_PREDICTOR = "ac_predictor"
+ATTENTIVE_PROBE = "attentive_probe"
+WORLD_MODEL = "world_model"
+MISFIT = f"does not fit its {CONFIG_FILE}, so it is a checkpoint of another architecture"
+"""What is wrong with weights that do not fit the configuration beside them, after their name."""
 Config = TypeVar("Config")
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -40,22 +46,44 @@ def save_model(
         folder: where to, made if missing.
         dtype: floating type of the stored weights; None keeps theirs.
     """
+    write_folder(model.state_dict(), {"kind": kind, **dataclasses.asdict(config)}, folder, dtype)
+
+
+def write_folder(
+    weights: Mapping[str, Tensor], values: dict, folder: str | Path, dtype: torch.dtype | None = None
+) -> None:
+    """Write weights and the json beside them, the weights in one move, so that no half file is left.
+
+    Args:
+        weights: tensors by name.
+        values: content of ``config.json``.
+        folder: where to, made if missing.
+        dtype: floating type of the stored weights; None keeps theirs.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in model.state_dict().items()}
+    stored = {name: value.detach().to("cpu", dtype).contiguous() for name, value in weights.items()}
     temporary = folder / (WEIGHTS_FILE + ".tmp")
-    save_file(weights, temporary)
+    # transformers refuses files that do not say which framework wrote them.
+    save_file(stored, temporary, metadata={"format": "pt"})
     temporary.replace(folder / WEIGHTS_FILE)
-    text = json.dumps({"kind": kind, **dataclasses.asdict(config)}, indent=2)
-    (folder / CONFIG_FILE).write_text(text + "\n")
+    (folder / CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n")
 
 
 def build_config(cls: type[Config], values: dict, path: Path) -> Config:
-    """Build a (nested) configuration dataclass from json values, naming every unknown or missing field."""
+    """Build a (nested) configuration dataclass from json values.
+
+    Raises:
+        CheckpointError: naming every unknown or missing field, or the value that the class refuses.
+    """
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(fields))
-    required = {n for n, f in fields.items() if f.default is dataclasses.MISSING}
+    required = {
+        name
+        for name, field in fields.items()
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
     missing = sorted(required - set(values))
     if unknown or missing:
         raise CheckpointError(
@@ -66,7 +94,27 @@ def build_config(cls: type[Config], values: dict, path: Path) -> Config:
         if dataclasses.is_dataclass(hints[name]):
             value = build_config(hints[name], value, path)
         built[name] = tuple(value) if isinstance(value, list) else value
-    return cls(**built)
+    try:
+        return cls(**built)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} does not describe a {cls.__name__}: {error}") from error
+
+
+def read_json(path: Path) -> dict:
+    """Read a json object.
+
+    Raises:
+        CheckpointError: the file is missing or holds something else.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path.parent}: {path.name} is missing")
+    try:
+        values = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is not valid json: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} must hold a json object, got a {type(values).__name__}")
+    return values
 
 
 def read_config(folder: str | Path, kind: str, cls: type[Config]) -> Config:
@@ -76,12 +124,7 @@ def read_config(folder: str | Path, kind: str, cls: type[Config]) -> Config:
         CheckpointError: there is no checkpoint, or it is one of another kind.
     """
     path = Path(folder) / CONFIG_FILE
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {folder}: {CONFIG_FILE} is missing")
-    try:
-        values = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path} is not valid json: {error}") from error
+    values = read_json(path)
     found = values.pop("kind", None)
     if found != kind:
         raise CheckpointError(f"{folder} holds a {found or 'checkpoint of unknown kind'}, but a {kind} is needed")
@@ -89,42 +132,80 @@ def read_config(folder: str | Path, kind: str, cls: type[Config]) -> Config:
 
 
 def load_model(folder: str | Path, kind: str, config_class: type[Config], build: Callable[[Config], Model]) -> Model:
-    """Rebuild a model from a checkpoint folder.
+    """Rebuild a model from a checkpoint folder, its parameters in float32 however they are stored.
 
     Raises:
         CheckpointError: the folder holds no checkpoint, one of another kind, a damaged file, or weights that do not
             fit their configuration.
     """
-    model = build(read_config(folder, kind, config_class))
-    load_weights(model, Path(folder) / WEIGHTS_FILE)
+    config = read_config(folder, kind, config_class)
+    path = Path(folder) / WEIGHTS_FILE
+    weights = read_tensors(path)
+    model = build_empty(build, config)
+    copy_weights(model.state_dict(), weights, path, MISFIT)
     return model
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Read weights into `model`, raising CheckpointError with every key that does not fit."""
-    weights = read_tensors(path)
-    wanted = model.state_dict()
-    missing = sorted(set(wanted) - set(weights))
-    unexpected = sorted(set(weights) - set(wanted))
+def build_meta(build: Callable[[Config], Model], config: Config) -> Model:
+    """Build a model without memory for its parameters: only names and shapes.
+
+    Raises:
+        RuntimeError: the model has buffers that are not in its state dict; loading would leave them without values.
+    """
+    with torch.device("meta"):
+        model = build(config)
+    computed = {name for name, _ in model.named_buffers()} - set(model.state_dict())
+    if computed:
+        raise RuntimeError(f"{type(model).__name__} must not hold buffers outside its state dict, has {computed}")
+    return model
+
+
+def build_empty(build: Callable[[Config], Model], config: Config) -> Model:
+    """Build a model on the CPU whose parameters have no values yet, so that no time goes into drawing them.
+
+    Raises:
+        RuntimeError: as of `build_meta`.
+    """
+    return build_meta(build, config).to_empty(device="cpu")
+
+
+def check_weights(targets: Mapping[str, Tensor], weights: Mapping[str, Tensor], label: object, likely: str) -> None:
+    """Raise CheckpointError with every key that does not fit; arguments as of `copy_weights`."""
+    missing = sorted(set(targets) - set(weights))
+    unexpected = sorted(set(weights) - set(targets))
     shapes = [
-        f"{name} {tuple(weights[name].shape)} instead of {tuple(wanted[name].shape)}"
-        for name in sorted(set(wanted) & set(weights))
-        if weights[name].shape != wanted[name].shape
+        f"{name} {tuple(weights[name].shape)} instead of {tuple(targets[name].shape)}"
+        for name in sorted(set(targets) & set(weights))
+        if weights[name].shape != targets[name].shape
     ]
     if missing or unexpected or shapes:
         groups = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
         lines = [
             f"{len(keys)} {title}: {', '.join(keys[:6])}{', ...' * (len(keys) > 6)}" for title, keys in groups if keys
         ]
-        raise CheckpointError(
-            f"{path} does not fit its {CONFIG_FILE}, so it is a checkpoint of another architecture; keys: "
-            + "; ".join(lines)
-        )
-    model.load_state_dict(weights)
+        raise CheckpointError(f"{label} {likely}; keys: " + "; ".join(lines))
+
+
+@torch.no_grad()
+def copy_weights(targets: Mapping[str, Tensor], weights: Mapping[str, Tensor], label: object, likely: str) -> None:
+    """Copy weights into a model's tensors one by one, after checking that names and shapes agree.
+
+    Args:
+        targets: where to, by the names that `weights` uses; views of parameters will do.
+        weights: what to copy, of any floating type.
+        label: what the message calls their source.
+        likely: rest of the sentence that `label` begins: what is wrong and the likeliest cause.
+
+    Raises:
+        CheckpointError: with every key that does not fit.
+    """
+    check_weights(targets, weights, label, likely)
+    for name, target in targets.items():
+        target.copy_(weights[name])
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
+    """Read a safetensors file; its tensors stay on the disk until they are used.
 
     Raises:
         CheckpointError: the file is missing or damaged.
@@ -135,4 +216,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
+        size = path.stat().st_size
+        raise CheckpointError(
+            f"{path} is damaged or not a safetensors file: {error} (it has {size} bytes; copy or download it again)"
+        ) from error

@@ -46,7 +46,7 @@ def fixed_positions(
     """Make the table of a grid.
 
     Args:
-        embed_dim: width D, a multiple of 4.
+        embed_dim: width D, a multiple of 8; of 4 for images, of 2 with `uniform_power`.
         grid: tokens in time, rows and columns.
         uniform_power: equal shares for the three axes instead of half for time and a quarter each for rows, columns.
         image: the two-dimensional form of image models: half for rows, half for columns, none for time.
@@ -58,8 +58,9 @@ def fixed_positions(
     Raises:
         ValueError: the width does not split.
     """
-    if embed_dim % 4:
-        raise ValueError(f"embed_dim must be a multiple of 4 for fixed positions, got {embed_dim}")
+    divisor = 2 if uniform_power and not image else 4 if image else 8
+    if embed_dim % divisor:
+        raise ValueError(f"embed_dim must be a multiple of {divisor} for these fixed positions, got {embed_dim}")
     ids = torch.arange(grid[0] * grid[1] * grid[2], device=device)
     per_frame = grid[1] * grid[2]
     time, row, column = ids // per_frame, ids % per_frame // grid[2], ids % grid[2]

@@ -15,7 +15,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig, KeyValueCache
-from vjepa_wm.models.checkpoint import load_model, save_model
+from vjepa_wm.models.checkpoint import WORLD_MODEL, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.frames import prepare_frames
@@ -107,9 +107,4 @@ def encode_frames(encoder: VideoEncoder, frames: Tensor, *, antialias: bool = Tr
 
 def save_world_model(model: WorldModel, folder: str | Path) -> None:
     """Write `model` as ``model.safetensors`` and ``config.json`` into `folder`."""
-    save_model(model, "world_model", model.config, folder)
-
-
-def load_world_model(folder: str | Path) -> WorldModel:
-    """Read a world model in evaluation mode from `folder`; errors as `vjepa_wm.models.checkpoint.load_model`."""
-    return load_model(folder, "world_model", WorldModelConfig, WorldModel).eval()
+    save_model(model, WORLD_MODEL, model.config, folder)

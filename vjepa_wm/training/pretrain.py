@@ -24,10 +24,11 @@ from vjepa_wm.data.masking import Mask, MultiBlockConfig, sample_mask, small_gri
 from vjepa_wm.data.transforms import AugmentationConfig, augment_clip
 from vjepa_wm.data.video import find_videos
 from vjepa_wm.data.video_clips import VideoClips
-from vjepa_wm.models.checkpoint import load_model, save_model
+from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_micro
 from vjepa_wm.models.layers import normalize_features
+from vjepa_wm.models.precision import autocast, pick_device, pick_dtype, training_attention
 from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa_wm.models.tubelets import gather_tokens
 from vjepa_wm.training.checkpoint import load_training_state, save_training_state
@@ -35,7 +36,6 @@ from vjepa_wm.training.ema import make_target, update_target
 from vjepa_wm.training.losses import context_loss, context_weights, prediction_loss
 from vjepa_wm.training.metrics import MetricsWriter, effective_rank, feature_std
 from vjepa_wm.training.optimizer import make_optimizer, take_step
-from vjepa_wm.models.precision import autocast, pick_device, pick_dtype, training_attention
 from vjepa_wm.training.run import RunConfig, step_generator
 from vjepa_wm.training.schedules import linear_ramp
 
@@ -230,14 +230,9 @@ def health(result: dict[str, Tensor]) -> dict[str, float]:
 def save(trainer: Pretrainer, next_step: int) -> None:
     """Write the encoder (the slow copy), the predictor and the training state."""
     out = trainer.config.out
-    save_model(trainer.target_encoder, "video_encoder", trainer.config.encoder, out / "encoder")
-    save_model(trainer.predictor, "masked_predictor", trainer.predictor.config, out / "predictor")
+    save_model(trainer.target_encoder, VIDEO_ENCODER, trainer.config.encoder, out / "encoder")
+    save_model(trainer.predictor, MASKED_PREDICTOR, trainer.predictor.config, out / "predictor")
     save_training_state(out, modules=trainer.modules, optimizer=trainer.optimizer, step=next_step)
-
-
-def load_encoder(folder: str | Path) -> VideoEncoder:
-    """Read a pretrained encoder in evaluation mode; errors as `vjepa_wm.models.checkpoint.load_model`."""
-    return load_model(folder, "video_encoder", VideoEncoderConfig, VideoEncoder).eval()
 
 
 def pretrain(config: PretrainConfig) -> Path:

@@ -20,13 +20,13 @@ from tqdm import tqdm
 from vjepa_wm.data.trajectories import TrajectoryDataset
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig, KeyValueCache
 from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.load import load_encoder
+from vjepa_wm.models.precision import autocast, pick_device, pick_dtype, training_attention
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, encode_frames, save_world_model
 from vjepa_wm.training.checkpoint import load_training_state, save_training_state
 from vjepa_wm.training.losses import prediction_loss
 from vjepa_wm.training.metrics import MetricsWriter
 from vjepa_wm.training.optimizer import make_optimizer, take_step
-from vjepa_wm.models.precision import autocast, pick_device, pick_dtype, training_attention
-from vjepa_wm.training.pretrain import load_encoder
 from vjepa_wm.training.run import RunConfig, step_generator
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class TrainACConfig(RunConfig):
     data: Path
     """LeRobot v3 dataset folder."""
     encoder: Path
-    """Encoder checkpoint folder, as `pretrain` writes it."""
+    """Encoder: a folder as `pretrain` writes it, a file of published weights, or their name."""
     predictor_dim: int = 192
     """Width of the predictor."""
     predictor_depth: int = 4
@@ -208,7 +208,7 @@ def predictor_config(
         num_heads=config.predictor_heads,
         action_dim=episodes.actions.shape[-1],
         state_dim=episodes.states.shape[-1],
-        rope=encoder.config.rope,
+        rope=encoder.config.rope or "true",
         **units,
     )
 

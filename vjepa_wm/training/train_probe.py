@@ -17,8 +17,8 @@ from torch import Tensor
 
 from vjepa_wm.data.trajectories import TrajectoryDataset
 from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import pick_device, pick_dtype
-from vjepa_wm.training.pretrain import load_encoder
 from vjepa_wm.training.train_ac import LatentEpisodes, encode_episodes
 
 _RIDGES = tuple(10.0**power for power in range(-1, 6))
@@ -32,7 +32,7 @@ class ProbeConfig:
     data: Path
     """LeRobot v3 dataset folder."""
     encoder: Path
-    """Encoder checkpoint folder, as `pretrain` writes it."""
+    """Encoder: a folder as `pretrain` writes it, a file of published weights, or their name."""
     test_share: float = 0.25
     """Share of the episodes the probe is measured on."""
     max_episodes: int = 200
