@@ -1,9 +1,10 @@
 """Time and memory of the encoder against facebookresearch/vjepa2, side by side in one run.
 
-    python scripts/bench_encoder.py CHECKOUT [--rounds 3] [--profile]
+    python scripts/bench_encoder.py CHECKOUT [--rounds 5] [--case ViT-L]
 
-Both have the same random weights and see the same clip; they take turns and the best round of each counts. Peak memory
-is that of a process of its own which builds the model and encodes once. On a GPU the giant model is measured too.
+All have the same random weights and see the same clip; they take turns and the best round of each counts. On a CPU,
+float32 and bf16 of ViT-L and ViT-T, and the peak memory of a process that builds the model and encodes once; on a GPU,
+bf16 of ViT-g at 384 px with 64 frames.
 """
 
 from __future__ import annotations
@@ -12,52 +13,40 @@ import argparse
 import subprocess
 import sys
 import time
-import types
-import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from reference_checkout import open_checkout
+from torch import Tensor, nn
 
+from vjepa_wm.models import layers
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_giant, vit_large, vit_tiny
 
-CASES = {"ViT-L 256 px, 16 frames": (vit_large(256), 16), "ViT-T 128 px, 16 frames": (vit_tiny(128), 16)}
-GPU_CASES = {"ViT-g 384 px, 64 frames": (vit_giant(384), 64)}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+CPU_CASES = {"ViT-L": (vit_large(256), 16), "ViT-T": (vit_tiny(128), 16)}
+CASES = {"ViT-g": (vit_giant(384), 64)} if DEVICE == "cuda" else CPU_CASES
+Run = Callable[[], Tensor]
 
 
-def build_reference(checkout: str, config: VideoEncoderConfig, num_frames: int) -> nn.Module:
-    """Build the reference's model of the same size, with tiled positions."""
-    sys.path.insert(0, checkout)
-    timm = types.ModuleType("timm.models.layers")
-    timm.drop_path = None
-    sys.modules |= {"timm": timm, "timm.models": timm, "timm.models.layers": timm}
+def build_reference(config: VideoEncoderConfig, num_frames: int) -> nn.Module:
+    """Build the reference's model of the same size."""
     from src.models.vision_transformer import VisionTransformer
 
     size = {"embed_dim": config.embed_dim, "depth": config.depth, "num_heads": config.num_heads}
-    norm = lambda width: nn.LayerNorm(width, eps=1e-6)  # noqa: E731
-    return VisionTransformer(
-        img_size=config.image_size,
-        num_frames=num_frames,
-        mlp_ratio=config.mlp_ratio,
-        use_rope=True,
-        norm_layer=norm,
-        **size,
-    ).eval()
+    form = {"mlp_ratio": config.mlp_ratio, "use_rope": True, "norm_layer": partial(nn.LayerNorm, eps=1e-6)}
+    return VisionTransformer(img_size=config.image_size, num_frames=num_frames, **size, **form).eval()
 
 
-def build_ours(config: VideoEncoderConfig, weights: dict[str, torch.Tensor] | None = None) -> VideoEncoder:
-    """Build our model with tiled positions."""
-    import dataclasses
-
-    model = VideoEncoder(dataclasses.replace(config, rope="tiled")).eval()
-    if weights is not None:
-        model.load_state_dict(weights)
-    return model
+def build_ours(config: VideoEncoderConfig) -> VideoEncoder:
+    """Build ours, with the reference's form of positions."""
+    return VideoEncoder(replace(config, rope="tiled")).eval()
 
 
-def seconds(run: object) -> float:
+def seconds(run: Run) -> float:
     """Time one call."""
     if DEVICE == "cuda":
         torch.cuda.synchronize()
@@ -68,98 +57,125 @@ def seconds(run: object) -> float:
     return time.perf_counter() - begin
 
 
-def peak_memory(which: str, checkout: str, case: str) -> float:
-    """Return the peak resident memory [GiB] of a process that encodes once."""
-    command = [sys.executable, __file__, checkout, "--memory-of", which, "--case", case]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-
-
-def peak_of_this_process() -> float:
-    """Return the peak resident memory [GiB]; getrusage would count what the parent held before exec."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 2**20
-
-
-def measure(checkout: str, title: str, config: VideoEncoderConfig, num_frames: int, rounds: int) -> None:
-    """Print one table."""
-    theirs = build_reference(checkout, config, num_frames).to(DEVICE)
-    ours = build_ours(config, theirs.state_dict()).to(DEVICE)
-    rough = build_ours(config, theirs.state_dict()).to(DEVICE, torch.bfloat16)
+def make_runs(config: VideoEncoderConfig, num_frames: int) -> dict[str, tuple[Run, torch.dtype]]:
+    """Return what takes turns; the first is what the others are compared with."""
+    theirs, ours = build_reference(config, num_frames).to(DEVICE), build_ours(config).to(DEVICE)
+    ours.load_state_dict(theirs.state_dict())
+    rough = build_ours(config).to(DEVICE, torch.bfloat16)
+    rough.load_state_dict(theirs.state_dict())
     clip = torch.randn(1, 3, num_frames, config.image_size, config.image_size, device=DEVICE)
-    runs = {
-        "reference fp32": lambda: theirs(clip),
-        "ours fp32": lambda: ours(clip),
-        "ours bf16": lambda: rough(clip.bfloat16()),
+    if DEVICE == "cpu":
+        return {
+            "reference fp32": (partial(theirs, clip), torch.float32),
+            "ours fp32": (partial(ours, clip), torch.float32),
+            "ours bf16": (partial(rough, clip.bfloat16()), torch.bfloat16),
+        }
+
+    def reference_bf16() -> Tensor:
+        with torch.autocast("cuda", torch.bfloat16):
+            return theirs(clip)
+
+    return {
+        "reference bf16": (reference_bf16, torch.bfloat16),
+        "ours bf16": (partial(rough, clip.bfloat16()), torch.bfloat16),
+        "ours bf16, compiled": (partial(torch.compile(rough), clip.bfloat16()), torch.bfloat16),
     }
-    results = {name: run() for name, run in runs.items()}
+
+
+def count_operations(config: VideoEncoderConfig, num_frames: int) -> float:
+    """Count the multiplications and additions of matrix products in one pass over a clip."""
+    tokens = num_frames // config.tubelet_size * (config.image_size // config.patch_size) ** 2
+    hidden = layers.hidden_width(config.embed_dim, config.mlp_ratio, config.activation)
+    per_token = 2 * config.embed_dim * (4 * config.embed_dim + 2 * hidden) + 4 * tokens * config.embed_dim
+    return float(config.depth * tokens * per_token)
+
+
+def matrix_rate(dtype: torch.dtype) -> float:
+    """Return the rate of a large matrix product [operations/s]."""
+    side = 8192 if DEVICE == "cuda" else 2048
+    a, b = torch.randn(2, side, side, device=DEVICE).to(dtype)
+    return 2 * side**3 / min(seconds(partial(torch.mm, a, b)) for _ in range(10))
+
+
+def measure(name: str, config: VideoEncoderConfig, num_frames: int, rounds: int) -> None:
+    """Print one table."""
+    runs = make_runs(config, num_frames)
+    results = {title: run() for title, (run, _) in runs.items()}
     best = dict.fromkeys(runs, float("inf"))
     for _ in range(rounds):
-        for name, run in runs.items():
-            best[name] = min(best[name], seconds(run))
-    print(f"{title}, {torch.get_num_threads()} threads, best of {rounds}")
-    for name, value in best.items():
-        print(f"  {name:16} {value:8.3f} s   {value / best['reference fp32']:.2f} of the reference's fp32")
-    exact = results["ours fp32"]
-    cosine = torch.nn.functional.cosine_similarity(exact, results["ours bf16"].float(), dim=-1)
-    print(f"  bf16 over fp32, ours: {best['ours bf16'] / best['ours fp32']:.2f}")
-    print(
-        f"  features, ours against the reference: largest difference {(exact - results['reference fp32']).abs().max():.1e}"
-    )
-    print(
-        f"  features, bf16 against fp32: cosine {cosine.mean():.5f} on average, {cosine.min():.5f} for the worst token"
-    )
+        for title, (run, _) in runs.items():
+            best[title] = min(best[title], seconds(run))
+    rates = {dtype: matrix_rate(dtype) for _, dtype in runs.values()}
+    first = next(iter(runs))
+    where = torch.cuda.get_device_name() if DEVICE == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"{name}, {config.image_size} px, {num_frames} frames, {where}, best of {rounds}")
+    for title, (_, dtype) in runs.items():
+        share = count_operations(config, num_frames) / best[title] / rates[dtype]
+        speed = f"{best[title]:8.3f} s  {best[title] / best[first]:5.2f} of {first}"
+        print(f"  {title:20} {speed}  {100 * share:4.0f} % of the matrix rate")
+    for title in list(runs)[1:]:
+        expected, found = results[first].float(), results[title].float()
+        cosine = torch.nn.functional.cosine_similarity(expected, found, dim=-1)
+        largest = (expected - found).abs().max()
+        print(f"  {title} against {first}: largest difference {largest:.1e}, cosine {cosine.mean():.5f}")
     if DEVICE == "cpu":
-        memory = {which: peak_memory(which, checkout, title) for which in ("reference", "ours")}
-        print(f"  peak memory: ours {memory['ours']:.2f} GiB, reference {memory['reference']:.2f} GiB")
+        print(f"  ours, bf16 over fp32: {best['ours bf16'] / best['ours fp32']:.2f}")
 
 
-def profile(config: VideoEncoderConfig, num_frames: int) -> None:
-    """Print the share of the time that turning queries and keys takes."""
-    import vjepa_wm.models.layers as layers
-
-    model = build_ours(config)
+def rotation_share(config: VideoEncoderConfig, num_frames: int) -> float:
+    """Return the share of our pass that turning queries and keys takes; the least of three passes."""
+    model, rotate, spent = build_ours(config), layers.apply_rotary, []
     clip = torch.randn(1, 3, num_frames, config.image_size, config.image_size)
-    spent, apply_rotary = [], layers.apply_rotary
 
-    def timed(x: torch.Tensor, tables: object) -> torch.Tensor:
+    def timed(*arguments: Tensor) -> Tensor:
         begin = time.perf_counter()
-        result = apply_rotary(x, tables)
+        result = rotate(*arguments)
         spent.append(time.perf_counter() - begin)
         return result
 
-    model(clip)
     layers.apply_rotary = timed
     shares = []
     for _ in range(3):
         spent.clear()
-        total = seconds(lambda: model(clip))
+        total = seconds(partial(model, clip))
         shares.append(sum(spent) / total)
-    layers.apply_rotary = apply_rotary
-    print(f"  rotation of queries and keys: {100 * min(shares):.1f} % of the forward pass")
+    layers.apply_rotary = rotate
+    return min(shares)
+
+
+def peak_memory(which: str, checkout: str, name: str) -> float:
+    """Return the peak resident memory [GiB] of a process of its own."""
+    command = [sys.executable, __file__, checkout, "--memory-of", which, "--case", name]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def encode_once(which: str, config: VideoEncoderConfig, num_frames: int) -> None:
+    """Encode one clip and print this process's peak memory [GiB]; getrusage would count its parent's too."""
+    model = build_reference(config, num_frames) if which == "reference" else build_ours(config)
+    model(torch.randn(1, 3, num_frames, config.image_size, config.image_size))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    print(int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 2**20)
 
 
 @torch.no_grad()
 def main() -> None:
-    """Measure all cases, or the memory of one."""
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkout")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--case")
-    parser.add_argument("--memory-of")
+    """Measure all cases, or one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkout", help="folder of a checkout of facebookresearch/vjepa2")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--case", choices=CASES)
+    parser.add_argument("--memory-of", choices=("ours", "reference"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    cases = CASES if DEVICE == "cpu" else CASES | GPU_CASES
+    open_checkout(options.checkout)
     if options.memory_of:
-        config, num_frames = CASES[options.case]
-        theirs = options.memory_of == "reference"
-        model = build_reference(options.checkout, config, num_frames) if theirs else build_ours(config)
-        model(torch.randn(1, 3, num_frames, config.image_size, config.image_size))
-        print(peak_of_this_process())
+        encode_once(options.memory_of, *CASES[options.case])
         return
-    for title, (config, num_frames) in cases.items():
-        if options.case in (None, title):
-            measure(options.checkout, title, config, num_frames, options.rounds)
-            profile(config, num_frames)
+    for name in [options.case] if options.case else CASES:
+        measure(name, *CASES[name], options.rounds)
+        if DEVICE == "cpu":
+            ours, theirs = (peak_memory(which, options.checkout, name) for which in ("ours", "reference"))
+            print(f"  peak memory: ours {ours:.2f} GiB, reference {theirs:.2f} GiB")
+            print(f"  rotation of queries and keys: {100 * rotation_share(*CASES[name]):.1f} % of our fp32 pass")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import sys
 import types
-import warnings
 from functools import partial
 from pathlib import Path
 
 import torch
+from reference_checkout import open_checkout
 from torch import nn
 
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig
@@ -142,7 +142,7 @@ def compare_probes(pooler: types.ModuleType, anticipation: types.ModuleType) -> 
     tokens = torch.randn(2, 50, 256)
     for head in (64, 16):
         size = {"embed_dim": 256, "num_heads": 256 // head, "depth": 4}
-        theirs, ours = pooler.AttentiveClassifier(num_classes=174, **size), None
+        theirs = pooler.AttentiveClassifier(num_classes=174, **size)
         ours = AttentiveProbe(AttentiveProbeConfig(num_classes=174, **size))
         share_weights(theirs, ours)
         report(f"probe, head size {head}, classes", theirs(tokens), ours(tokens))
@@ -176,42 +176,42 @@ def compare_vjepa21(encoders: types.ModuleType, predictors: types.ModuleType) ->
                 expected,
                 ours.level_features(x, num_levels=levels),
             )
-        teacher = {"target_dim": None} if levels == 4 else {"target_dim": 100}
+        target_dim = None if levels == 4 else 100
+        size = {"depth": 12, "num_heads": 3, "num_mask_tokens": 8}
         theirs = predictors.vit_predictor(
-            img_size=64, num_frames=8, embed_dim=3 * head, predictor_embed_dim=96, depth=12, num_heads=3, use_mask_tokens=True,
-            num_mask_tokens=8, return_all_tokens=True, teacher_embed_dim=teacher["target_dim"], **common,
-        )  # fmt: skip
+            img_size=64,
+            num_frames=8,
+            embed_dim=3 * head,
+            predictor_embed_dim=96,
+            use_mask_tokens=True,
+            return_all_tokens=True,
+            teacher_embed_dim=target_dim,
+            **size,
+            **common,
+        )
         config = MaskedPredictorConfig(
-            encoder_dim=3 * head, embed_dim=96, depth=12, num_heads=3, num_mask_tokens=8, rope_grid=16, num_levels=levels,
-            predict_context=True, modality_embedding=True, **teacher,
-        )  # fmt: skip
+            encoder_dim=3 * head,
+            embed_dim=96,
+            rope_grid=16,
+            num_levels=levels,
+            target_dim=target_dim,
+            predict_context=True,
+            modality_embedding=True,
+            **size,
+        )
         ours = MaskedPredictor(config)
         share_weights(theirs, ours)
-        context, ids = (
-            torch.randn(2, 12, 3 * head * levels),
-            [part.long() for part in draw_ids(30, 5).split((12, 18), 1)],
-        )
+        context, ids = torch.randn(2, 12, 3 * head * levels), draw_ids(30, 5).split((12, 18), 1)
         for image in (False, True):
             expected = theirs(context, *ids, mod="image" if image else "video", mask_index=3)
-            report(
-                f"2.1 predictor, {levels} levels, image {image}",
-                expected,
-                ours.predict_all(context, *ids, GRID, 3, image=image),
-            )
+            found = ours.predict_all(context, *ids, GRID, 3, image=image)
+            report(f"2.1 predictor, {levels} levels, {'picture' if image else 'clip'}", expected, found)
 
 
 @torch.no_grad()
 def main(checkout: str) -> int:
     """Run all comparisons against a checkout."""
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    sys.path.insert(0, checkout)
-    timm = types.ModuleType("timm.models.layers")  # all that the reference needs of timm, and nothing calls it here
-    timm.drop_path = None
-    sys.modules |= {
-        "timm": types.ModuleType("timm"),
-        "timm.models": types.ModuleType("models"),
-        "timm.models.layers": timm,
-    }
+    open_checkout(checkout)
     from evals.action_anticipation_frozen import models as anticipation
     from src.models import ac_predictor, attentive_pooler, predictor, vision_transformer
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from vjepa_wm.models.checkpoint import save_model
 from vjepa_wm import load_world_model
+from vjepa_wm.models.checkpoint import save_model
 
 source, target = sys.argv[1:]
 model = load_world_model(source)

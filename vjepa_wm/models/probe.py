@@ -107,7 +107,7 @@ class AttentivePooler(nn.Module):
     def __init__(self, config: AttentiveProbeConfig) -> None:
         super().__init__()
         width = config.embed_dim
-        self.query_tokens = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, config.num_queries, width), std=0.02))
+        self.query_tokens = nn.Parameter(0.02 * torch.randn(1, config.num_queries, width))
         self.cross_attention_block = CrossAttentionBlock(config)
         if config.depth > 1:
             self.blocks = make_blocks(
