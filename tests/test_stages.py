@@ -113,7 +113,7 @@ def test_plan_takes_a_picture_as_its_goal(checkpoint, tmp_path, capsys):
         (["evaluate", "--out", "x", "--checkpoint", "ENCODER"], "holds a video encoder (read it with load_encoder)"),
         (["inspect", "BROKEN/bad.mp4"], "not a PyTorch file: it begins with 'no video'"),
         (
-            ["convert", "--source", "ENCODER", "--out", "ENCODER"],
+            ["convert", "ENCODER", "--out", "ENCODER"],
             "out must not hold a checkpoint yet, but encoder does",
         ),
         (["features", "/nowhere", "--model", "ENCODER", "--out", "x"], "input does not exist: /nowhere"),
@@ -136,7 +136,7 @@ def test_what_a_user_can_mend_is_one_message(arguments, message, checkpoint, tmp
 
 
 @pytest.mark.parametrize(
-    "stage", ["collect", "pretrain", "train-ac", "probe", "plan", "evaluate", "features", "convert"]
+    "stage", ["collect", "pretrain", "train-ac", "probe", "plan", "evaluate", "features", "inspect", "convert"]
 )
 def test_help_explains_every_option(stage, capsys):
     with pytest.raises(SystemExit) as stop:
