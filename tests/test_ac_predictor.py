@@ -132,6 +132,14 @@ def test_non_square_frames_need_their_grid():
         make()(z, actions, states)
 
 
+def test_it_compiles_without_graph_breaks():
+    model = make()
+    z, actions, states, _ = inputs()
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(z, actions, states), model(z, actions, states), atol=1e-5, rtol=1e-4)
+    torch._dynamo.reset()
+
+
 def test_wrong_shapes_are_named():
     z, actions, states, extrinsics = inputs()
     with pytest.raises(ValueError, match=r"actions must be \(2, 4, 7\) .* got \(2, 4, 6\)"):
