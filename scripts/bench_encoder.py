@@ -174,7 +174,7 @@ def main() -> None:
         measure(name, *CASES[name], options.rounds)
         if DEVICE == "cpu":
             ours, theirs = (peak_memory(which, options.checkout, name) for which in ("ours", "reference"))
-            print(f"  peak memory: ours {ours:.2f} GiB, reference {theirs:.2f} GiB")
+            print(f"  peak memory: ours {ours:.3f} GiB, reference {theirs:.3f} GiB")
             print(f"  rotation of queries and keys: {100 * rotation_share(*CASES[name]):.1f} % of our fp32 pass")
 
 

@@ -139,9 +139,9 @@ def compare_predictors(masked: types.ModuleType, conditioned: types.ModuleType) 
 
 def compare_probes(pooler: types.ModuleType, anticipation: types.ModuleType) -> None:
     """Compare the attentive probe with its two kinds of heads."""
-    tokens = torch.randn(2, 50, 256)
-    for head in (64, 16):
-        size = {"embed_dim": 256, "num_heads": 256 // head, "depth": 4}
+    for head in (64, 80, 32):
+        tokens = torch.randn(2, 50, 4 * head)
+        size = {"embed_dim": 4 * head, "num_heads": 4, "depth": 4}
         theirs = pooler.AttentiveClassifier(num_classes=174, **size)
         ours = AttentiveProbe(AttentiveProbeConfig(num_classes=174, **size))
         share_weights(theirs, ours)
