@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 
 from vjepa_wm import load_encoder, load_predictor, load_probe
-from vjepa_wm.models.checkpoint import write_folder
-from vjepa_wm.models.official.huggingface_export import to_huggingface
+from vjepa_wm.models.official.huggingface_export import save_huggingface
 from vjepa_wm.models.official.sources import KINDS
 
 try:
@@ -48,7 +47,7 @@ worst, scratch = 0.0, tempfile.TemporaryDirectory()
 print("head size  written by      features  predictions     scores")
 for size in (64, 80, 32):
     models = our_models(size)
-    write_folder(*to_huggingface(*models), Path(scratch.name) / "ours")
+    save_huggingface(Path(scratch.name) / "ours", *models)
     read, report = Classifier.from_pretrained(Path(scratch.name) / "ours", output_loading_info=True)
     assert not any(report.values()), report
     fresh = Classifier(read.config).eval()

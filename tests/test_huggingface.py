@@ -10,7 +10,7 @@ from vjepa_wm.models.checkpoint import ATTENTIVE_PROBE, MASKED_PREDICTOR, VIDEO_
 from vjepa_wm.models.encoder_config import vit_giant, vjepa21
 from vjepa_wm.models.load import load_encoder, load_predictor, load_probe
 from vjepa_wm.models.official.huggingface import encoder_config, foreign_names, masked_predictor_config, split_parts
-from vjepa_wm.models.official.huggingface_export import _cut_ratio, to_huggingface
+from vjepa_wm.models.official.huggingface_export import _cut_ratio, save_huggingface, to_huggingface
 
 ENCODER_NAMES = {
     "encoder.embeddings.patch_embeddings.proj.weight",
@@ -221,3 +221,13 @@ def test_probes_that_transformers_cannot_compute_are_refused(caplog):
 def test_every_reason_is_told_at_once():
     with pytest.raises(CheckpointError, match=r"rope must be 'tiled'.*rope_grid.*levels.*pictures.*predictor's rope"):
         to_huggingface(encoder(vjepa21(replace(TINY, patch_size=16, depth=4))), predictor(rope="true"))
+
+
+def test_a_saved_folder_has_the_preprocessing_too(tmp_path):
+    save_huggingface(tmp_path, encoder(replace(TINY, image_size=384)), predictor(), dtype=torch.float16)
+    assert load_encoder(tmp_path).config.image_size == 384
+    values = json.loads((tmp_path / "video_preprocessor_config.json").read_text())
+    assert values["video_processor_type"] == "VJEPA2VideoProcessor"
+    assert values["size"] == {"shortest_edge": 438}
+    assert values["crop_size"] == {"height": 384, "width": 384}
+    assert values["image_mean"] == [0.485, 0.456, 0.406]

@@ -21,12 +21,11 @@ from vjepa_wm.models.checkpoint import (
     WORLD_MODEL,
     CheckpointError,
     save_model,
-    write_folder,
 )
 from vjepa_wm.models.inspect import list_models
 from vjepa_wm.models.load import load_ac_predictor, load_encoder, load_predictor, load_probe, load_world_model
 from vjepa_wm.models.official.architecture import Positions
-from vjepa_wm.models.official.huggingface_export import to_huggingface
+from vjepa_wm.models.official.huggingface_export import save_huggingface
 from vjepa_wm.models.official.sources import KINDS
 
 _FOLDERS = {
@@ -112,10 +111,11 @@ def _write_huggingface(config: ConvertConfig, kinds: list[str]) -> Iterator[tupl
     encoder = load_kind(VIDEO_ENCODER, config, config.num_heads)
     predictor = load_kind(MASKED_PREDICTOR, config, None) if MASKED_PREDICTOR in kinds else None
     probe = load_kind(ATTENTIVE_PROBE, config, None) if ATTENTIVE_PROBE in kinds else None
-    weights, values = to_huggingface(encoder, predictor, probe)
-    write_folder(weights, values, config.out, _DTYPES[config.dtype])
-    count = sum(value.numel() for value in weights.values())
-    what = f"{count:,} parameters, read it with transformers.{values['architectures'][0]}.from_pretrained"
+    save_huggingface(config.out, encoder, predictor, probe, _DTYPES[config.dtype])
+    models = [model for model in (encoder, predictor, probe) if model is not None]
+    count = sum(parameter.numel() for model in models for parameter in model.parameters())
+    name = "VJEPA2Model" if probe is None else "VJEPA2ForVideoClassification"
+    what = f"{count:,} parameters, read it with transformers.{name}.from_pretrained"
     if WORLD_MODEL in kinds:
         what += " (without the action-conditioned predictor, which transformers does not have)"
     yield config.out, what

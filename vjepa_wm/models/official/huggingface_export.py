@@ -5,15 +5,24 @@ Source: huggingface/transformers 5.23, model ``vjepa2``.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vjepa_wm.models.checkpoint import ATTENTIVE_PROBE, MASKED_PREDICTOR, VIDEO_ENCODER, CheckpointError
+from vjepa_wm.models.checkpoint import (
+    ATTENTIVE_PROBE,
+    MASKED_PREDICTOR,
+    VIDEO_ENCODER,
+    CheckpointError,
+    write_folder,
+)
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
+from vjepa_wm.models.frames import IMAGE_MEAN, IMAGE_STD, SHORT_SIDE
 from vjepa_wm.models.layers import hidden_width
 from vjepa_wm.models.official.huggingface import (
     CLASSIFIER_PREFIX,
@@ -27,6 +36,51 @@ from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa_wm.models.probe import AttentiveProbe, AttentiveProbeConfig
 
 logger = logging.getLogger(__name__)
+
+PROCESSOR_FILE = "video_preprocessor_config.json"
+_BILINEAR = 2  # Pillow's number for it
+
+
+def save_huggingface(
+    folder: str | Path,
+    encoder: VideoEncoder,
+    predictor: MaskedPredictor | None = None,
+    probe: AttentiveProbe | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a folder that transformers loads, the preprocessing (``AutoVideoProcessor``) included.
+
+    Args:
+        folder: where to, made if missing.
+        encoder: as of `to_huggingface`.
+        predictor: as of `to_huggingface`.
+        probe: as of `to_huggingface`.
+        dtype: floating type of the stored weights; None keeps theirs.
+
+    Raises:
+        CheckpointError: as of `to_huggingface`.
+    """
+    weights, values = to_huggingface(encoder, predictor, probe)
+    write_folder(weights, values, folder, dtype)
+    text = json.dumps(processor_values(encoder.config.image_size), indent=2)
+    (Path(folder) / PROCESSOR_FILE).write_text(text + "\n")
+
+
+def processor_values(image_size: int) -> dict:
+    """Return what transformers' video processor needs to know; `vjepa_wm.models.frames` compares it with ours."""
+    return {
+        "video_processor_type": "VJEPA2VideoProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": int(SHORT_SIDE * image_size)},
+        "resample": _BILINEAR,
+        "do_center_crop": True,
+        "crop_size": {"height": image_size, "width": image_size},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(IMAGE_MEAN),
+        "image_std": list(IMAGE_STD),
+    }
 
 
 def to_huggingface(
