@@ -60,6 +60,30 @@ def test_two_steps_then_resume_equal_one_run(videos, tmp_path, monkeypatch):
     assert [row["step"] for row in rows(tmp_path / "parts")] == ["0", "1", "2", "3"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"class_token": True},
+        {"rope": None, "num_frames": 4},
+        {"activation": "swiglu", "temporal_depth": 1},
+        {"drop_path": 0.5},
+        {"rope": "true", "rope_grid": 4, "levels": (0, 1), "image_tokenizer": True, "modality_embedding": True},
+    ],
+    ids=str,
+)
+def test_every_form_of_encoder_trains_and_does_so_repeatably(videos, tmp_path, changes):
+    encoder = dataclasses.replace(ENCODER, **changes)
+    options = {"steps": 2, "encoder": encoder}
+    first = load_encoder(pretrain(config(videos, tmp_path / "first", **options)))
+    torch.rand(3)  # somebody else draws from torch's generator
+    again = load_encoder(pretrain(config(videos, tmp_path / "again", recompute_activations=True, **options)))
+    assert first.config == encoder
+    for a, b in zip(first.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+    untrained = Pretrainer(config(videos, tmp_path / "none", **options)).encoder
+    assert not torch.equal(first.blocks[0].attn.qkv.weight, untrained.blocks[0].attn.qkv.weight)
+
+
 def test_it_learns_what_the_mean_does_not_know(videos, tmp_path):
     options = {"steps": 100, "batch_size": 8, "learning_rate": 2e-3, "log_every": 20, "ema_start": 0.98}
     pretrain(config(videos, tmp_path, **options))

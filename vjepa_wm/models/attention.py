@@ -1,7 +1,9 @@
-"""Scaled dot-product attention, and the one case in which torch's own is not the fastest.
+"""Scaled dot-product attention, and the two cases on a CPU in which torch's fused kernel is not the fastest.
 
 torch 2.13's fused attention computes bf16 at the rate of float32 on processors that have bf16 products but no matrix
-unit (AMX); there, plain products head by head take 0.6 of its time at 2,048 tokens. Scores are then rounded to bf16.
+unit (AMX). There, without gradients, plain products head by head take 0.6 of its time at 2,048 tokens; scores are then
+rounded to bf16. With gradients, forward and backward pass through plain products take 0.3 of its time at 36 tokens and
+0.9 at 256, but more from 512 on.
 
 Letters: B batch, h heads, N queries, M keys, d size of a head.
 """
@@ -11,8 +13,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 _FEWEST_TOKENS = 512
+_MOST_TOKENS_IN_TRAINING = 256
 _QUERIES_AT_ONCE = 512  # scores of so many queries and 2,048 keys stay in the second-level cache
 
 
@@ -28,8 +32,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     Returns:
         ``(B, h, N, d)``.
     """
-    if mask is None and _plain_products_are_faster(q):
-        return attend_by_head(q, k, v)
+    if _fused_is_slow(q):
+        if torch.is_grad_enabled() and q.shape[2] <= _MOST_TOKENS_IN_TRAINING:
+            with sdpa_kernel(SDPBackend.MATH):
+                return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        if mask is None and not torch.is_grad_enabled() and q.shape[2] >= _FEWEST_TOKENS:
+            return attend_by_head(q, k, v)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
@@ -46,12 +54,10 @@ def attend_by_head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return out
 
 
-def _plain_products_are_faster(q: Tensor) -> bool:
+def _fused_is_slow(q: Tensor) -> bool:
     return (
         q.device.type == "cpu"
         and q.dtype == torch.bfloat16
-        and q.shape[2] >= _FEWEST_TOKENS
-        and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and torch.cpu._is_avx512_bf16_supported()
         and not torch.cpu._is_amx_tile_supported()

@@ -1,4 +1,4 @@
-"""Which number format and which attention kernel a stage computes with, and on which device."""
+"""Which number format a stage computes with, and on which device."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Precision = Literal["auto", "bf16", "fp32"]
 
@@ -26,15 +25,6 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
         native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
         precision = "bf16" if native else "fp32"
     return torch.bfloat16 if precision == "bf16" else torch.float32
-
-
-def training_attention(device: torch.device) -> AbstractContextManager:
-    """Return the context to train attention in.
-
-    On a CPU the backward pass of the fused kernel takes up to four times as long as plain matrix products at the
-    sequence lengths of small models (torch 2.13, bf16, 18 to 114 tokens), so training there uses the latter.
-    """
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:

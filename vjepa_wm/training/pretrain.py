@@ -28,7 +28,7 @@ from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, save_mod
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_micro
 from vjepa_wm.models.layers import normalize_features
-from vjepa_wm.models.precision import autocast, pick_device, pick_dtype, training_attention
+from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa_wm.models.tubelets import gather_tokens
 from vjepa_wm.training.checkpoint import load_training_state, save_training_state
@@ -84,6 +84,8 @@ class PretrainConfig(RunConfig):
     """Largest share of unreadable or too short videos; beyond it the run stops."""
     cache_gib: float = 4.0
     """Memory for decoded videos [GiB]; beyond it, frames are decoded as they are needed."""
+    recompute_activations: bool = False
+    """Whether to keep only the blocks' inputs and compute the rest again for the gradients: less memory, more time."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -145,6 +147,7 @@ class Pretrainer:
             torch.manual_seed(config.seed)
             self.encoder = VideoEncoder(config.encoder).to(self.device)
             self.predictor = MaskedPredictor(predictor_config(config)).to(self.device)
+        self.encoder.recompute_activations = self.predictor.recompute_activations = config.recompute_activations
         self.target_encoder = make_target(self.encoder)
         self.optimizer = make_optimizer([self.encoder, self.predictor], config.weight_decay)
         self.learning_rate = config.schedule()
@@ -165,9 +168,11 @@ class Pretrainer:
         """
         config = self.config
         clips = batch.clips.to(self.device)
-        with autocast(self.device, self.dtype), training_attention(self.device):
+        if config.encoder.drop_path:  # which draws from torch's own generator
+            torch.manual_seed(step_generator(config.seed, step).initial_seed())
+        with autocast(self.device, self.dtype):
             with torch.no_grad():
-                targets = normalize_features(self.target_encoder(clips).float())
+                targets = normalize_features(self._patches(self.target_encoder(clips)).float())
             pairs = [self._mask_losses(clips, targets, mask, index) for index, mask in enumerate(batch.masks)]
         loss, visible = (torch.stack(values).mean() for values in zip(*pairs, strict=True))
         rise = min((step + 1) / max(config.context_warmup_share * config.steps, 1.0), 1.0)
@@ -181,9 +186,13 @@ class Pretrainer:
         """Return the target encoder's momentum."""
         return linear_ramp(step, self.config.ema_start, self.config.ema_end, self.config.steps)
 
+    def _patches(self, tokens: Tensor) -> Tensor:
+        """Leave the class token out, if there is one."""
+        return tokens[:, 1:] if self.config.encoder.class_token else tokens
+
     def _mask_losses(self, clips: Tensor, targets: Tensor, mask: Mask, index: int) -> tuple[Tensor, Tensor]:
         context_ids, target_ids = (ids.to(self.device) for ids in mask)
-        features = self.encoder(clips, context_ids)
+        features = self._patches(self.encoder(clips, context_ids))
         grid = self.config.grid
         if not self.config.context_loss_weight:
             hidden = self.predictor(features, context_ids, target_ids, grid=grid, mask_index=index)
@@ -205,6 +214,9 @@ def predictor_config(config: PretrainConfig) -> MaskedPredictorConfig:
         num_heads=config.predictor_heads,
         num_mask_tokens=len(config.masks),
         rope=config.encoder.rope,
+        rope_grid=config.encoder.rope_grid,
+        grid=config.encoder.trained_grid,
+        uniform_power=config.encoder.uniform_power,
         predict_context=config.context_loss_weight > 0,
     )
 

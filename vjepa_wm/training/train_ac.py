@@ -21,7 +21,7 @@ from vjepa_wm.data.trajectories import TrajectoryDataset
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig, KeyValueCache
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.load import load_encoder
-from vjepa_wm.models.precision import autocast, pick_device, pick_dtype, training_attention
+from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, encode_frames, save_world_model
 from vjepa_wm.training.checkpoint import load_training_state, save_training_state
 from vjepa_wm.training.losses import prediction_loss
@@ -163,7 +163,7 @@ class ACTrainer:
         generator = step_generator(config.seed, step)
         chosen = torch.randint(len(episodes.starts), (config.batch_size,), generator=generator)
         window = episodes.window(episodes.starts[chosen], config.num_frames, self.device)
-        with autocast(self.device, self.dtype), training_attention(self.device):
+        with autocast(self.device, self.dtype):
             teacher, rollout = world_model_losses(self.model, *window, config.rollout_steps)
         rate = self.learning_rate(step)
         grad_norm = take_step(
