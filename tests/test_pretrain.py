@@ -69,7 +69,7 @@ def test_two_steps_then_resume_equal_one_run(videos, tmp_path, monkeypatch):
         {"drop_path": 0.5},
         {"rope": "true", "rope_grid": 4, "levels": (0, 1), "image_tokenizer": True, "modality_embedding": True},
     ],
-    ids=str,
+    ids=lambda changes: ", ".join(changes),
 )
 def test_every_form_of_encoder_trains_and_does_so_repeatably(videos, tmp_path, changes):
     encoder = dataclasses.replace(ENCODER, **changes)
@@ -82,6 +82,40 @@ def test_every_form_of_encoder_trains_and_does_so_repeatably(videos, tmp_path, c
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
     untrained = Pretrainer(config(videos, tmp_path / "none", **options)).encoder
     assert not torch.equal(first.blocks[0].attn.qkv.weight, untrained.blocks[0].attn.qkv.weight)
+
+
+VJEPA21 = dataclasses.replace(ENCODER, levels=(0, 1), image_tokenizer=True, modality_embedding=True, rope_grid=4)
+
+
+def test_vjepa21_predicts_every_level_of_clips_and_pictures(videos, tmp_path):
+    for image_share, frames in ((0.0, 4), (1.0, 1)):
+        trainer = Pretrainer(config(videos, tmp_path, encoder=VJEPA21, image_share=image_share))
+        batch = make_batch(trainer.config, _clips(videos), 0)
+        assert batch.clips.shape == (4, 3, frames, 32, 32)
+        result = trainer.step(0, batch)
+        assert result["targets"].shape == (4, max(1, frames // 2) * 16, 2 * 24)
+        levels = result["targets"].unflatten(-1, (2, 24))
+        torch.testing.assert_close(levels.mean(dim=-1), torch.zeros(levels.shape[:-1]), atol=1e-5, rtol=0)
+        moved = trainer.encoder.patch_embed_img if frames == 1 else trainer.encoder.patch_embed
+        still = trainer.encoder.patch_embed if frames == 1 else trainer.encoder.patch_embed_img
+        assert moved.proj.weight.grad.abs().sum() > 0 and still.proj.weight.grad is None
+        assert all(norm.weight.grad.abs().sum() > 0 for norm in trainer.encoder.norms_block)
+
+
+def test_losses_and_regularisers_are_options(videos, tmp_path):
+    clips = _clips(videos)
+    seen = {}
+    for name in ("l1", "l2", "smooth_l1", "cosine"):
+        trainer = Pretrainer(config(videos, tmp_path, loss=name))
+        seen[name] = float(trainer.step(0, make_batch(trainer.config, clips, 0))["loss"])
+    assert len(set(seen.values())) == 4
+    gradients = []
+    for weight in (0.0, 5.0):
+        trainer = Pretrainer(config(videos, tmp_path, variance_weight=weight, covariance_weight=weight))
+        result = trainer.step(0, make_batch(trainer.config, clips, 0))
+        gradients.append(float(result["grad_norm"]))
+        assert float(result["covariance_loss"]) > 0
+    assert gradients[0] != gradients[1]
 
 
 def test_it_learns_what_the_mean_does_not_know(videos, tmp_path):

@@ -19,8 +19,12 @@ def make_optimizer(modules: list[nn.Module], weight_decay: float) -> torch.optim
     return torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8)
 
 
-def take_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, learning_rate: float, clip_grad_norm: float) -> Tensor:
+def take_step(
+    optimizer: torch.optim.Optimizer, loss: Tensor, *, learning_rate: float, weight_decay: float, clip_grad_norm: float
+) -> Tensor:
     """Move the optimizer's parameters down the gradient of `loss` and return the gradient's norm before clipping.
+
+    `weight_decay` goes to the group of matrices that `make_optimizer` made, the first.
 
     Raises:
         FloatingPointError: the loss is not finite; no parameter has been changed.
@@ -33,5 +37,6 @@ def take_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, learning_rate: 
     grad_norm = torch.nn.utils.clip_grad_norm_(parameters, clip_grad_norm)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
+    optimizer.param_groups[0]["weight_decay"] = weight_decay
     optimizer.step()
     return grad_norm

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from tqdm import tqdm
 
@@ -33,7 +34,14 @@ from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa_wm.models.tubelets import gather_tokens
 from vjepa_wm.training.checkpoint import load_training_state, save_training_state
 from vjepa_wm.training.ema import make_target, update_target
-from vjepa_wm.training.losses import context_loss, context_weights, prediction_loss
+from vjepa_wm.training.losses import (
+    LossName,
+    context_loss,
+    context_weights,
+    covariance_loss,
+    prediction_loss,
+    variance_loss,
+)
 from vjepa_wm.training.metrics import MetricsWriter, effective_rank, feature_std
 from vjepa_wm.training.optimizer import make_optimizer, take_step
 from vjepa_wm.training.run import RunConfig, step_generator
@@ -61,7 +69,8 @@ class PretrainConfig(RunConfig):
     fps: float = 5.0
     """Frames taken per second of video."""
     image_share: float = 0.25
-    """Share of clips that are one frame repeated, as V-JEPA 2 trains on pictures."""
+    """Share of clips that are one frame repeated, as V-JEPA 2 trains on pictures; an encoder with an image tokenizer
+    gets whole batches of single frames instead (V-JEPA 2.1)."""
     masks: tuple[MultiBlockConfig, ...] = field(default_factory=small_grid_masks)
     """Mask settings; every clip is masked by each of them."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
@@ -76,6 +85,12 @@ class PretrainConfig(RunConfig):
     """Momentum of the target encoder at the first step."""
     ema_end: float = 0.9995
     """Momentum at the last step."""
+    loss: LossName = "l1"
+    """Distance of predicted and target features: l1 (V-JEPA 2), l2, smooth_l1 or cosine."""
+    variance_weight: float = 0.0
+    """Weight of a penalty on channels of the encoder's features that hardly vary (VICReg); 0 is V-JEPA 2."""
+    covariance_weight: float = 0.0
+    """Weight of a penalty on channels that vary together (VICReg); 0 is V-JEPA 2."""
     context_loss_weight: float = 0.5
     """Weight of the loss on visible tokens; 0 is V-JEPA 2."""
     context_warmup_share: float = 0.1
@@ -96,10 +111,14 @@ class PretrainConfig(RunConfig):
         if not 0.0 <= self.image_share <= 1.0:
             raise ValueError(f"image_share must be within 0..1, got {self.image_share}")
 
+    def grid(self, num_frames: int) -> tuple[int, int, int]:
+        """Return the tokens of a clip in time, rows and columns; a single frame is one step."""
+        return max(1, num_frames // self.encoder.tubelet_size), *self.encoder.patch_grid
+
     @property
-    def grid(self) -> tuple[int, int, int]:
-        """Tokens of a clip in time, rows and columns."""
-        return self.num_frames // self.encoder.tubelet_size, *self.encoder.patch_grid
+    def num_levels(self) -> int:
+        """Levels of the encoder that are predicted."""
+        return max(1, len(self.encoder.levels))
 
 
 @dataclass(frozen=True)
@@ -107,7 +126,7 @@ class Batch:
     """What one step is trained on."""
 
     clips: Tensor
-    """``(B, 3, T, S, S)`` float32."""
+    """``(B, 3, T, S, S)`` float32; T is 1 for pictures."""
     masks: list[Mask]
     """One per mask setting."""
 
@@ -115,13 +134,17 @@ class Batch:
 def make_batch(config: PretrainConfig, videos: VideoClips, step: int) -> Batch:
     """Draw the clips and masks of a step."""
     generator = step_generator(config.seed, step)
+    pictures = config.encoder.image_tokenizer and bool(torch.rand((), generator=generator) < config.image_share)
     clips = []
     for _ in range(config.batch_size):
         clip = videos.sample(generator)
-        if torch.rand((), generator=generator) < config.image_share:
+        if pictures:
+            clip = clip[:1]
+        elif not config.encoder.image_tokenizer and torch.rand((), generator=generator) < config.image_share:
             clip = clip[:1].expand_as(clip)
         clips.append(augment_clip(clip, config.encoder.image_size, config.augmentation, generator))
-    masks = [sample_mask(mask, config.grid, config.batch_size, step=step, generator=generator) for mask in config.masks]
+    grid = config.grid(1 if pictures else config.num_frames)
+    masks = [sample_mask(mask, grid, config.batch_size, step=step, generator=generator) for mask in config.masks]
     return Batch(torch.stack(clips), masks)
 
 
@@ -150,7 +173,7 @@ class Pretrainer:
         self.encoder.recompute_activations = self.predictor.recompute_activations = config.recompute_activations
         self.target_encoder = make_target(self.encoder)
         self.optimizer = make_optimizer([self.encoder, self.predictor], config.weight_decay)
-        self.learning_rate = config.schedule()
+        self.learning_rate = config.rate_schedule()
 
     @property
     def modules(self) -> dict[str, torch.nn.Module]:
@@ -161,7 +184,8 @@ class Pretrainer:
         """Train on one batch.
 
         Returns:
-            ``loss``, ``context_loss``, ``grad_norm`` (scalars) and ``targets`` ``(B, N, D)``.
+            ``loss``, ``context_loss``, ``variance_loss``, ``covariance_loss``, ``grad_norm`` (scalars) and ``targets``
+            ``(B, N, levels * D)``.
 
         Raises:
             FloatingPointError: the loss is not finite.
@@ -172,36 +196,61 @@ class Pretrainer:
             torch.manual_seed(step_generator(config.seed, step).initial_seed())
         with autocast(self.device, self.dtype):
             with torch.no_grad():
-                targets = normalize_features(self._patches(self.target_encoder(clips)).float())
-            pairs = [self._mask_losses(clips, targets, mask, index) for index, mask in enumerate(batch.masks)]
-        loss, visible = (torch.stack(values).mean() for values in zip(*pairs, strict=True))
+                targets = self._targets(clips)
+            parts = [self._mask_losses(clips, targets, mask, index) for index, mask in enumerate(batch.masks)]
+        loss, visible, variance, covariance = (torch.stack(values).mean() for values in zip(*parts, strict=True))
         rise = min((step + 1) / max(config.context_warmup_share * config.steps, 1.0), 1.0)
         total = loss + rise * config.context_loss_weight * visible
-        rate = self.learning_rate(step)
-        grad_norm = take_step(self.optimizer, total, learning_rate=rate, clip_grad_norm=config.clip_grad_norm)
+        total = total + config.variance_weight * variance + config.covariance_weight * covariance
+        grad_norm = take_step(
+            self.optimizer,
+            total,
+            learning_rate=self.learning_rate(step),
+            weight_decay=config.decay_at(step),
+            clip_grad_norm=config.clip_grad_norm,
+        )
         update_target(self.target_encoder, self.encoder, self.momentum(step))
-        return {"loss": loss.detach(), "context_loss": visible.detach(), "grad_norm": grad_norm, "targets": targets}
+        values = {"loss": loss, "context_loss": visible, "variance_loss": variance, "covariance_loss": covariance}
+        result = {name: value.detach() for name, value in values.items()}
+        return result | {"grad_norm": grad_norm, "targets": targets}
 
     def momentum(self, step: int) -> float:
         """Return the target encoder's momentum."""
         return linear_ramp(step, self.config.ema_start, self.config.ema_end, self.config.steps)
 
-    def _patches(self, tokens: Tensor) -> Tensor:
-        """Leave the class token out, if there is one."""
+    def _features(self, encoder: VideoEncoder, clips: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Return the features of all levels end to end, ``(B, N, levels * D)``, without a class token."""
+        tokens = encoder.level_features(clips, ids)
         return tokens[:, 1:] if self.config.encoder.class_token else tokens
 
-    def _mask_losses(self, clips: Tensor, targets: Tensor, mask: Mask, index: int) -> tuple[Tensor, Tensor]:
+    def _targets(self, clips: Tensor) -> Tensor:
+        """Return what is to be predicted: the slow copy's features, each level normalised by itself."""
+        levels = rearrange(
+            self._features(self.target_encoder, clips).float(), "b n (l d) -> b n l d", l=self.config.num_levels
+        )
+        return rearrange(normalize_features(levels), "b n l d -> b n (l d)")
+
+    def _mask_losses(
+        self, clips: Tensor, targets: Tensor, mask: Mask, index: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the losses on hidden and on visible tokens, and how collapsed the encoder's features are."""
+        config = self.config
         context_ids, target_ids = (ids.to(self.device) for ids in mask)
-        features = self._patches(self.encoder(clips, context_ids))
-        grid = self.config.grid
-        if not self.config.context_loss_weight:
-            hidden = self.predictor(features, context_ids, target_ids, grid=grid, mask_index=index)
-            return prediction_loss(hidden, gather_tokens(targets, target_ids)), hidden.new_zeros(())
-        hidden, seen = self.predictor.predict_all(features, context_ids, target_ids, grid=grid, mask_index=index)
-        weights = context_weights(context_ids, target_ids, grid[1:])
+        features = self._features(self.encoder, clips, context_ids)
+        with torch.set_grad_enabled(bool(config.variance_weight or config.covariance_weight)):  # else only for the log
+            spread = variance_loss(features), covariance_loss(features)
+        where = (features, context_ids, target_ids, config.grid(clips.shape[2]), index)
+        picture = clips.shape[2] == 1
+        hidden_targets = gather_tokens(targets, target_ids)
+        if not config.context_loss_weight:
+            hidden = self.predictor(*where, image=picture)
+            return prediction_loss(hidden, hidden_targets, config.loss), hidden.new_zeros(()), *spread
+        hidden, seen = self.predictor.predict_all(*where, image=picture)
+        weights = context_weights(context_ids, target_ids, config.encoder.patch_grid)
         return (
-            prediction_loss(hidden, gather_tokens(targets, target_ids)),
-            context_loss(seen, gather_tokens(targets, context_ids), weights),
+            prediction_loss(hidden, hidden_targets, config.loss),
+            context_loss(seen, gather_tokens(targets, context_ids), weights, config.loss),
+            *spread,
         )
 
 
@@ -217,21 +266,25 @@ def predictor_config(config: PretrainConfig) -> MaskedPredictorConfig:
         rope_grid=config.encoder.rope_grid,
         grid=config.encoder.trained_grid,
         uniform_power=config.encoder.uniform_power,
+        num_levels=config.num_levels,
+        modality_embedding=config.encoder.modality_embedding,
         predict_context=config.context_loss_weight > 0,
     )
 
 
-def health(result: dict[str, Tensor]) -> dict[str, float]:
+def health(result: dict[str, Tensor], loss: LossName = "l1") -> dict[str, float]:
     """Return the losses and what shows collapse.
 
     ``target_std`` is 1 for spread and 0 for collapsed targets; ``target_rank`` is their effective rank;
     ``loss_over_mean`` compares the loss with that of always predicting the mean target: 1 is nothing learned.
     """
     targets = result["targets"]
-    mean_loss = prediction_loss(targets.mean(dim=(0, 1), keepdim=True), targets)
+    mean_loss = prediction_loss(targets.mean(dim=(0, 1), keepdim=True), targets, loss)
     return {
         "loss": float(result["loss"]),
         "context_loss": float(result["context_loss"]),
+        "variance_loss": float(result["variance_loss"]),
+        "covariance_loss": float(result["covariance_loss"]),
         "grad_norm": float(result["grad_norm"]),
         "target_std": feature_std(targets),
         "target_rank": effective_rank(targets),
@@ -277,7 +330,10 @@ def pretrain(config: PretrainConfig) -> Path:
             result = trainer.step(step, batch)
             bar.update()
             if config.is_due(step, config.log_every):
-                values = health(result) | {"learning_rate": trainer.learning_rate(step), "ema": trainer.momentum(step)}
+                values = health(result, config.loss) | {
+                    "learning_rate": trainer.learning_rate(step),
+                    "ema": trainer.momentum(step),
+                }
                 writer.write(step, values)
                 bar.set_postfix({name: f"{values[name]:.3f}" for name in ("loss", "target_std", "target_rank")})
             if config.is_due(step, config.save_every):

@@ -6,11 +6,12 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from vjepa_wm.models.precision import Precision
-from vjepa_wm.training.schedules import WarmupConstantDecay
+from vjepa_wm.training.schedules import WarmupConstantDecay, WarmupCosine, cosine_ramp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +25,17 @@ class RunConfig:
     batch_size: int
     """Samples per step."""
     learning_rate: float = 1e-3
-    """Rate on the plateau."""
+    """Highest rate."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """What the rate does after its rise: stay until it falls at the end (V-JEPA 2), or fall as a cosine (V-JEPA)."""
     warmup_share: float = 0.05
     """Share of the steps in which the rate rises."""
     decay_share: float = 0.3
-    """Share of the steps, at the end, in which it falls to a thousandth."""
+    """Share of the steps, at the end, in which a constant rate falls to a thousandth."""
     weight_decay: float = 0.04
     """Decay of the weight matrices."""
+    weight_decay_end: float | None = None
+    """Decay at the last step, reached along a cosine; none: it stays (V-JEPA went from 0.04 to 0.4)."""
     clip_grad_norm: float = 1.0
     """Largest norm of the gradient."""
     precision: Precision = "auto"
@@ -49,16 +54,18 @@ class RunConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
-    def schedule(self) -> WarmupConstantDecay:
+    def rate_schedule(self) -> WarmupConstantDecay | WarmupCosine:
         """Return the learning rate of every step."""
-        return WarmupConstantDecay(
-            start=0.1 * self.learning_rate,
-            peak=self.learning_rate,
-            end=1e-3 * self.learning_rate,
-            warmup_steps=int(self.warmup_share * self.steps),
-            decay_steps=int(self.decay_share * self.steps),
-            total_steps=self.steps,
-        )
+        values = {"start": 0.1 * self.learning_rate, "peak": self.learning_rate, "end": 1e-3 * self.learning_rate}
+        steps = {"warmup_steps": int(self.warmup_share * self.steps), "total_steps": self.steps}
+        if self.schedule == "cosine":
+            return WarmupCosine(**values, **steps)
+        return WarmupConstantDecay(**values, **steps, decay_steps=int(self.decay_share * self.steps))
+
+    def decay_at(self, step: int) -> float:
+        """Return the weight decay of a step."""
+        end = self.weight_decay if self.weight_decay_end is None else self.weight_decay_end
+        return cosine_ramp(step, self.weight_decay, end, self.steps)
 
     def is_due(self, step: int, every: int) -> bool:
         """Tell whether something done every so many steps, and at the last, is done after this one."""

@@ -151,7 +151,7 @@ class ACTrainer:
             self.model = WorldModel(WorldModelConfig(encoder=encoder.config, predictor=predictor)).to(self.device)
         self.model.encoder.load_state_dict(encoder.state_dict())
         self.optimizer = make_optimizer([self.model.predictor], config.weight_decay)
-        self.learning_rate = config.schedule()
+        self.learning_rate = config.rate_schedule()
 
     def step(self, step: int, episodes: LatentEpisodes) -> dict[str, Tensor]:
         """Train on one batch of windows and return its scalars.
@@ -165,9 +165,12 @@ class ACTrainer:
         window = episodes.window(episodes.starts[chosen], config.num_frames, self.device)
         with autocast(self.device, self.dtype):
             teacher, rollout = world_model_losses(self.model, *window, config.rollout_steps)
-        rate = self.learning_rate(step)
         grad_norm = take_step(
-            self.optimizer, teacher + rollout, learning_rate=rate, clip_grad_norm=config.clip_grad_norm
+            self.optimizer,
+            teacher + rollout,
+            learning_rate=self.learning_rate(step),
+            weight_decay=config.decay_at(step),
+            clip_grad_norm=config.clip_grad_norm,
         )
         return {"teacher_loss": teacher.detach(), "rollout_loss": rollout.detach(), "grad_norm": grad_norm}
 
