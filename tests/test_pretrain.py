@@ -102,6 +102,20 @@ def test_vjepa21_predicts_every_level_of_clips_and_pictures(videos, tmp_path):
         assert all(norm.weight.grad.abs().sum() > 0 for norm in trainer.encoder.norms_block)
 
 
+def test_a_batch_in_parts_is_the_same_step(videos, tmp_path):
+    clips, trainers = _clips(videos), []
+    for accumulate in (1, 4):
+        trainer = Pretrainer(config(videos, tmp_path, batch_size=8, accumulate=accumulate))
+        values = [trainer.step(step, make_batch(trainer.config, clips, step)) for step in range(4)]
+        trainers.append((trainer, [float(value["loss"]) for value in values], values[-1]["targets"]))
+    assert trainers[0][1] == pytest.approx(trainers[1][1], abs=1e-5)
+    torch.testing.assert_close(trainers[0][2], trainers[1][2], atol=1e-4, rtol=1e-4)
+    for a, b in zip(trainers[0][0].encoder.parameters(), trainers[1][0].encoder.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="accumulate must be at least 1 and divide batch_size 4, got 3"):
+        config(videos, tmp_path, accumulate=3)
+
+
 def test_losses_and_regularisers_are_options(videos, tmp_path):
     clips = _clips(videos)
     seen = {}

@@ -5,6 +5,8 @@ Source: V-JEPA 2 (arXiv 2506.09985), appendix: AdamW, no decay on biases and one
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -20,19 +22,26 @@ def make_optimizer(modules: list[nn.Module], weight_decay: float) -> torch.optim
 
 
 def take_step(
-    optimizer: torch.optim.Optimizer, loss: Tensor, *, learning_rate: float, weight_decay: float, clip_grad_norm: float
+    optimizer: torch.optim.Optimizer,
+    losses: Iterable[Tensor],
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    clip_grad_norm: float,
 ) -> Tensor:
-    """Move the optimizer's parameters down the gradient of `loss` and return the gradient's norm before clipping.
+    """Move the optimizer's parameters down the gradient of the sum of `losses`; return its norm before clipping.
 
-    `weight_decay` goes to the group of matrices that `make_optimizer` made, the first.
+    Losses are taken one after the other, so that only one graph is in memory: the parts of a batch, each already
+    divided by their number. `weight_decay` goes to the group of matrices that `make_optimizer` made, the first.
 
     Raises:
-        FloatingPointError: the loss is not finite; no parameter has been changed.
+        FloatingPointError: a loss is not finite; no parameter has been changed.
     """
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"the loss is {float(loss)}; lower learning_rate")
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    for loss in losses:
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {float(loss)}; lower learning_rate")
+        loss.backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     grad_norm = torch.nn.utils.clip_grad_norm_(parameters, clip_grad_norm)
     for group in optimizer.param_groups:

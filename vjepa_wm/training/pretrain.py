@@ -99,6 +99,8 @@ class PretrainConfig(RunConfig):
     """Largest share of unreadable or too short videos; beyond it the run stops."""
     cache_gib: float = 4.0
     """Memory for decoded videos [GiB]; beyond it, frames are decoded as they are needed."""
+    accumulate: int = 1
+    """Parts that a batch is computed in, one after the other, for the same step with less memory."""
     recompute_activations: bool = False
     """Whether to keep only the blocks' inputs and compute the rest again for the gradients: less memory, more time."""
 
@@ -107,6 +109,10 @@ class PretrainConfig(RunConfig):
         if self.num_frames % self.encoder.tubelet_size:
             raise ValueError(
                 f"num_frames must be a multiple of tubelet_size {self.encoder.tubelet_size}, got {self.num_frames}"
+            )
+        if self.accumulate < 1 or self.batch_size % self.accumulate:
+            raise ValueError(
+                f"accumulate must be at least 1 and divide batch_size {self.batch_size}, got {self.accumulate}"
             )
         if not 0.0 <= self.image_share <= 1.0:
             raise ValueError(f"image_share must be within 0..1, got {self.image_share}")
@@ -129,6 +135,14 @@ class Batch:
     """``(B, 3, T, S, S)`` float32; T is 1 for pictures."""
     masks: list[Mask]
     """One per mask setting."""
+
+    def split(self, parts: int) -> list[Batch]:
+        """Cut the batch into equal parts; their masks are as long as the whole batch's."""
+        size = len(self.clips) // parts
+        return [
+            Batch(self.clips[rows], [Mask(*(ids[rows] for ids in mask)) for mask in self.masks])
+            for rows in (slice(start, start + size) for start in range(0, len(self.clips), size))
+        ]
 
 
 def make_batch(config: PretrainConfig, videos: VideoClips, step: int) -> Batch:
@@ -191,28 +205,35 @@ class Pretrainer:
             FloatingPointError: the loss is not finite.
         """
         config = self.config
-        clips = batch.clips.to(self.device)
         if config.encoder.drop_path:  # which draws from torch's own generator
             torch.manual_seed(step_generator(config.seed, step).initial_seed())
-        with autocast(self.device, self.dtype):
-            with torch.no_grad():
-                targets = self._targets(clips)
-            parts = [self._mask_losses(clips, targets, mask, index) for index, mask in enumerate(batch.masks)]
-        loss, visible, variance, covariance = (torch.stack(values).mean() for values in zip(*parts, strict=True))
-        rise = min((step + 1) / max(config.context_warmup_share * config.steps, 1.0), 1.0)
-        total = loss + rise * config.context_loss_weight * visible
-        total = total + config.variance_weight * variance + config.covariance_weight * covariance
+        results: list[dict[str, Tensor]] = []
         grad_norm = take_step(
             self.optimizer,
-            total,
+            (self._part_loss(part, step, results) / config.accumulate for part in batch.split(config.accumulate)),
             learning_rate=self.learning_rate(step),
             weight_decay=config.decay_at(step),
             clip_grad_norm=config.clip_grad_norm,
         )
         update_target(self.target_encoder, self.encoder, self.momentum(step))
+        targets = torch.cat([part.pop("targets") for part in results])
+        means = {name: torch.stack([part[name] for part in results]).mean() for name in results[0]}
+        return means | {"grad_norm": grad_norm, "targets": targets}
+
+    def _part_loss(self, part: Batch, step: int, results: list[dict[str, Tensor]]) -> Tensor:
+        """Return what to minimise on a part of a batch, and add what is reported of it to `results`."""
+        config = self.config
+        clips = part.clips.to(self.device)
+        with autocast(self.device, self.dtype):
+            with torch.no_grad():
+                targets = self._targets(clips)
+            parts = [self._mask_losses(clips, targets, mask, index) for index, mask in enumerate(part.masks)]
+        loss, visible, variance, covariance = (torch.stack(values).mean() for values in zip(*parts, strict=True))
         values = {"loss": loss, "context_loss": visible, "variance_loss": variance, "covariance_loss": covariance}
-        result = {name: value.detach() for name, value in values.items()}
-        return result | {"grad_norm": grad_norm, "targets": targets}
+        results.append({name: value.detach() for name, value in values.items()} | {"targets": targets})
+        rise = min((step + 1) / max(config.context_warmup_share * config.steps, 1.0), 1.0)
+        total = loss + rise * config.context_loss_weight * visible
+        return total + config.variance_weight * variance + config.covariance_weight * covariance
 
     def momentum(self, step: int) -> float:
         """Return the target encoder's momentum."""

@@ -167,7 +167,7 @@ class ACTrainer:
             teacher, rollout = world_model_losses(self.model, *window, config.rollout_steps)
         grad_norm = take_step(
             self.optimizer,
-            teacher + rollout,
+            [teacher + rollout],
             learning_rate=self.learning_rate(step),
             weight_decay=config.decay_at(step),
             clip_grad_norm=config.clip_grad_norm,
