@@ -1,84 +1,141 @@
+import re
+
 import pytest
 import torch
 
-from vjepa_wm.data.masking import MultiBlockConfig, block_size, sample_mask, vjepa2_masks
+from vjepa_wm.data.masking import (
+    Mask,
+    MaskError,
+    block_size,
+    check_mask,
+    check_request,
+    complement,
+    count_share,
+    cut,
+    draw_blocks,
+    draw_filled,
+)
 
-SHORT, LONG = vjepa2_masks()
-GRID = (8, 16, 16)
+GRID = (2, 2, 3)
+GOOD = Mask(torch.tensor([[0, 3, 11], [1, 2, 3]]), torch.tensor([[1, 2], [0, 11]]))
 
 
-def draw(config, grid=GRID, batch_size=6, step=0, seed=0):
-    return sample_mask(config, grid, batch_size, step=step, generator=torch.Generator().manual_seed(seed))
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_good_mask_comes_back_as_it_is():
+    assert check_mask(GOOD, GRID) is GOOD
 
 
 @pytest.mark.parametrize(
-    ("config", "side", "sizes"),
+    ("changed", "message"),
     [
-        (SHORT, 16, [(6, 7), (6, 6), (7, 6), (6, 6), (6, 7), (7, 5)]),
-        (LONG, 16, [(12, 15), (14, 13), (15, 12), (13, 14), (12, 15), (16, 11)]),
-        (SHORT, 24, [(8, 10), (10, 9), (10, 8), (9, 9), (8, 10), (11, 8)]),
-        (LONG, 24, [(18, 22), (21, 20), (22, 18), (20, 20), (18, 22), (24, 17)]),
+        (
+            {"context_ids": torch.tensor([0, 3])},
+            r"context_ids must be \(clips, tokens\) of int64, got \(2,\) of torch.i",
+        ),
+        (
+            {"target_ids": torch.ones(2, 1)},
+            r"target_ids must be \(clips, tokens\) of int64, got \(2, 1\) of torch.floa",
+        ),
+        (
+            {"context_ids": torch.zeros(2, 0, dtype=torch.int64)},
+            r"context_ids must have at least one clip and one token, got \(2, 0\); let the mask hide less of the grid",
+        ),
+        (
+            {"target_ids": torch.zeros(2, 0, dtype=torch.int64)},
+            r"target_ids must have at least one clip and one token, got \(2, 0\); let the mask hide more of the grid",
+        ),
+        (
+            {"target_ids": torch.tensor([[1, 2], [0, 12]])},
+            r"target_ids must be 0 to 11 on the grid .*, got 12 in clip 1",
+        ),
+        ({"context_ids": torch.tensor([[-1, 3], [1, 2]])}, r"context_ids must be 0 to 11 on .*, got -1 in clip 0"),
+        ({"target_ids": torch.tensor([[2, 1], [0, 11]])}, "target_ids must be ascending .*, got 2 before 1 in clip 0"),
+        ({"context_ids": torch.tensor([[3, 4], [5, 5]])}, "context_ids must be ascending .*, got 5 before 5 in clip 1"),
+        ({"target_ids": torch.tensor([[1, 2]])}, "must be of the same clips, got 2 and 1 clips"),
+        ({"target_ids": torch.tensor([[1, 2], [0, 3]])}, "must be disjoint, but both have token 3 of clip 1"),
     ],
 )
-def test_block_sizes_are_the_published_ones(config, side, sizes):
-    assert [block_size(config, (8, side, side), step) for step in range(6)] == [(8, *size) for size in sizes]
+def test_each_fault_of_a_mask_is_named(changed, message):
+    with pytest.raises(MaskError, match=message):
+        check_mask(GOOD._replace(**changed), GRID)
 
 
-@pytest.mark.parametrize("config", [SHORT, LONG, *vjepa2_masks("random")])
-def test_sets_are_ascending_disjoint_and_within_the_clip(config):
-    mask = draw(config)
-    for ids in mask:
-        assert ids.dtype == torch.int64
-        assert (ids.diff(dim=1) > 0).all()
-        assert ids.min() >= 0
-        assert ids.max() < 8 * 16 * 16
-    for context, target in zip(*mask, strict=True):
-        assert not set(context.tolist()) & set(target.tolist())
+def test_a_mask_error_is_a_value_error():
+    assert issubclass(MaskError, ValueError)
 
 
-def test_one_clip_needs_no_cut_so_the_sets_are_complements():
-    context, target = draw(SHORT, batch_size=1)
-    assert sorted(context[0].tolist() + target[0].tolist()) == list(range(8 * 16 * 16))
+@pytest.mark.parametrize("grid", [(0, 4, 4), (1, 1, 1), (4, 4), (2, -2, -2)])
+def test_grids_without_masks_are_named(grid):
+    with pytest.raises(MaskError, match=rf"each at least 1 and together at least 2, got {re.escape(str(grid))}"):
+        check_request(grid, 1)
 
 
-def test_hidden_blocks_last_the_whole_clip():
-    context, _ = draw(SHORT, batch_size=1)
-    per_frame = [set((context[0][context[0] // 256 == t] % 256).tolist()) for t in range(8)]
-    assert all(frame == per_frame[0] for frame in per_frame)
+def test_no_clip_is_named():
+    with pytest.raises(MaskError, match="batch_size must be at least 1, got 0"):
+        check_request(GRID, 0)
 
 
-def test_shares_of_visible_and_hidden_tokens_are_the_measured_ones():
-    shares = torch.tensor(
-        [[ids.shape[1] / 2048 for ids in draw(SHORT, batch_size=1, step=s, seed=s)] for s in range(200)]
-    )
-    assert shares.mean(dim=0).tolist() == pytest.approx([0.376, 0.624], abs=0.02)
+@pytest.mark.parametrize(
+    ("share", "total", "largest", "best"), [(0.001, 9, 9, 1), (0.99, 9, 8, 8), (0.9999, 2048, 2047, 2047)]
+)
+def test_a_share_that_cannot_be_comes_with_the_nearest_that_can(share, total, largest, best):
+    text = rf"ratio {share} of {total} places is \d+, but must be 1 to {largest}; ratio \S+ would do"
+    with pytest.raises(MaskError, match=text) as found:
+        count_share("ratio", share, total, "places", largest=largest)
+    better = float(re.search(r"ratio (\S+) would do", str(found.value))[1])
+    assert count_share("ratio", better, total, "places", largest=largest) == best
 
 
-def test_first_truncation_drops_the_latest_tokens_and_random_does_not():
-    late = {t: draw(MultiBlockConfig(truncation=t), batch_size=24).context_ids // 256 == 7 for t in ("first", "random")}
-    assert late["first"].float().mean() < 0.5 * late["random"].float().mean()
+def test_too_few_things_to_divide_are_named():
+    with pytest.raises(MaskError, match="ratio needs at least 2 places to divide, got 1; enlarge the clip"):
+        count_share("ratio", 0.5, 1, "places", largest=0)
 
 
-def test_options():
-    full = draw(MultiBlockConfig(full_complement=True))
-    assert full.context_ids.shape[1] + full.target_ids.shape[1] == 2048
-    pred_full = draw(MultiBlockConfig(pred_full_complement=True))
-    assert pred_full.context_ids.shape[1] + pred_full.target_ids.shape[1] == 2048
-    plain, inverse = draw(SHORT), draw(MultiBlockConfig(inverse=True))
-    assert torch.equal(plain.context_ids, inverse.target_ids)
-    assert draw(MultiBlockConfig(max_keep=10)).context_ids.shape[1] == 10
-    early = draw(MultiBlockConfig(max_temporal_keep=0.5))
-    assert early.context_ids.max() < 4 * 256
+def test_a_block_is_never_empty_nor_larger_than_the_grid():
+    wide = block_size((3, 2, 9), spatial_scale=(1.0, 1.0), aspect_ratio=(4.0, 4.0), generator=seeded())
+    assert wide == (3, 2, 2)
+    tiny = {"spatial_scale": (0.01, 0.01), "aspect_ratio": (1.0, 1.0), "temporal_scale": (0.01, 0.01)}
+    assert block_size((3, 2, 9), **tiny, generator=seeded()) == (1, 1, 1)
 
 
-def test_the_generator_and_the_step_decide_everything():
-    first, second = draw(SHORT, seed=3), draw(SHORT, seed=3)
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-    assert not torch.equal(first.context_ids, draw(SHORT, seed=4).context_ids)
+def test_blocks_reach_every_place_of_the_grid():
+    drawn = draw_blocks((2, 3, 4), (1, 2, 2), num_blocks=1, batch_size=200, generator=seeded())
+    assert (drawn.flatten(1).sum(dim=1) == 4).all()
+    assert drawn.any(dim=0).all()
 
 
-def test_a_mask_that_cannot_be_is_named():
-    with pytest.raises(ValueError, match=r"2 blocks of \(1, 2, 2\) on a grid of \(1, 2, 2\) leave none"):
-        draw(MultiBlockConfig(num_blocks=2, spatial_scale=(1.0, 1.0), aspect_ratio=(1.0, 1.0)), grid=(1, 2, 2))
-    with pytest.raises(ValueError, match="spatial_scale must be an ascending pair"):
-        MultiBlockConfig(spatial_scale=(0.7, 0.2))
+def test_cut_keeps_chosen_tokens_only():
+    chosen = torch.tensor([[True, False, True, True, False], [False, True, True, True, True]])
+    assert cut(chosen, 2, "first", seeded()).tolist() == [[0, 2], [1, 2]]
+    drawn = {tuple(cut(chosen, 2, "random", seeded(seed))[1].tolist()) for seed in range(100)}
+    assert drawn == {(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)}
+
+
+def test_complement_is_the_rest():
+    assert complement(torch.tensor([[0, 3], [1, 2]]), 5).tolist() == [[1, 2, 4], [0, 3, 4]]
+
+
+def test_only_empty_clips_are_drawn_again():
+    asked = []
+
+    def draw(num_clips):
+        asked.append(num_clips)
+        context = torch.ones(num_clips, 2, dtype=torch.bool)
+        if len(asked) == 1:
+            context[1] = False
+        return context, torch.ones(num_clips, 2, dtype=torch.bool)
+
+    context, target = draw_filled(draw, 3, "nothing left")
+    assert asked == [3, 1]
+    assert context.all()
+    assert target.all()
+
+
+def test_clips_that_stay_empty_are_an_error():
+    nothing, everything = torch.zeros(3, 2, dtype=torch.bool), torch.ones(3, 2, dtype=torch.bool)
+    for sets in ((nothing, everything), (everything, nothing)):
+        with pytest.raises(MaskError, match="nothing left"):
+            draw_filled(lambda num_clips, sets=sets: tuple(places.clone() for places in sets), 3, "nothing left")

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from vjepa_wm.data.masking import MultiBlockConfig
+from vjepa_wm.data.mask_samplers import FutureMask
+from vjepa_wm.data.masking import MaskError
+from vjepa_wm.data.multi_block import MultiBlockMask
 from vjepa_wm.data.video import VideoError, write_video
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
@@ -13,7 +15,7 @@ from vjepa_wm.models.load import load_encoder
 from vjepa_wm.training.pretrain import PretrainConfig, Pretrainer, make_batch, pretrain
 
 ENCODER = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
-MASKS = (MultiBlockConfig(num_blocks=2, spatial_scale=(0.3, 0.3), truncation="random"),)
+MASKS = (MultiBlockMask(num_blocks=2, spatial_scale=(0.3, 0.3), truncation="random"),)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,12 @@ def test_a_batch_in_parts_is_the_same_step(videos, tmp_path):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match="accumulate must be at least 1 and divide batch_size 4, got 3"):
         config(videos, tmp_path, accumulate=3)
+
+
+def test_masks_that_cannot_be_are_refused_at_once(videos, tmp_path):
+    with pytest.raises(MaskError):
+        config(videos, tmp_path, encoder=VJEPA21, masks=(FutureMask(),))
+    assert config(videos, tmp_path, encoder=VJEPA21, masks=(FutureMask(),), image_share=0.0).masks == (FutureMask(),)
 
 
 def test_losses_and_regularisers_are_options(videos, tmp_path):

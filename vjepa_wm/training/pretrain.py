@@ -17,11 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+import tyro
 from einops import rearrange
 from torch import Tensor
 from tqdm import tqdm
 
-from vjepa_wm.data.masking import Mask, MultiBlockConfig, sample_mask, small_grid_masks
+from vjepa_wm.data.mask_samplers import MaskPreset, MaskSetting, choose_masks
+from vjepa_wm.data.masking import Mask
+from vjepa_wm.data.multi_block import small_grid_masks
 from vjepa_wm.data.transforms import AugmentationConfig, augment_clip
 from vjepa_wm.data.video import find_videos
 from vjepa_wm.data.video_clips import VideoClips
@@ -71,8 +74,10 @@ class PretrainConfig(RunConfig):
     image_share: float = 0.25
     """Share of clips that are one frame repeated, as V-JEPA 2 trains on pictures; an encoder with an image tokenizer
     gets whole batches of single frames instead (V-JEPA 2.1)."""
-    masks: tuple[MultiBlockConfig, ...] = field(default_factory=small_grid_masks)
+    masks: tyro.conf.AvoidSubcommands[tuple[MaskSetting, ...]] = field(default_factory=small_grid_masks)
     """Mask settings; every clip is masked by each of them."""
+    mask_preset: MaskPreset | None = None
+    """Settings by name, in place of `masks`."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     """Crops and flips."""
     steps: int = 5_000
@@ -106,10 +111,15 @@ class PretrainConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "masks", choose_masks(self.masks, self.mask_preset))
         if self.num_frames % self.encoder.tubelet_size:
             raise ValueError(
                 f"num_frames must be a multiple of tubelet_size {self.encoder.tubelet_size}, got {self.num_frames}"
             )
+        pictures = self.encoder.image_tokenizer and self.image_share > 0
+        for grid in [self.grid(self.num_frames), *([self.grid(1)] if pictures else [])]:
+            for mask in self.masks:  # a setting that cannot be is refused now, not at its first batch
+                mask.sample(grid, 1, step=0, generator=torch.Generator().manual_seed(self.seed))
         if self.accumulate < 1 or self.batch_size % self.accumulate:
             raise ValueError(
                 f"accumulate must be at least 1 and divide batch_size {self.batch_size}, got {self.accumulate}"
@@ -158,7 +168,7 @@ def make_batch(config: PretrainConfig, videos: VideoClips, step: int) -> Batch:
             clip = clip[:1].expand_as(clip)
         clips.append(augment_clip(clip, config.encoder.image_size, config.augmentation, generator))
     grid = config.grid(1 if pictures else config.num_frames)
-    masks = [sample_mask(mask, grid, config.batch_size, step=step, generator=generator) for mask in config.masks]
+    masks = [mask.sample(grid, config.batch_size, step=step, generator=generator) for mask in config.masks]
     return Batch(torch.stack(clips), masks)
 
 
