@@ -26,7 +26,7 @@ test-wheel: $(READY)  ## the tests of the package against the wheel, from anothe
 	cd build/elsewhere && PYTHONPATH=../site VJEPA_WM_SITE=$(CURDIR)/build/site ../../$(PYTEST) \
 	  -c ../../pyproject.toml --rootdir ../../tests ../../tests -m "not slow and not checkout" -p no:cacheprovider
 
-test-slow: $(READY)  ## the promise: all stages from nothing, about a quarter of an hour
+test-slow: $(READY)  ## all stages from nothing, and a run that is killed twenty times: about a quarter of an hour
 	$(PYTEST) -m slow -s
 
 lint: $(READY)

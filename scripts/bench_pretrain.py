@@ -25,7 +25,8 @@ from vjepa_wm.data.multi_block import vjepa2_masks
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_large, vit_tiny
 from vjepa_wm.models.precision import autocast
 from vjepa_wm.models.tubelets import gather_tokens
-from vjepa_wm.training.pretrain import Batch, PretrainConfig, Pretrainer
+from vjepa_wm.training.pretrain_config import PretrainConfig
+from vjepa_wm.training.pretrainer import Batch, Pretrainer
 
 CASES = {"ViT-T": vit_tiny(128), "ViT-L": vit_large(256)}
 NUM_FRAMES = 16

@@ -12,7 +12,9 @@ from vjepa_wm.data.video import VideoError, write_video
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.load import load_encoder
-from vjepa_wm.training.pretrain import PretrainConfig, Pretrainer, make_batch, pretrain
+from vjepa_wm.training.pretrain import make_batch, pretrain
+from vjepa_wm.training.pretrain_config import PretrainConfig
+from vjepa_wm.training.pretrainer import Pretrainer
 
 ENCODER = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
 MASKS = (MultiBlockMask(num_blocks=2, spatial_scale=(0.3, 0.3), truncation="random"),)

@@ -13,10 +13,11 @@ from vjepa_wm import stages
 from vjepa_wm.evaluation import features
 from vjepa_wm.models import convert, inspect
 from vjepa_wm.training import pretrain, train_ac, train_probe
+from vjepa_wm.training.pretrain_config import PretrainConfig
 
 STAGES: dict[str, tuple[type, Callable]] = {
     "collect": (stages.CollectConfig, stages.run_collect),
-    "pretrain": (pretrain.PretrainConfig, pretrain.pretrain),
+    "pretrain": (PretrainConfig, pretrain.pretrain),
     "train-ac": (train_ac.TrainACConfig, train_ac.train_ac),
     "probe": (train_probe.ProbeConfig, train_probe.run_probe),
     "plan": (stages.PlanConfig, stages.run_plan),
