@@ -72,7 +72,8 @@ class PretrainConfig(RunConfig):
     cache_gib: float = 4.0
     """Memory for decoded videos [GiB]; beyond it, frames are decoded as they are needed."""
     accumulate: int = 1
-    """Parts that a batch is computed in, one after the other, for the same step with less memory."""
+    """Parts that a batch is computed in, one after the other: the same step with less memory, but for the variance and
+    covariance terms, which each part takes over its own tokens."""
     recompute_activations: bool = False
     """Whether to keep only the blocks' inputs and compute the rest again for the gradients: less memory, more time."""
 
@@ -83,6 +84,8 @@ class PretrainConfig(RunConfig):
             raise ValueError(
                 f"num_frames must be a multiple of tubelet_size {self.encoder.tubelet_size}, got {self.num_frames}"
             )
+        if not 0.0 <= self.image_share <= 1.0:
+            raise ValueError(f"image_share must be within 0..1, got {self.image_share}")
         pictures = self.encoder.image_tokenizer and self.image_share > 0
         for grid in [self.grid(self.num_frames), *([self.grid(1)] if pictures else [])]:
             for mask in self.masks:  # a setting that cannot be is refused now, not at its first batch
@@ -91,8 +94,6 @@ class PretrainConfig(RunConfig):
             raise ValueError(
                 f"accumulate must be at least 1 and divide batch_size {self.batch_size}, got {self.accumulate}"
             )
-        if not 0.0 <= self.image_share <= 1.0:
-            raise ValueError(f"image_share must be within 0..1, got {self.image_share}")
 
     def grid(self, num_frames: int) -> tuple[int, int, int]:
         """Return the tokens of a clip in time, rows and columns; a single frame is one step."""

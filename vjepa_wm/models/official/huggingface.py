@@ -125,8 +125,11 @@ def split_parts(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _complete(values: dict) -> dict:
-    """Return the configuration with every field we need."""
-    return DEFAULTS | {field: value for field, value in values.items() if value is not None}
+    """Return the configuration with every field we need; of a patch stated as (height, width), the height."""
+    full = DEFAULTS | {field: value for field, value in values.items() if value is not None}
+    if not isinstance(full["patch_size"], int):
+        full["patch_size"] = full["patch_size"][0]
+    return full
 
 
 def check_folder(parts: Mapping[str, Mapping[str, Tensor]], values: dict, folder: Path) -> None:
@@ -162,11 +165,10 @@ def _facts(parts: Mapping[str, Mapping[str, Tensor]], full: dict) -> list[tuple[
             facts.append((field, full[field], count))
 
     projection = "encoder.embeddings.patch_embeddings.proj.weight"
-    side = full["patch_size"] if isinstance(full["patch_size"], int) else full["patch_size"][0]
     compare("hidden_size", full["hidden_size"], encoder, projection, 0)
     compare("in_chans", full["in_chans"], encoder, projection, 1)
     compare("tubelet_size", full["tubelet_size"], encoder, projection, 2)
-    compare("patch_size", side, encoder, projection, 3)
+    compare("patch_size", full["patch_size"], encoder, projection, 3)
     compare_depth("num_hidden_layers", encoder, "encoder.layer.")
     hidden = hidden_width(full["hidden_size"], full["mlp_ratio"], "gelu")
     compare("hidden width of the MLP (mlp_ratio)", hidden, encoder, "encoder.layer.0.mlp.fc1.weight", 0)
@@ -194,11 +196,10 @@ def encoder_config(values: dict, folder: Path, *, num_heads: int | None = None) 
         CheckpointError: the heads do not divide the width.
     """
     full = _complete(values)
-    side = full["patch_size"] if isinstance(full["patch_size"], int) else full["patch_size"][0]
     return VideoEncoderConfig(
         image_size=full["crop_size"],
         num_frames=full["frames_per_clip"],
-        patch_size=side,
+        patch_size=full["patch_size"],
         tubelet_size=full["tubelet_size"],
         in_channels=full["in_chans"],
         embed_dim=full["hidden_size"],
