@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from vjepa_wm.data.randomness import generator_for
 from vjepa_wm.models.precision import Precision
 from vjepa_wm.training.schedules import WarmupConstantDecay, WarmupCosine, cosine_ramp
 
@@ -79,4 +80,4 @@ class RunConfig:
 
 def step_generator(seed: int, step: int) -> torch.Generator:
     """Return the source of all randomness of one step, so that a resumed run draws what it would have drawn."""
-    return torch.Generator().manual_seed((seed << 32) + step)
+    return generator_for(seed, step)
