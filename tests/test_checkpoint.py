@@ -7,7 +7,6 @@ from torch import nn
 
 from vjepa_wm.models.checkpoint import CheckpointError, build_empty, build_meta, copy_weights, load_model, save_model
 from vjepa_wm.models.encoder import VideoEncoder, VideoEncoderConfig
-from vjepa_wm.training.checkpoint import STATE_FILE, load_training_state, save_training_state
 
 CONFIG = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
 
@@ -110,39 +109,3 @@ def test_weights_are_copied_through_views_and_into_their_type():
     with pytest.raises(CheckpointError, match=r"^x y; keys: 1 missing: b; 1 unexpected: c$"):
         copy_weights({"a": whole[:2], "b": whole[2:]}, {"a": torch.zeros(2), "c": torch.zeros(2)}, "x", "y")
     assert whole.tolist() == [1, 1, 2, 2]
-
-
-def train(model, optimizer, steps):
-    for step in range(steps):
-        generator = torch.Generator().manual_seed(step)
-        optimizer.zero_grad()
-        model(torch.randn(4, 3, generator=generator)).square().mean().backward()
-        optimizer.step()
-
-
-def test_training_state_continues_exactly(tmp_path):
-    def make():
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2))
-        return model, torch.optim.AdamW(model.parameters(), lr=0.1)
-
-    model, optimizer = make()
-    assert load_training_state(tmp_path, modules={"model": model}, optimizer=optimizer) == 0
-    train(model, optimizer, 3)
-    save_training_state(tmp_path, modules={"model": model}, optimizer=optimizer, step=3)
-    other, other_optimizer = make()
-    assert load_training_state(tmp_path, modules={"model": other}, optimizer=other_optimizer) == 3
-    train(model, optimizer, 2)
-    train(other, other_optimizer, 2)
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
-
-
-def test_training_state_of_another_model_or_damaged_is_refused(tmp_path):
-    model = nn.Linear(3, 2)
-    optimizer = torch.optim.AdamW(model.parameters())
-    save_training_state(tmp_path, modules={"model": model}, optimizer=optimizer, step=1)
-    with pytest.raises(CheckpointError, match="another architecture"):
-        load_training_state(tmp_path, modules={"model": nn.Linear(4, 2)}, optimizer=optimizer)
-    (tmp_path / STATE_FILE).write_bytes(b"broken")
-    with pytest.raises(CheckpointError, match="is damaged"):
-        load_training_state(tmp_path, modules={"model": model}, optimizer=optimizer)

@@ -14,7 +14,7 @@ import vjepa_wm
 import vjepa_wm.envs
 import vjepa_wm.planners
 
-PARTS = ("models", "data", "training", "evaluation", "envs", "planners", "stages", "cli", "weights")
+PARTS = ("models", "data", "training", "evaluation", "envs", "planners", "stages", "cli", "weights", "__main__")
 ALLOWED = {
     "models": {"models"},
     "data": {"data", "models"},
@@ -24,6 +24,7 @@ ALLOWED = {
     "planners": {"planners"},
     "stages": set(PARTS) - {"cli"},
     "cli": set(PARTS),
+    "__main__": {"cli"},
 }
 
 

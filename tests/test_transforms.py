@@ -1,8 +1,13 @@
 import pytest
 import torch
 
-from vjepa_wm.data.transforms import AugmentationConfig, augment_clip, draw_crop
+from vjepa_wm.data.transforms import AugmentationConfig, cut_clip, draw_crop, finish_clip
 from vjepa_wm.models.frames import normalize_pixels, prepare_frames
+
+
+def augment(clip, image_size, config, generator):
+    cut, flip = cut_clip(clip, config, generator)
+    return finish_clip(cut, image_size, flip)
 
 
 def generator(seed=0):
@@ -27,7 +32,7 @@ def test_an_impossible_crop_falls_back_to_the_centre():
 
 def test_all_frames_share_one_crop_and_flip():
     frame = torch.randint(0, 256, (1, 40, 40, 3), dtype=torch.uint8, generator=generator())
-    clip = augment_clip(frame.expand(4, -1, -1, -1), 32, AugmentationConfig(), generator(1))
+    clip = augment(frame.expand(4, -1, -1, -1), 32, AugmentationConfig(), generator(1))
     assert clip.shape == (3, 4, 32, 32)
     assert all(torch.equal(clip[:, 0], clip[:, t]) for t in range(1, 4))
 
@@ -36,7 +41,7 @@ def test_without_augmentation_only_the_normalisation_is_left():
     config = AugmentationConfig(crop_scale=(1.0, 1.0), crop_aspect=(1.0, 1.0), flip_probability=0.0)
     frames = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8, generator=generator())
     expected = normalize_pixels(frames.permute(0, 3, 1, 2).float() / 255).transpose(0, 1)
-    torch.testing.assert_close(augment_clip(frames, 32, config, generator()), expected)
+    torch.testing.assert_close(augment(frames, 32, config, generator()), expected)
 
 
 def test_frames_are_cut_square_resized_and_normalised():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Union
+from typing import Annotated, Union, get_args
 
 import tyro
 
@@ -13,7 +15,8 @@ from vjepa_wm import stages
 from vjepa_wm.evaluation import features
 from vjepa_wm.models import convert, inspect
 from vjepa_wm.training import pretrain, train_ac, train_probe
-from vjepa_wm.training.pretrain_config import PretrainConfig
+from vjepa_wm.training.pretrain_config import PretrainConfig, RecipeName
+from vjepa_wm.training.recipes import recipe
 
 STAGES: dict[str, tuple[type, Callable]] = {
     "collect": (stages.CollectConfig, stages.run_collect),
@@ -39,9 +42,22 @@ it into this package's format or Hugging Face's. Each command has its own --help
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[Callable, object]:
     """Return the function and the configuration that the command line names."""
-    kinds = [Annotated[config, tyro.conf.subcommand(name)] for name, (config, _) in STAGES.items()]
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    kinds = []
+    for name, (config, _) in STAGES.items():
+        default = {"default": _chosen_recipe(arguments)} if config is PretrainConfig else {}
+        kinds.append(Annotated[config, tyro.conf.subcommand(name, **default)])
     config = tyro.cli(Union[tuple(kinds)], prog="vjepa-wm", description=DESCRIPTION, args=arguments)  # noqa: UP007
     return next(run for kind, run in STAGES.values() if kind is type(config)), config
+
+
+def _chosen_recipe(arguments: Sequence[str]) -> PretrainConfig:
+    """Return the recipe that `arguments` name, whose values are the defaults of all other options of `pretrain`."""
+    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    known.add_argument("--recipe", default="cpu")
+    name = known.parse_known_args(arguments)[0].recipe
+    # A name that is not one is left to tyro, which lists those that are.
+    return recipe(name if name in get_args(RecipeName) else "cpu", data=tyro.MISSING, out=tyro.MISSING)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 after an error, 130 after Ctrl-C.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    first = os.environ.get("RANK", "0") == "0"  # of several processes that torchrun started, one speaks
+    logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s")
     try:
         run, config = parse(arguments)
         run(config)

@@ -17,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from vjepa_wm.data.clip_times import nearest
+from vjepa_wm.data.files import files_under
 from vjepa_wm.data.pictures import PICTURE_SUFFIXES, read_picture
-from vjepa_wm.data.video import VIDEO_SUFFIXES, read_frames_at, scan_video
-from vjepa_wm.data.video_clips import nearest
+from vjepa_wm.data.random_access import read_frames_at, scan_video
+from vjepa_wm.data.video import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +47,13 @@ def find_inputs(inputs: Sequence[str | os.PathLike]) -> list[Path]:
             raise FileNotFoundError(f"input does not exist: {path}")
         if path.is_file() and path.suffix.lower() not in INPUT_SUFFIXES:
             raise ValueError(f"input must be a folder or end in one of {', '.join(INPUT_SUFFIXES)}, got {path}")
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if _is_input(file))
+        under = [path / name for name in files_under(path, INPUT_SUFFIXES)] if path.is_dir() else [path]
+        files = [file for file in under if file.is_file()]
         if not files:
             raise FileNotFoundError(f"no video or picture ({', '.join(INPUT_SUFFIXES)}) under {path}")
         for file in files:
             found.setdefault(file.resolve(), file)
     return list(found.values())
-
-
-def _is_input(path: Path) -> bool:
-    # Names beginning with a dot are other programs' notes on a file, not the file.
-    return path.suffix.lower() in INPUT_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def name_inputs(paths: Sequence[Path]) -> list[str]:
@@ -115,13 +113,14 @@ def read_clips(
     if path.suffix.lower() in PICTURE_SUFFIXES:
         yield read_picture(path)[None], np.zeros(1)
         return
-    times = scan_video(path).times
+    scan = scan_video(path)
+    times = scan.times
     length_s = times[-1] - times[0]
     if length_s < (num_frames - 1) / fps / 2:
         logger.warning("%s lasts %.2f s, less than half a clip, which repeats its last frame", path, length_s)
     for ids in clip_frames(times, num_frames, fps, whole):
         wanted, positions = np.unique(times[ids], return_inverse=True)
-        yield read_frames_at(path, wanted)[positions], times[ids]
+        yield read_frames_at(path, wanted, key_times=scan.key_times)[positions], times[ids]
 
 
 def clip_frames(times: np.ndarray, num_frames: int, fps: float, whole: bool) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from einops import rearrange
@@ -205,7 +205,7 @@ class FutureMask:
 
 
 MaskSetting = MultiBlockMask | TubeMask | ImageBlockMask | FutureMask
-MaskPreset = Literal["small", "vjepa2", "tubes", "images", "future"]
+MaskPreset = Literal["small", "vjepa2", "vjepa2.1-pictures", "tubes", "images", "future"]
 
 
 def preset_masks(preset: MaskPreset) -> tuple[MaskSetting, ...]:
@@ -219,30 +219,12 @@ def preset_masks(preset: MaskPreset) -> tuple[MaskSetting, ...]:
             return small_grid_masks()
         case "vjepa2":
             return vjepa2_masks()
+        case "vjepa2.1-pictures":
+            return (MultiBlockMask(num_blocks=10, spatial_scale=(0.15, 0.15)),)
         case "tubes":
             return (TubeMask(),)
         case "images":
             return (ImageBlockMask(truncation="random"),)
         case "future":
             return (FutureMask(),)
-    raise ValueError(f"mask_preset must be small, vjepa2, tubes, images or future, got {preset!r}")
-
-
-def choose_masks(masks: tuple[MaskSetting, ...], preset: MaskPreset | None) -> tuple[MaskSetting, ...]:
-    """Return the settings of the preset, or `masks` where there is none.
-
-    Args:
-        masks: the settings given, or the default.
-        preset: name of a preset, or None.
-
-    Raises:
-        ValueError: both were given and disagree, or neither was.
-    """
-    if not masks:
-        raise ValueError("masks must hold at least one setting, got none")
-    if preset is None:
-        return masks
-    chosen = preset_masks(preset)
-    if masks not in (small_grid_masks(), chosen):
-        raise ValueError(f"masks and mask_preset exclude each other, got {preset!r} beside {masks}; leave one out")
-    return chosen
+    raise ValueError(f"masks must be one of {', '.join(get_args(MaskPreset))}, got {preset!r}")

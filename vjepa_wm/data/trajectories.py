@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,20 +19,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vjepa_wm.data.trajectory_layout import (
+    ACTION,
+    IMAGES,
+    STATE,
+    STATS_PATH,
+    TrajectoryError,
+    check_columns,
+    episode_video,
+    listed,
+    read_episode_rows,
+    read_info,
+    video_cameras,
+)
 from vjepa_wm.data.trajectory_stats import FeatureStats
 from vjepa_wm.data.video import read_frames
-
-INFO_PATH = "meta/info.json"
-STATS_PATH = "meta/stats.json"
-TASKS_PATH = "meta/tasks.parquet"
-EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
-STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
-
-
-class TrajectoryError(ValueError):
-    """A folder that is not a data set this package can read; the message says what is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ class TrajectoryDataset:
         self.camera = self._choose_camera(camera)
         for name in (STATE, ACTION):
             if name not in self._info["features"]:
-                raise TrajectoryError(f"no column {name!r} in {self.root}; it has {_listed(self._info['features'])}")
+                raise TrajectoryError(f"no column {name!r} in {self.root}; it has {listed(self._info['features'])}")
         rows = read_episode_rows(self.root, self._info["total_episodes"])
         self._rows = {row["episode_index"]: row for row in rows}
         self.episodes = sorted(self._rows if episodes is None else episodes)
@@ -183,15 +184,12 @@ class TrajectoryDataset:
         return train, val
 
     def _choose_camera(self, camera: str | None) -> str:
-        features = self._info["features"]
-        cameras = [name for name, feature in features.items() if feature["dtype"] == "video"]
-        if not cameras:
-            raise TrajectoryError(f"no camera stored as video in {self.root}; it has {_listed(features)}")
+        cameras = video_cameras(self.root, self._info)
         found = [name for name in cameras if camera is None or camera in (name, name.removeprefix(IMAGES))]
         if len(found) == 1:
             return found[0]
         given = "a camera must be named" if camera is None else f"unknown camera {camera!r}"
-        raise TrajectoryError(f"{given} for {self.root}; known cameras: {_listed(cameras)}")
+        raise TrajectoryError(f"{given} for {self.root}; known cameras: {listed(cameras)}")
 
     def _numbers(self, row: dict) -> dict[str, np.ndarray]:
         """Read an episode's states and actions; the file last read is kept, as it often holds the next episode too."""
@@ -205,61 +203,8 @@ class TrajectoryDataset:
         return {name: columns[name][ids].astype(np.float32) for name in (STATE, ACTION)}
 
     def _frames(self, row: dict) -> np.ndarray:
-        video = f"videos/{self.camera}/"
-        place = {"chunk_index": row[video + "chunk_index"], "file_index": row[video + "file_index"]}
-        path = self.root / self._info["video_path"].format(video_key=self.camera, **place)
-        # Half a frame early, so that rounded time stamps of neighbours fall clearly on one side.
-        early_s = 0.5 / self.fps
-        return read_frames(path, row[video + "from_timestamp"] - early_s, row[video + "to_timestamp"] - early_s)[0]
-
-
-def read_info(root: Path) -> dict:
-    """Read what a data set says of itself.
-
-    Args:
-        root: folder of the data set.
-
-    Returns:
-        The content of meta/info.json.
-
-    Raises:
-        FileNotFoundError: root is not a folder, or holds no meta/info.json.
-        TrajectoryError: another version of the layout.
-    """
-    if not root.is_dir():
-        raise FileNotFoundError(f"folder of trajectories does not exist: {root}")
-    if not (root / INFO_PATH).is_file():
-        raise FileNotFoundError(f"not a LeRobot data set, {INFO_PATH} is missing in {root}")
-    info = json.loads((root / INFO_PATH).read_text())
-    version = info.get("codebase_version", "unknown")
-    if not version.startswith("v3."):
-        raise TrajectoryError(f"LeRobot version must be v3.x, got {version} in {root}; LeRobot's converter can lift it")
-    return info
-
-
-def read_episode_rows(root: Path, num_episodes: int, *, with_stats: bool = False) -> list[dict]:
-    """Read the rows that say where each episode lies.
-
-    Args:
-        root: folder of the data set.
-        num_episodes: rows of episodes from this number on are what a killed recorder left behind, and are not read.
-        with_stats: whether to read the columns of statistics too.
-
-    Returns:
-        One dict per episode, by column name, in order.
-
-    Raises:
-        TrajectoryError: an episode has no row.
-    """
-    rows = []
-    for path in sorted((root / "meta/episodes").glob("chunk-*/file-*.parquet")):
-        with pq.ParquetFile(path) as file:
-            columns = [name for name in file.schema_arrow.names if with_stats or not name.startswith("stats/")]
-            rows += file.read(columns).to_pylist()
-    rows = sorted((row for row in rows if row["episode_index"] < num_episodes), key=lambda row: row["episode_index"])
-    if [row["episode_index"] for row in rows] != list(range(num_episodes)):
-        raise TrajectoryError(f"meta/episodes must hold one row for each of {num_episodes} episodes, got {len(rows)}")
-    return rows
+        name, start_s, end_s = episode_video(self._info, self.camera, row)
+        return read_frames(self.root / name, start_s, end_s)[0]
 
 
 def _read_stats(root: Path) -> dict[str, FeatureStats]:
@@ -273,9 +218,7 @@ def _read_stats(root: Path) -> dict[str, FeatureStats]:
 def _read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Read columns of numbers as (rows,) and of equally long lists as (rows, D)."""
     with pq.ParquetFile(path) as file:
-        missing = set(names) - set(file.schema_arrow.names)
-        if missing:
-            raise TrajectoryError(f"no column {_listed(missing)} in {path}; it has {_listed(file.schema_arrow.names)}")
+        check_columns(path, names, file.schema_arrow.names)
         table = file.read(list(names))
     columns = {}
     for name in names:
@@ -284,7 +227,3 @@ def _read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         values = (array.flatten() if nested else array).to_numpy(zero_copy_only=False)
         columns[name] = values.reshape(len(array), -1) if nested else values
     return columns
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))

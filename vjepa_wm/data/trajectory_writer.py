@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vjepa_wm.data.trajectories import (
+from vjepa_wm.data.trajectory_layout import (
     ACTION,
     DATA_PATH,
     EPISODES_PATH,

@@ -1,6 +1,8 @@
 """Augmentation of pretraining clips: one random resized crop and flip for the whole clip, then normalisation.
 
-Letters: B clips, T frames, S side of the square result.
+The cut is made where the clip is decoded, the rest where it is used.
+
+Letters: T frames, S side of the square result.
 
 Source: V-JEPA 2 (arXiv 2506.09985), appendix on pretraining.
 """
@@ -59,21 +61,35 @@ def draw_crop(
     return (height - rows) // 2, (width - columns) // 2, rows, columns
 
 
-def augment_clip(clip: Tensor, image_size: int, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
-    """Crop, resize, maybe flip, and normalise one clip.
+def cut_clip(clip: Tensor, config: AugmentationConfig, generator: torch.Generator) -> tuple[Tensor, bool]:
+    """Cut the same random part out of all frames of a clip, and draw whether to flip it.
 
     Args:
         clip: ``(T, height, width, 3)`` uint8.
-        image_size: side of the result [px].
         config: what may happen to it.
         generator: decides what does.
 
     Returns:
-        ``(3, T, S, S)`` float32.
+        The part, a view of the clip, and the flip; `finish_clip` makes of them what a network takes.
     """
     top, left, rows, columns = draw_crop(config, clip.shape[1], clip.shape[2], generator)
-    cut = rearrange(clip[:, top : top + rows, left : left + columns], "t h w c -> t c h w").float() / 255.0
-    frames = F.interpolate(cut, size=(image_size, image_size), mode="bilinear", align_corners=False)
-    if torch.rand((), generator=generator) < config.flip_probability:
+    flip = bool(torch.rand((), generator=generator) < config.flip_probability)
+    return clip[:, top : top + rows, left : left + columns], flip
+
+
+def finish_clip(cut: Tensor, image_size: int, flip: bool) -> Tensor:
+    """Resize what was cut out of a clip, maybe flip it, and normalise it.
+
+    Args:
+        cut: ``(T, height, width, 3)`` uint8.
+        image_size: side of the result [px].
+        flip: whether to turn it left to right.
+
+    Returns:
+        ``(3, T, S, S)`` float32, on the device of the cut.
+    """
+    frames = rearrange(cut, "t h w c -> t c h w").float() / 255.0
+    frames = F.interpolate(frames, size=(image_size, image_size), mode="bilinear", align_corners=False)
+    if flip:
         frames = frames.flip(-1)
     return rearrange(normalize_pixels(frames), "t c h w -> c t h w")

@@ -1,7 +1,8 @@
 """Video files to uint8 frames and back.
 
-Why this file exists: it is the only place that knows the video library. Everything here goes by the time stamp each
-frame carries (pts times time base), never by the rate a file claims, because phone, screen and web videos vary theirs.
+Why this file exists: with `random_access` it is the only place that knows the video library. Everything here goes by
+the time stamp each frame carries (pts times time base), never by the rate a file claims, because phone, screen and web
+videos vary theirs.
 
 Letters: T frames, H height, W width.
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,27 +25,6 @@ TIME_TOLERANCE_S = 1e-4  # finer than any frame period, coarser than the roundin
 
 class VideoError(ValueError):
     """A video file that cannot be read or is of no use; the message says why."""
-
-
-def find_videos(folder: str | os.PathLike) -> list[Path]:
-    """Find every video file under a folder, sorted by path.
-
-    Args:
-        folder: the folder; its sub-folders are searched too.
-
-    Returns:
-        Paths of the files ending in one of `VIDEO_SUFFIXES`.
-
-    Raises:
-        FileNotFoundError: the folder does not exist or holds no video.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"folder of videos does not exist: {folder}")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
-    if not paths:
-        raise FileNotFoundError(f"no video ({', '.join(VIDEO_SUFFIXES)}) under {folder}")
-    return paths
 
 
 def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float, *, crf: int = 18, gop: int = 2) -> None:
@@ -92,7 +71,7 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float, *, crf:
 
 
 def read_frames(
-    path: str | os.PathLike, start_s: float | None = None, end_s: float | None = None, *, image_size: int | None = None
+    path: str | os.PathLike, start_s: float | None = None, end_s: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode the frames whose time stamps lie in [start_s, end_s).
 
@@ -100,7 +79,6 @@ def read_frames(
         path: video file.
         start_s: first time [s]; None is the beginning of the file.
         end_s: time to stop before [s]; None is the end of the file.
-        image_size: length the short side is scaled to [pixels]; None keeps the size of the file.
 
     Returns:
         frames: uint8 RGB, (T, H, W, 3).
@@ -110,11 +88,11 @@ def read_frames(
         FileNotFoundError: there is no such file.
         VideoError: the file cannot be decoded, or no frame lies in the range.
     """
-    to_rgb = _rgb_converter(image_size)
+    to_rgb = rgb_converter()
     start = -np.inf if start_s is None else start_s - TIME_TOLERANCE_S
     end = np.inf if end_s is None else end_s - TIME_TOLERANCE_S
     frames, times = [], []
-    for time, frame in _decode(Path(path), start):
+    for time, frame in decode_video(path, start):
         if time >= end:
             break
         if time >= start:
@@ -127,72 +105,51 @@ def read_frames(
     return np.stack(frames), np.array(times)
 
 
-def read_frames_at(path: str | os.PathLike, times: np.ndarray, *, image_size: int | None = None) -> np.ndarray:
-    """Decode the frames that carry given time stamps, and no others.
-
-    Args:
-        path: video file.
-        times: time stamps as `scan_video` or `read_frames` returned them, strictly increasing [s], (T,).
-        image_size: length the short side is scaled to [pixels]; None keeps the size of the file.
-
-    Returns:
-        uint8 RGB, (T, H, W, 3).
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        VideoError: the file cannot be decoded, or one of the frames is not in it.
-    """
-    to_rgb = _rgb_converter(image_size)
-    frames = []
-    for time, frame in _decode(Path(path), times[0]):
-        if abs(time - times[len(frames)]) <= TIME_TOLERANCE_S:
-            frames.append(to_rgb(frame))
-        if len(frames) == len(times):
-            return np.stack(frames)
-    raise VideoError(f"the frame at {times[len(frames)]:.3f} s cannot be decoded in {path}")
-
-
-def _rgb_converter(image_size: int | None) -> Callable[[av.VideoFrame], np.ndarray]:
-    """Make a function from a decoded frame to uint8 RGB (H, W, 3)."""
+def rgb_converter() -> Callable[[av.VideoFrame], np.ndarray]:
+    """Make a function from a decoded frame to uint8 RGB (H, W, 3), to be used in one thread."""
     # One converter kept over all frames: setting one up per frame costs twenty times the conversion itself.
     reformatter = VideoReformatter()
 
     def to_rgb(frame: av.VideoFrame) -> np.ndarray:
-        height, width = _scaled_size(frame.height, frame.width, image_size)
-        array = reformatter.reformat(frame, width, height, "rgb24", interpolation="BICUBIC").to_ndarray()
+        array = reformatter.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
         # A telephone held upright stores lying pictures and a note to turn them, in degrees counter-clockwise.
         return np.rot90(array, frame.rotation // 90)
 
     return to_rgb
 
 
-def _scaled_size(height: int, width: int, image_size: int | None) -> tuple[int, int]:
-    """Scale a size so that its short side becomes image_size."""
-    if image_size is None:
-        return height, width
-    scale = image_size / min(height, width)
-    return round(height * scale), round(width * scale)
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a file's first video stream; turn every decoding error into a VideoError."""
-    if not path.is_file():
+def open_video(path: str | os.PathLike) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open a file's first video stream; turn every decoding error within the context into a VideoError.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        VideoError: the file cannot be decoded or has no video.
+    """
+    if not Path(path).is_file():
         raise FileNotFoundError(f"video does not exist: {path}")
     try:
-        with av.open(str(path)) as container:
+        # Titles and the like are often in another encoding than they should be.
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise VideoError(f"no video stream in {path}")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise VideoError(f"no decoder for the video in {path}")
             stream.thread_type = "NONE"  # frame threads delay the first frame and fight the other workers
             yield container, stream
     except av.FFmpegError as error:
         raise VideoError(f"cannot decode {path}: {error.strerror}") from error
 
 
-def _decode(path: Path, start_s: float = -np.inf) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Yield (time stamp [s], frame) from the last key frame at or before start_s on."""
-    with _opened(path) as (container, stream):
+def decode_video(path: str | os.PathLike, start_s: float = -np.inf) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Yield (time stamp [s], frame) from the last key frame at or before start_s on.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        VideoError: the file cannot be decoded, or its time stamps are missing or run backwards.
+    """
+    with open_video(path) as (container, stream):
         seeking, last = start_s > 0, -np.inf
         if seeking:
             container.seek(int(start_s / stream.time_base), stream=stream, backward=True)
@@ -209,54 +166,4 @@ def _decode(path: Path, start_s: float = -np.inf) -> Iterator[tuple[float, av.Vi
         if not seeking:
             return
     # The file's index led past the wanted time, so its whole length is decoded instead.
-    yield from _decode(path)
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoScan:
-    """What a file holds, found without decoding it.
-
-    Attributes:
-        times: time stamp of every frame, increasing [s], float64 (T,).
-        height: height its frames decode to [pixels].
-        width: width its frames decode to [pixels].
-    """
-
-    times: np.ndarray
-    height: int
-    width: int
-
-
-def scan_video(path: str | os.PathLike, *, image_size: int | None = None) -> VideoScan:
-    """Read every time stamp of a file, decoding only its first frame.
-
-    Args:
-        path: video file.
-        image_size: length the short side will be scaled to [pixels]; None keeps the size of the file.
-
-    Returns:
-        Time stamps and frame size.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        VideoError: the file cannot be decoded, has no video or no frame, or ends before the length it states.
-    """
-    path = Path(path)
-    stamps, first, num_packets = [], None, 0
-    with _opened(path) as (container, stream):
-        for packet in container.demux(stream):
-            num_packets += packet.size > 0  # the last packet is empty: it asks the decoder for what it still holds
-            if packet.size and not packet.is_discard:
-                stamps.append(packet.pts)
-            if first is None:
-                first = next(iter(packet.decode()), None)
-        time_base, num_stated = stream.time_base, stream.frames
-    if first is None:
-        raise VideoError(f"no frame can be decoded in {path}")
-    if num_packets < num_stated:
-        raise VideoError(f"cut short, {num_packets} of {num_stated} frames are left in {path}")
-    if None in stamps:
-        raise VideoError(f"packets without time stamps in {path}")
-    times = np.array([float(stamp * time_base) for stamp in sorted(stamps)])
-    height, width, _ = _rgb_converter(image_size)(first).shape
-    return VideoScan(times=times, height=height, width=width)
+    yield from decode_video(path)

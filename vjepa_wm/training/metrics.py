@@ -1,4 +1,4 @@
-"""Numbers that show whether features are healthy, and the one writer that records a run.
+"""Numbers that show whether features are healthy, and the one writer that keeps them in a csv file.
 
 Letters: B batch, N tokens, D width.
 """
@@ -40,7 +40,9 @@ class MetricsWriter:
         self._fields: list[str] = []
         if first_step and self.path.is_file():
             with self.path.open(newline="") as file:
-                self._rows = [row for row in csv.DictReader(file) if int(row["step"]) < first_step]
+                # A last line without its end was cut off when a machine went down.
+                whole = (line for line in file if line.endswith("\n"))
+                self._rows = [row for row in csv.DictReader(whole) if int(row["step"]) < first_step]
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Add one row; a value that appears for the first time gets a column, empty in earlier rows."""
@@ -51,7 +53,10 @@ class MetricsWriter:
                 csv.DictWriter(file, self._fields, restval="").writerow(row)
             return
         self._fields = list(dict.fromkeys(name for known in self._rows for name in known))
-        with self.path.open("w", newline="") as file:
+        # Moved into place whole, so that a kill in this moment does not cost the rows that were there.
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        with temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._fields, restval="")
             writer.writeheader()
             writer.writerows(self._rows)
+        temporary.replace(self.path)

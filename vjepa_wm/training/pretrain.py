@@ -1,130 +1,188 @@
-"""Masked pretraining: from a folder of videos to a video encoder.
+"""Masked pretraining: from videos to a video encoder.
 
 The encoder sees the visible tokens of a clip, the predictor estimates the features of the hidden ones, and the targets
 come from a slow copy of the encoder that sees the whole clip. The slow copy is what later stages use.
 
-Letters: B clips, T frames, N tokens, D width.
+Letters: D width.
 
 Source: V-JEPA 2 (arXiv 2506.09985), section 2 and appendix; loss on visible tokens: V-JEPA 2.1 (arXiv 2603.14482).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from vjepa_wm.data.transforms import augment_clip
-from vjepa_wm.data.video import find_videos
-from vjepa_wm.data.video_clips import VideoClips
-from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, save_model
-from vjepa_wm.training.checkpoint import load_training_state, save_training_state
+from vjepa_wm.data.bad_files import write_bad_files
+from vjepa_wm.data.clip_mixture import ClipMixture
+from vjepa_wm.data.sources import find_source
+from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, write_folder
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
+from vjepa_wm.models.precision import pick_device
+from vjepa_wm.training.checkpoint import TrainingState, has_training_state
+from vjepa_wm.training.curriculum import Stage
+from vjepa_wm.training.distributed import World, joined_world, whole_state
+from vjepa_wm.training.loader import StepBatches, load_steps
 from vjepa_wm.training.losses import LossName, prediction_loss
-from vjepa_wm.training.metrics import MetricsWriter, effective_rank, feature_std
+from vjepa_wm.training.metrics import effective_rank, feature_std
 from vjepa_wm.training.pretrain_config import PretrainConfig
-from vjepa_wm.training.pretrainer import Batch, Pretrainer
-from vjepa_wm.training.run import step_generator
+from vjepa_wm.training.pretrainer import Pretrainer
+from vjepa_wm.training.run_log import RunLog
 
 logger = logging.getLogger(__name__)
 
-
-def make_batch(config: PretrainConfig, videos: VideoClips, step: int) -> Batch:
-    """Draw the clips and masks of a step."""
-    generator = step_generator(config.seed, step)
-    pictures = config.encoder.image_tokenizer and bool(torch.rand((), generator=generator) < config.image_share)
-    clips = []
-    for _ in range(config.batch_size):
-        clip = videos.sample(generator)
-        if pictures:
-            clip = clip[:1]
-        elif not config.encoder.image_tokenizer and torch.rand((), generator=generator) < config.image_share:
-            clip = clip[:1].expand_as(clip)
-        clips.append(augment_clip(clip, config.encoder.image_size, config.augmentation, generator))
-    grid = config.grid(1 if pictures else config.num_frames)
-    masks = [mask.sample(grid, config.batch_size, step=step, generator=generator) for mask in config.masks]
-    return Batch(torch.stack(clips), masks)
+BAD_FILES = "bad_files.csv"
 
 
-def batches(config: PretrainConfig, videos: VideoClips, first_step: int) -> Iterator[tuple[int, Batch]]:
-    """Yield (step, batch), the next batch being made in a thread while the present one is used."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        coming = pool.submit(make_batch, config, videos, first_step)
-        for step in range(first_step, config.steps):
-            batch = coming.result()
-            if step + 1 < config.steps:
-                coming = pool.submit(make_batch, config, videos, step + 1)
-            yield step, batch
+def open_mixture(config: PretrainConfig, stage: Stage, world: World) -> ClipMixture:
+    """Find the sources of clips, and open their files if there are not too many.
+
+    Raises:
+        FileNotFoundError: a source does not exist or holds nothing.
+        VideoError: too many of the files are bad.
+    """
+    mixture = ClipMixture(
+        [find_source(path, frames_fps=config.frame_folders_fps) for path in config.data],
+        config.data_weights or None,
+        num_frames=stage.num_frames,
+        fps=config.fps,
+        seed=config.seed,
+        cache_bytes=int(config.cache_gib * 2**30 / world.local_size),
+        max_bad_share=config.max_bad_share,
+        progress=world.is_main,
+    )
+    if world.is_main:
+        logger.info("%s", mixture.report())
+    return mixture
 
 
-def health(result: dict[str, Tensor], loss: LossName = "l1") -> dict[str, float]:
-    """Return the losses and what shows collapse.
+def health(world: World, result: dict[str, Tensor], loss: LossName = "l1") -> dict[str, float]:
+    """Return the losses over all processes, and what shows collapse.
 
     ``target_std`` is 1 for spread and 0 for collapsed targets; ``target_rank`` is their effective rank;
     ``loss_over_mean`` compares the loss with that of always predicting the mean target: 1 is nothing learned.
     """
-    targets = result["targets"]
-    mean_loss = prediction_loss(targets.mean(dim=(0, 1), keepdim=True), targets, loss)
-    return {
-        "loss": float(result["loss"]),
-        "context_loss": float(result["context_loss"]),
-        "variance_loss": float(result["variance_loss"]),
-        "covariance_loss": float(result["covariance_loss"]),
+    targets = world.gather(result["targets"])
+    names = ("loss", "context_loss", "variance_loss", "covariance_loss")
+    losses = world.mean(torch.stack([result[name] for name in names])).tolist()
+    mean_loss = prediction_loss(targets.mean(dim=0, keepdim=True), targets, loss)
+    return dict(zip(names, losses, strict=True)) | {
         "grad_norm": float(result["grad_norm"]),
         "target_std": feature_std(targets),
         "target_rank": effective_rank(targets),
-        "loss_over_mean": float(result["loss"] / mean_loss.clamp_min(1e-12)),
+        "loss_over_mean": losses[0] / max(float(mean_loss), 1e-12),
     }
 
 
-def save(trainer: Pretrainer, next_step: int) -> None:
-    """Write the encoder (the slow copy), the predictor and the training state."""
-    out = trainer.config.out
-    save_model(trainer.target_encoder, VIDEO_ENCODER, trainer.config.encoder, out / "encoder")
-    save_model(trainer.predictor, MASKED_PREDICTOR, trainer.predictor.config, out / "predictor")
-    save_training_state(out, modules=trainer.modules, optimizer=trainer.optimizer, step=next_step)
+def save_networks(trainer: Pretrainer, stage: Stage) -> None:
+    """Write the encoder (the slow copy) and the predictor, as later stages load them."""
+    encoder = trained_config(trainer.config.encoder, stage)
+    for name, network, kind, config in (
+        ("encoder", trainer.target_encoder, VIDEO_ENCODER, encoder),
+        ("predictor", trainer.predictor, MASKED_PREDICTOR, trainer.predictor.config),
+    ):
+        weights = whole_state(network)
+        if trainer.world.is_main:
+            write_folder(weights, {"kind": kind, **dataclasses.asdict(config)}, trainer.config.out / name)
+
+
+def trained_config(config: VideoEncoderConfig, stage: Stage) -> VideoEncoderConfig:
+    """Return the configuration of an encoder after a stage; fixed positions stay those it began with."""
+    return config if config.rope is None else dataclasses.replace(config, image_size=stage.image_size)
 
 
 def pretrain(config: PretrainConfig) -> Path:
-    """Run or resume pretraining and return the folder of the encoder checkpoint.
+    """Run or resume pretraining, in this process or with the others that `torchrun` started.
+
+    Returns:
+        The folder of the encoder checkpoint.
 
     Raises:
-        FileNotFoundError: there is no such folder, or no video in it.
-        VideoError: too many of the videos are broken.
-        CheckpointError: `config.out` holds a run of another architecture.
+        FileNotFoundError: a source does not exist or holds nothing.
+        VideoError: too many of the files are bad.
+        CheckpointError: `config.out` holds a run of another architecture, or `start_from` or `teacher` do not fit.
     """
-    paths = find_videos(config.data)
-    trainer = Pretrainer(config)
-    first_step = load_training_state(config.out, modules=trainer.modules, optimizer=trainer.optimizer)
+    with joined_world(pick_device(config.device)) as world:
+        _train(config, world)
+    return config.out / "encoder"
+
+
+def _train(config: PretrainConfig, world: World) -> None:
+    trainer = Pretrainer(config, world)
+    state, first_step = _resume(trainer)
     if first_step >= config.steps:
         logger.warning("%s has already been trained for %d steps; nothing to do", config.out, first_step)
-        return config.out / "encoder"
-    config.record("pretrain.json")
-    videos = VideoClips(
-        paths,
-        num_frames=config.num_frames,
-        fps=config.fps,
-        cache_bytes=int(config.cache_gib * 2**30),
-        max_bad_share=config.max_bad_share,
-        progress=True,
+        return
+    if world.is_main:
+        config.record("pretrain.json")
+    bad: dict[Path, str] = {}
+    with state, _open_log(trainer, first_step) as log:
+        for stage, mixture, begin, end in _open_stages(config, world, first_step):
+            batches = StepBatches(config, stage, mixture, world)
+            for step, data in load_steps(batches, begin, end, pin=trainer.device.type == "cuda"):
+                result = trainer.step(step, (cuts.prepare(trainer.device) for cuts in data.micro_batches))
+                bad |= data.bad
+                if log:
+                    log.step(step)
+                if config.is_due(step, config.log_every):
+                    _write_log(log, trainer, step, result, bad)
+                if config.is_due(step, config.save_every) or step + 1 == end:
+                    save_networks(trainer, stage)
+                    state.save(step + 1)
+
+
+def _resume(trainer: Pretrainer) -> tuple[TrainingState, int]:
+    """Read the newest state of this run, or of the run that it starts from; return the next step too."""
+    config, parts = trainer.config, {"modules": trainer.modules, "optimizer": trainer.optimizer, "world": trainer.world}
+    state = TrainingState(config.out, **parts)
+    first_step = state.load()
+    if not first_step and config.start_from and has_training_state(config.start_from):
+        done = TrainingState(config.start_from, **parts).load()
+        logger.info("starting from step %d of %s", done, config.start_from)
+    return state, first_step
+
+
+def _open_log(trainer: Pretrainer, first_step: int) -> AbstractContextManager[RunLog | None]:
+    """Return the log in the process that writes it, None in the others."""
+    config = trainer.config
+    if not trainer.world.is_main:
+        return nullcontext()
+    return RunLog(
+        config.out,
+        first_step=first_step,
+        total_steps=config.steps,
+        samples_per_step=config.batch_size,
+        tensorboard=config.tensorboard,
     )
-    logger.info("%s", videos.report())
-    writer = MetricsWriter(config.out / "metrics.csv", first_step=first_step)
-    with tqdm(total=config.steps, initial=first_step, desc="pretrain", unit="step", mininterval=1.0) as bar:
-        for step, batch in batches(config, videos, first_step):
-            result = trainer.step(step, batch)
-            bar.update()
-            if config.is_due(step, config.log_every):
-                values = health(result, config.loss) | {
-                    "learning_rate": trainer.learning_rate(step),
-                    "ema": trainer.momentum(step),
-                }
-                writer.write(step, values)
-                bar.set_postfix({name: f"{values[name]:.3f}" for name in ("loss", "target_std", "target_rank")})
-            if config.is_due(step, config.save_every):
-                save(trainer, step + 1)
-    return config.out / "encoder"
+
+
+def _open_stages(
+    config: PretrainConfig, world: World, first_step: int
+) -> Iterator[tuple[Stage, ClipMixture, int, int]]:
+    """Yield the stages that are left, with their clips, first step and the step to stop before."""
+    end, mixture, num_frames = 0, None, 0
+    for stage in config.all_stages:
+        begin, end = max(end, first_step), end + stage.steps
+        if begin < end:
+            if stage.num_frames != num_frames:
+                mixture, num_frames = open_mixture(config, stage, world), stage.num_frames
+            yield stage, mixture, begin, end
+
+
+def _write_log(
+    log: RunLog | None, trainer: Pretrainer, step: int, result: dict[str, Tensor], bad: dict[Path, str]
+) -> None:
+    """Write a row of metrics and the list of bad files; every process must call it."""
+    config, world = trainer.config, trainer.world
+    values = health(world, result, config.loss)
+    values |= {"learning_rate": trainer.learning_rate(step), "ema": trainer.momentum(step)}
+    known = {path: reason for found in world.gather_objects(bad) for path, reason in found.items()}
+    if log:
+        log.write(step, values)
+        write_bad_files(known, config.out / BAD_FILES)

@@ -27,18 +27,24 @@ class RunConfig:
     """Samples per step."""
     learning_rate: float = 1e-3
     """Highest rate."""
+    learning_rate_start: float | None = None
+    """Rate that the rise begins with; none: a tenth of the highest."""
+    learning_rate_end: float | None = None
+    """Rate that the fall ends with; none: a thousandth of the highest."""
     schedule: Literal["constant", "cosine"] = "constant"
     """What the rate does after its rise: stay until it falls at the end (V-JEPA 2), or fall as a cosine (V-JEPA)."""
     warmup_share: float = 0.05
     """Share of the steps in which the rate rises."""
     decay_share: float = 0.3
-    """Share of the steps, at the end, in which a constant rate falls to a thousandth."""
+    """Share of the steps, at the end, in which a constant rate falls."""
+    schedule_stretch: float = 1.0
+    """Length of all schedules over that of the run, which then ends before they do (V-JEPA: 1.25)."""
     weight_decay: float = 0.04
     """Decay of the weight matrices."""
     weight_decay_end: float | None = None
     """Decay at the last step, reached along a cosine; none: it stays (V-JEPA went from 0.04 to 0.4)."""
-    clip_grad_norm: float = 1.0
-    """Largest norm of the gradient."""
+    clip_grad_norm: float | None = 1.0
+    """Largest norm of the gradient; none: any."""
     precision: Precision = "auto"
     """auto takes bf16 where the processor has it."""
     device: str = "auto"
@@ -49,24 +55,38 @@ class RunConfig:
     """Steps between rows of metrics."""
     save_every: int = 500
     """Steps between checkpoints."""
+    tensorboard: bool = False
+    """Write TensorBoard files too (needs the extra `log`)."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.schedule_stretch < 1.0:
+            raise ValueError(f"schedule_stretch must be at least 1, got {self.schedule_stretch}")
+
+    @property
+    def schedule_steps(self) -> int:
+        """Steps after which the schedules would end."""
+        return round(self.schedule_stretch * self.steps)
 
     def rate_schedule(self) -> WarmupConstantDecay | WarmupCosine:
         """Return the learning rate of every step."""
-        values = {"start": 0.1 * self.learning_rate, "peak": self.learning_rate, "end": 1e-3 * self.learning_rate}
-        steps = {"warmup_steps": int(self.warmup_share * self.steps), "total_steps": self.steps}
+        peak = self.learning_rate
+        values = {
+            "start": 0.1 * peak if self.learning_rate_start is None else self.learning_rate_start,
+            "peak": peak,
+            "end": 1e-3 * peak if self.learning_rate_end is None else self.learning_rate_end,
+        }
+        steps = {"warmup_steps": round(self.warmup_share * self.steps), "total_steps": self.schedule_steps}
         if self.schedule == "cosine":
             return WarmupCosine(**values, **steps)
-        return WarmupConstantDecay(**values, **steps, decay_steps=int(self.decay_share * self.steps))
+        return WarmupConstantDecay(**values, **steps, decay_steps=round(self.decay_share * self.steps))
 
     def decay_at(self, step: int) -> float:
         """Return the weight decay of a step."""
         end = self.weight_decay if self.weight_decay_end is None else self.weight_decay_end
-        return cosine_ramp(step, self.weight_decay, end, self.steps)
+        return cosine_ramp(step, self.weight_decay, end, self.schedule_steps)
 
     def is_due(self, step: int, every: int) -> bool:
         """Tell whether something done every so many steps, and at the last, is done after this one."""
@@ -78,6 +98,6 @@ class RunConfig:
         (self.out / name).write_text(json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n")
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """Return the source of all randomness of one step, so that a resumed run draws what it would have drawn."""
-    return generator_for(seed, step)
+def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
+    """Return the source of all randomness of one step and process, so that a resumed run draws as it would have."""
+    return generator_for(seed, step, rank)

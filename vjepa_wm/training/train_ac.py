@@ -23,7 +23,8 @@ from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, encode_frames, save_world_model
-from vjepa_wm.training.checkpoint import load_training_state, save_training_state
+from vjepa_wm.training.checkpoint import TrainingState
+from vjepa_wm.training.distributed import World
 from vjepa_wm.training.losses import prediction_loss
 from vjepa_wm.training.metrics import MetricsWriter
 from vjepa_wm.training.optimizer import make_optimizer, take_step
@@ -232,17 +233,18 @@ def train_ac(config: TrainACConfig) -> Path:
     )
     trainer = ACTrainer(config, encoder, predictor_config(config, encoder, train))
     modules = {"predictor": trainer.model.predictor}
-    first_step = load_training_state(config.out, modules=modules, optimizer=trainer.optimizer)
+    state = TrainingState(config.out, modules=modules, optimizer=trainer.optimizer, world=World())
+    first_step = state.load()
     config.record("train_ac.json")
     logger.info("%d training and %d validation windows", len(train.starts), len(validation.starts))
     writer = MetricsWriter(config.out / "metrics.csv", first_step=first_step)
     measured: dict[str, float] = {}
-    with tqdm(total=config.steps, initial=first_step, desc="train-ac", unit="step", mininterval=1.0) as bar:
+    with state, tqdm(total=config.steps, initial=first_step, desc="train-ac", unit="step", mininterval=1.0) as bar:
         for step in range(first_step, config.steps):
             row = {name: float(value) for name, value in trainer.step(step, train).items()}
             bar.update()
             if config.is_due(step, config.save_every):
-                save_training_state(config.out, modules=modules, optimizer=trainer.optimizer, step=step + 1)
+                state.save(step + 1)
                 save_world_model(trainer.model, config.out / "world_model")
                 measured = trainer.validate(validation)
                 row |= measured

@@ -1,0 +1,119 @@
+"""Long lists of videos and pictures that take little memory.
+
+Why this file exists: a source may name tens of millions of files. As Python objects they would take gigabytes, and
+every worker process would come to hold a copy; here they are two blocks of bytes, and an item is made when asked for.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoItem:
+    """A video that clips can be drawn from.
+
+    Attributes:
+        path: its file, or the folder that holds its frames as pictures.
+        start_s: time in the file at which it begins [s]; None is the beginning of the file.
+        end_s: time before which it ends [s]; None is the end of the file.
+        frames_fps: frames per second of a folder of pictures; None for a file.
+    """
+
+    path: Path
+    start_s: float | None = None
+    end_s: float | None = None
+    frames_fps: float | None = None
+
+    @property
+    def label(self) -> Path:
+        """What to call it: its path, followed by the times where it is a part (as in web addresses: #t=3.5,8)."""
+        if self.start_s is None:
+            return self.path
+        return self.path.with_name(f"{self.path.name}#t={max(self.start_s, 0.0):.3f},{self.end_s:.3f}")
+
+
+class Names(Sequence[str]):
+    """Texts end to end in one block; more can be appended."""
+
+    def __init__(self, names: Iterable[str] = ()):
+        """Copy the names."""
+        self._content, self._ends = bytearray(), array("q", [0])
+        for name in names:
+            self.append(name)
+
+    def append(self, name: str) -> None:
+        """Add a name."""
+        self._content += name.encode("utf-8", "surrogateescape")  # as Python spells file names that are no UTF-8
+        self._ends.append(len(self._content))
+
+    def __len__(self) -> int:
+        """Count the names."""
+        return len(self._ends) - 1
+
+    def __getitem__(self, i: int) -> str:
+        """Return a name."""
+        if not 0 <= i < len(self):
+            raise IndexError(f"i must be from 0 to {len(self) - 1}, got {i}")
+        return self._content[self._ends[i] : self._ends[i + 1]].decode("utf-8", "surrogateescape")
+
+
+class PictureItems(Sequence[Path]):
+    """Picture files."""
+
+    def __init__(self, root: Path, names: Names):
+        """Take the pictures' paths.
+
+        Args:
+            root: folder that the names are relative to.
+            names: their paths, relative or absolute.
+        """
+        self._root, self._names = root, names
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return len(self._names)
+
+    def __getitem__(self, i: int) -> Path:
+        """Return the path of a picture."""
+        return self._root / self._names[i]
+
+
+class VideoItems(Sequence[VideoItem]):
+    """Videos: whole files and folders of pictures, or parts of files."""
+
+    def __init__(
+        self,
+        root: Path,
+        names: Names,
+        *,
+        frames_fps: float | None = None,
+        parts: tuple[np.ndarray, np.ndarray] | None = None,
+    ):
+        """Take the videos' paths.
+
+        Args:
+            root: folder that the names are relative to.
+            names: their paths, relative or absolute; one that ends in "/" is a folder of pictures.
+            frames_fps: frames per second of the folders of pictures.
+            parts: for videos that are parts of files: number of each one's file among the names, (num_videos,), and
+                where it begins and ends [s], (num_videos, 2). None: every name is a video.
+        """
+        self._root, self._names, self._frames_fps, self._parts = root, names, frames_fps, parts
+
+    def __len__(self) -> int:
+        """Count the videos."""
+        return len(self._names) if self._parts is None else len(self._parts[0])
+
+    def __getitem__(self, i: int) -> VideoItem:
+        """Return a video."""
+        if self._parts is None:
+            name = self._names[i]
+            return VideoItem(path=self._root / name, frames_fps=self._frames_fps if name.endswith("/") else None)
+        start_s, end_s = self._parts[1][i].tolist()
+        return VideoItem(path=self._root / self._names[int(self._parts[0][i])], start_s=start_s, end_s=end_s)

@@ -1,0 +1,72 @@
+"""Stages of a run: the pictures and clips may grow while the schedules go on.
+
+Source: V-JEPA 2 (arXiv 2506.09985), section 2: 240,000 steps on short clips, then 12,000 on longer and larger ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.constructors import PrimitiveConstructorSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stretch of a run with clips of one size; what is left out is as the run's own options say."""
+
+    steps: int
+    """Optimizer steps."""
+    num_frames: int | None = None
+    """Frames in a clip."""
+    image_size: int | None = None
+    """Side of the frames [px]."""
+    picture_size: int | None = None
+    """Side of single pictures of an encoder with an image tokenizer [px]; none: as the frames."""
+    micro_batch_size: int | None = None
+    """Clips computed at once by one process."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None and value < 1:
+                raise ValueError(f"{field.name} of a stage must be at least 1, got {value}")
+
+
+def parse_stage(text: str) -> Stage:
+    """Read a stage as it stands on the command line, for example ``steps=1000,num_frames=8,image_size=128``.
+
+    Raises:
+        ValueError: an unknown or missing name, or a value that is no whole number.
+    """
+    names = [field.name for field in dataclasses.fields(Stage)]
+    values: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        if name not in names or not value.isdigit():
+            raise ValueError(f"a stage must be {_FORM}, numbers for any of {', '.join(names)}, got {text!r}")
+        values[name] = int(value)
+    if "steps" not in values:
+        raise ValueError(f"a stage must say its steps, as in {_FORM}, got {text!r}")
+    return Stage(**values)
+
+
+def stage_text(stage: Stage) -> str:
+    """Return what `parse_stage` reads."""
+    values = dataclasses.asdict(stage)
+    return ",".join(f"{name}={value}" for name, value in values.items() if value is not None)
+
+
+_FORM = "steps=1000,num_frames=8,image_size=128"
+StageArgument = Annotated[
+    Stage,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=_FORM,
+        instance_from_str=lambda texts: parse_stage(texts[0]),
+        is_instance=lambda value: isinstance(value, Stage),
+        str_from_instance=lambda stage: [stage_text(stage)],
+    ),
+]
+"""A stage as one word of the command line."""

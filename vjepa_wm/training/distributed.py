@@ -1,0 +1,137 @@
+"""One process or many: who this one is, and what they do together.
+
+Source: torch.distributed; `torchrun` sets the environment variables that are read here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.rendezvous import rendezvous
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.layers import Block
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The processes that train one model together; without `torchrun` there is one."""
+
+    rank: int = 0
+    """Number of this process."""
+    size: int = 1
+    """Number of processes."""
+    local_rank: int = 0
+    """Number of this process on its machine, and of its GPU."""
+    local_size: int = 1
+    """Number of processes on this machine."""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes what is written once."""
+        return self.rank == 0
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean over all processes."""
+        if self.size == 1:
+            return values
+        values = values.clone()
+        dist.all_reduce(values)
+        return values / self.size
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Return the rows of all processes end to end; all have the same shape."""
+        if self.size == 1:
+            return values
+        parts = [torch.empty_like(values) for _ in range(self.size)]
+        dist.all_gather(parts, values.contiguous())
+        return torch.cat(parts)
+
+    def gather_objects(self, value: object) -> list:
+        """Return what every process has, in the order of their numbers; it travels by pickle between them."""
+        if self.size == 1:
+            return [value]
+        values = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def barrier(self) -> None:
+        """Wait for the others."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined_world(device: torch.device) -> Iterator[World]:
+    """Join the processes that `torchrun` started, and leave them at the end.
+
+    Args:
+        device: cpu or cuda; a GPU is chosen by the number of the process on its machine.
+    """
+    names = {"rank": "RANK", "size": "WORLD_SIZE", "local_rank": "LOCAL_RANK", "local_size": "LOCAL_WORLD_SIZE"}
+    if names["size"] not in os.environ:
+        yield World()
+        return
+    world = World(**{field: int(os.environ[name]) for field, name in names.items()})
+    if device.type == "cuda":
+        torch.cuda.set_device(world.local_rank)
+    store, rank, size = next(rendezvous("env://"))
+    # After a restart by torchrun the store still holds the addresses of the dead, hence a part of it for each life.
+    store = dist.PrefixStore(f"restart_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    try:
+        yield world
+        dist.barrier()  # nobody leaves while another still talks to it
+    finally:
+        dist.destroy_process_group()
+
+
+def distribute(
+    network: nn.Module, world: World, parallel: str, device: torch.device, *, partly_used: bool
+) -> nn.Module:
+    """Return what to call in place of `network`, so that the processes share their gradients.
+
+    Args:
+        network: the same weights in every process; already sharded if `parallel` is fsdp.
+        world: the processes.
+        parallel: ddp or fsdp.
+        device: where it lies.
+        partly_used: whether some call may leave some parameters out.
+    """
+    if world.size == 1 or parallel == "fsdp":
+        return network
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=partly_used)
+
+
+def hold_gradients(network: nn.Module, *, hold: bool) -> AbstractContextManager:
+    """Return a context in which gradients add up without being exchanged, if `hold`."""
+    return network.no_sync() if hold and isinstance(network, DistributedDataParallel) else nullcontext()
+
+
+def shard(network: nn.Module, world: World, device: torch.device) -> None:
+    """Share out the parameters of a network over the processes, block by block (FSDP2), keeping their names."""
+    mesh = init_device_mesh(device.type, (world.size,))
+    for block in (part for part in network.modules() if isinstance(part, Block)):
+        fully_shard(block, mesh=mesh)
+    # Else a network without gradients keeps its outer parameters whole after the call.
+    fully_shard(network, mesh=mesh, reshard_after_forward=True)
+    if isinstance(network, VideoEncoder):
+        register_fsdp_forward_method(network, "level_features")
+
+
+def whole_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return the weights by name, of a sharded network put together again; every process must ask."""
+    weights = network.state_dict()
+    return {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in weights.items()}
