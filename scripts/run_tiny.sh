@@ -6,7 +6,7 @@ OUT=${1:-runs/tiny}
 BIN=${BIN:-$(dirname "$0")/../.venv/bin}
 
 "$BIN"/vjepa-wm collect --task reach --out "$OUT/data" --episodes 200 --image-size 64
-"$BIN"/vjepa-wm pretrain --data "$OUT/data/videos" --out "$OUT/pretrain" --steps 1500 \
+"$BIN"/vjepa-wm pretrain --data "$OUT/data" --out "$OUT/pretrain" --steps 1500 \
     --encoder.image-size 64 --encoder.embed-dim 128 --encoder.depth 4 --encoder.num-heads 2 \
     --predictor-dim 64 --predictor-depth 2 --predictor-heads 2 \
     --augmentation.crop-scale 0.6 1.0 --augmentation.crop-aspect 0.85 1.18 --augmentation.flip-probability 0

@@ -109,6 +109,7 @@ class ClipMixture:
         self._bad_pictures = BadFiles("pictures", [len(items) for items in self._picture_lists], max_bad_share)
         self._recent = RecentFootage(_MAX_RECENT_FRAMES)
         self._hours: float | None = None
+        self._is_open = False
         opened: dict[Key, Footage] = {}
         if self._video_lists and sum(map(len, self._video_lists)) <= open_at_start:
             opened = self._open_all(progress)
@@ -117,6 +118,7 @@ class ClipMixture:
         )
         self._stored = {key: opened[key] for key in self._store.keys}
         self._decode_stored(progress)
+        self._is_open = True
 
     def video(self, number: int) -> torch.Tensor:
         """Return a clip.
@@ -166,7 +168,7 @@ class ClipMixture:
             if files.num_opened:
                 lines.append(f"{files.num_bad} of {files.num_opened} opened {kind} are bad")
         bad = list(self.bad.items())
-        lines += [f"bad: {name}: {reason}" for name, reason in bad[:_MAX_REPORTED]]
+        lines += [f"bad: {_told(name, reason)}" for name, reason in bad[:_MAX_REPORTED]]
         if len(bad) > _MAX_REPORTED:
             lines.append(f"bad: and {len(bad) - _MAX_REPORTED} more")
         return "\n".join(lines)
@@ -239,8 +241,8 @@ class ClipMixture:
 
     def _note_bad(self, files: BadFiles, key: Key, error: Exception) -> None:
         name = self._item(key).label if files is self._bad_videos else self._picture_lists[key[0]][key[1]]
-        if name not in files.reasons:
-            logger.warning("bad file %s: %s", name, error)
+        if self._is_open and name not in files.reasons:  # before, `report` is about to name them all
+            logger.warning("bad file: %s", _told(name, str(error)))
         files.note_bad(*key, name, str(error))
 
     def _open_all(self, progress: bool) -> dict[Key, Footage]:
@@ -295,6 +297,11 @@ class ClipMixture:
                 if error is not None and not isinstance(error, _BAD):
                     raise error
                 yield item, error or future.result()
+
+
+def _told(name: Path, reason: str) -> str:
+    """Put a file before the reason, unless that names it."""
+    return reason if str(name) in reason else f"{name}: {reason}"
 
 
 def _check(

@@ -6,7 +6,7 @@ Source: torch.distributed; `torchrun` sets the environment variables that are re
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -65,11 +65,6 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
-    def barrier(self) -> None:
-        """Wait for the others."""
-        if self.size > 1:
-            dist.barrier()
-
 
 @contextmanager
 def joined_world(device: torch.device) -> Iterator[World]:
@@ -97,22 +92,18 @@ def joined_world(device: torch.device) -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def distribute(
-    network: nn.Module, world: World, parallel: str, device: torch.device, *, partly_used: bool
-) -> nn.Module:
+def distribute(network: nn.Module, world: World, parallel: str, *, partly_used: bool) -> nn.Module:
     """Return what to call in place of `network`, so that the processes share their gradients.
 
     Args:
         network: the same weights in every process; already sharded if `parallel` is fsdp.
         world: the processes.
         parallel: ddp or fsdp.
-        device: where it lies.
         partly_used: whether some call may leave some parameters out.
     """
     if world.size == 1 or parallel == "fsdp":
         return network
-    devices = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=partly_used)
+    return DistributedDataParallel(network, find_unused_parameters=partly_used)
 
 
 def hold_gradients(network: nn.Module, *, hold: bool) -> AbstractContextManager:
@@ -120,15 +111,16 @@ def hold_gradients(network: nn.Module, *, hold: bool) -> AbstractContextManager:
     return network.no_sync() if hold and isinstance(network, DistributedDataParallel) else nullcontext()
 
 
-def shard(network: nn.Module, world: World, device: torch.device) -> None:
-    """Share out the parameters of a network over the processes, block by block (FSDP2), keeping their names."""
+def shard(networks: Sequence[nn.Module], world: World, device: torch.device) -> None:
+    """Share out the parameters of networks over the processes, block by block (FSDP2), keeping their names."""
     mesh = init_device_mesh(device.type, (world.size,))
-    for block in (part for part in network.modules() if isinstance(part, Block)):
-        fully_shard(block, mesh=mesh)
-    # Else a network without gradients keeps its outer parameters whole after the call.
-    fully_shard(network, mesh=mesh, reshard_after_forward=True)
-    if isinstance(network, VideoEncoder):
-        register_fsdp_forward_method(network, "level_features")
+    for network in networks:
+        for block in (part for part in network.modules() if isinstance(part, Block)):
+            fully_shard(block, mesh=mesh)
+        # Else a network without gradients keeps its outer parameters whole after the call.
+        fully_shard(network, mesh=mesh, reshard_after_forward=True)
+        if isinstance(network, VideoEncoder):
+            register_fsdp_forward_method(network, "level_features")
 
 
 def whole_state(network: nn.Module) -> dict[str, Tensor]:

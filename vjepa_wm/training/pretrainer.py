@@ -136,11 +136,10 @@ class Pretrainer:
             for block in (part for network in networks for part in network.modules() if isinstance(part, Block)):
                 block.compile(dynamic=True)  # masks differ in length from step to step
         if self.world.size > 1 and config.parallel == "fsdp":
-            for network in (self.objective, *networks[2:]):
-                shard(network, self.world, self.device)
+            shard([self.objective, *networks[2:]], self.world, self.device)
         # Not every step uses every parameter where clips and pictures are embedded apart, or levels are left out.
         partly_used = config.encoder.image_tokenizer or bool(teacher)
-        self._forward = distribute(self.objective, self.world, config.parallel, self.device, partly_used=partly_used)
+        self._forward = distribute(self.objective, self.world, config.parallel, partly_used=partly_used)
         self.optimizer = make_optimizer([self.encoder, self.predictor], config.weight_decay)
         self.learning_rate = config.rate_schedule()
 
