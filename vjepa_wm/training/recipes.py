@@ -71,59 +71,49 @@ def _vjepa1(where: dict, encoder: VideoEncoderConfig) -> PretrainConfig:
     )
 
 
-def _vjepa2(
-    where: dict, encoder: VideoEncoderConfig, *, cooldown_size: int, cooldown_micro_batch: int
-) -> PretrainConfig:
-    """Return the recipe of V-JEPA 2: 12,000 steps of rise, 228,000 of plateau, 12,000 of fall on long clips."""
+def _with_cooldown(config: PretrainConfig, plateau: int, cooldown: Stage) -> PretrainConfig:
+    """Return a run with the schedules of V-JEPA 2: 12,000 steps of rise, a plateau, and a fall on longer clips."""
+    steps = plateau + cooldown.steps
     return replace(
-        _published(where, encoder, predictor_depth=12),
+        config,
         fps=4.0,
-        steps=252_000,
-        stages=(
-            Stage(steps=240_000),
-            Stage(steps=12_000, num_frames=64, image_size=cooldown_size, micro_batch_size=cooldown_micro_batch),
-        ),
-        image_share=0.25,
+        steps=steps,
+        stages=(Stage(steps=plateau), cooldown),
         learning_rate_start=1e-4,
         learning_rate=5.25e-4,
         learning_rate_end=1e-6,
-        warmup_share=12 / 252,
-        decay_share=12 / 252,
+        warmup_share=12_000 / steps,
+        decay_share=cooldown.steps / steps,
         clip_grad_norm=None,
         ema_start=0.99925,
         ema_end=0.99925,
-        context_loss_weight=0.0,
     )
 
 
+def _vjepa2(
+    where: dict, encoder: VideoEncoderConfig, *, cooldown_size: int, cooldown_micro_batch: int
+) -> PretrainConfig:
+    """Return the recipe of V-JEPA 2."""
+    cooldown = Stage(steps=12_000, num_frames=64, image_size=cooldown_size, micro_batch_size=cooldown_micro_batch)
+    config = replace(_published(where, encoder, predictor_depth=12), image_share=0.25, context_loss_weight=0.0)
+    return _with_cooldown(config, 240_000, cooldown)
+
+
 def _vjepa21(where: dict, encoder: VideoEncoderConfig) -> PretrainConfig:
-    """Return the recipe of V-JEPA 2.1: dense loss on four levels, pictures by themselves, then long and large clips."""
-    return replace(
+    """Return the recipe of V-JEPA 2.1: dense loss on four levels, pictures by themselves."""
+    config = replace(
         _published(where, encoder, predictor_depth=24),
-        fps=4.0,
-        steps=147_000,
-        stages=(
-            Stage(steps=135_000),
-            Stage(steps=12_000, num_frames=64, image_size=384, picture_size=512),
-        ),
         batch_size=128,
         picture_batch_size=2304,
         micro_batch_size=1,
         image_share=0.5,
         picture_masks="vjepa2.1-pictures",
-        learning_rate_start=1e-4,
-        learning_rate=5.25e-4,
-        learning_rate_end=1e-6,
-        warmup_share=12 / 147,
-        decay_share=12 / 147,
-        clip_grad_norm=None,
-        ema_start=0.99925,
-        ema_end=0.99925,
         context_loss_weight=0.5,
         picture_context_loss_weight=0.7,
         context_start_share=15 / 147,
         context_warmup_share=15 / 147,
     )
+    return _with_cooldown(config, 135_000, Stage(steps=12_000, num_frames=64, image_size=384, picture_size=512))
 
 
 def _one_gpu(where: dict) -> PretrainConfig:
