@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TASKS", "choose_render_backend", "make", "register"]
 
-TASKS = ("reach",)
+TASKS = ("reach", "push")
 
 
 def make(
@@ -27,7 +27,7 @@ def make(
         render_mode: `rgb_array`, the only one.
 
     Returns:
-        The environment; see `vjepa_wm.envs.reach.ReachEnv`.
+        The environment; see `vjepa_wm.envs.reach.ReachEnv` and `vjepa_wm.envs.push.PushEnv`.
 
     Raises:
         ValueError: if the task is unknown or an option is out of its range.
@@ -41,8 +41,11 @@ def make(
         raise ValueError(f"render_mode must be 'rgb_array', got {render_mode!r}")
     choose_render_backend()
     # Imported here because importing mujoco fixes the library it renders with.
+    from vjepa_wm.envs.push import PushConfig, PushEnv
     from vjepa_wm.envs.reach import ReachConfig, ReachEnv
 
+    if task == "push":
+        return PushEnv(PushConfig(image_size=image_size, max_steps=max_steps))
     return ReachEnv(ReachConfig(image_size=image_size, max_steps=max_steps))
 
 

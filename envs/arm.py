@@ -1,23 +1,27 @@
 """The arm all tasks share: a Franka-like model, its poses, inverse kinematics, one control step and one camera.
 
+A task's scene may add objects that lie on the table.
+
 Letters: P = 7 entries of a pose (x, y, z [m]; roll, pitch, yaw [rad]; gripper 0 open .. 1 closed), Q = 9 joints (7 of
 the arm [rad], 2 fingers [m]), S image size.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import atan2, cos, sin
 from pathlib import Path
 
 import mujoco
 import numpy as np
 
 from vjepa_wm.envs.rotation import compose, euler_from_matrix, matrix_from_euler
-from vjepa_wm.envs.workspace import POSE_HIGH, POSE_LOW
+from vjepa_wm.envs.workspace import FINGER_STROKE, REACH_WORKSPACE, Workspace
 
 REST_JOINTS = np.array([0.0, -0.2, 0.0, -2.2, 0.0, 2.0, np.pi / 4])
 
 NUM_JOINTS = 7
-FINGER_STROKE = 0.04
+NUM_COORDINATES = 9  # the joints and the two fingers; those of a scene's objects follow them
 NUM_SUBSTEPS = 25  # of 8 ms each: one control step at CONTROL_HZ
 RAMP_SUBSTEPS = 13  # the joint targets move in these; in the remaining ones the arm comes to rest
 STATE_KIND = int(mujoco.mjtState.mjSTATE_INTEGRATION)
@@ -30,13 +34,16 @@ class Arm:
     function of the pose: whatever the path to a pose, the picture there is the same.
     """
 
-    def __init__(self, image_size: int) -> None:
+    def __init__(self, image_size: int, *, scene: str = "arm.xml", workspace: Workspace = REACH_WORKSPACE) -> None:
         """Load the model.
 
         Args:
             image_size: height and width S of the pictures [px].
+            scene: file in this folder: the arm alone, or one that includes it first and adds objects.
+            workspace: where the tool may be.
         """
-        self.model = mujoco.MjModel.from_xml_path(str(Path(__file__).with_name("arm.xml")))
+        self.model = mujoco.MjModel.from_xml_path(str(Path(__file__).with_name(scene)))
+        self.workspace = workspace
         self.data = mujoco.MjData(self.model)
         self._scratch = mujoco.MjData(self.model)
         self.state_size = mujoco.mj_stateSize(self.model, STATE_KIND)
@@ -52,13 +59,19 @@ class Arm:
         """Return the measured tool pose, (P,) float64."""
         return self._measure(self.data)
 
-    def place(self, pose: np.ndarray) -> None:
-        """Put the arm at rest exactly at a pose.
+    def object_pose(self, name: str) -> np.ndarray:
+        """Return where an object of the scene is: x, y, z of its centre [m], yaw of its x axis [rad]; (4,) float64."""
+        body = self.data.body(name)
+        return np.append(body.xpos, atan2(body.xmat[3], body.xmat[0]))
+
+    def place(self, pose: np.ndarray, objects: Mapping[str, np.ndarray] | None = None) -> None:
+        """Put the arm at rest exactly at a pose, and the objects upright at theirs.
 
         Args:
             pose: tool pose, (P,).
+            objects: by the name of an object, its x, y, z [m] and yaw [rad], (4,); others are where the scene has them.
         """
-        self._set_at_rest(self.data, self.solve(pose, REST_JOINTS))
+        self._set_at_rest(self.data, self.solve(pose, REST_JOINTS), objects or {})
 
     def move(self, action: np.ndarray) -> None:
         """Run one control step: head for the measured pose plus a displacement, clipped to the workspace.
@@ -69,7 +82,7 @@ class Arm:
         now = self.pose()
         target = now + action
         target[3:6] = compose(action[3:6], now[3:6])
-        target = np.clip(target, POSE_LOW, POSE_HIGH)
+        target = np.clip(target, self.workspace.low, self.workspace.high)
         begin = self.data.ctrl.copy()
         change = self.solve(target, self.data.qpos[:NUM_JOINTS]) - begin
         for share in self._profile:
@@ -112,16 +125,19 @@ class Arm:
         """Return the picture of the arm as it is, (S, S, 3) uint8."""
         return self._picture(self.data)
 
-    def render_pose(self, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the picture of the arm at rest at a pose, leaving the arm where it is.
+    def render_pose(
+        self, pose: np.ndarray, objects: Mapping[str, np.ndarray] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the picture of the arm at rest at a pose and of objects at theirs, leaving all where it is.
 
         Args:
             pose: tool pose, (P,).
+            objects: as for `place`.
 
         Returns:
             The picture, (S, S, 3) uint8, and the pose measured there, (P,) float64.
         """
-        self._set_at_rest(self._scratch, self.solve(pose, REST_JOINTS))
+        self._set_at_rest(self._scratch, self.solve(pose, REST_JOINTS), objects or {})
         return self._picture(self._scratch), self._measure(self._scratch)
 
     def get_state(self) -> np.ndarray:
@@ -147,13 +163,17 @@ class Arm:
 
     def _measure(self, data: mujoco.MjData) -> np.ndarray:
         angles = euler_from_matrix(data.site_xmat[self._tool].reshape(3, 3))
-        gripper = 1.0 - data.qpos[NUM_JOINTS:].mean() / FINGER_STROKE
+        gripper = 1.0 - data.qpos[NUM_JOINTS:NUM_COORDINATES].mean() / FINGER_STROKE
         return np.concatenate([data.site_xpos[self._tool], angles, [gripper]])
 
-    def _set_at_rest(self, data: mujoco.MjData, joints: np.ndarray) -> None:
+    def _set_at_rest(self, data: mujoco.MjData, joints: np.ndarray, objects: Mapping[str, np.ndarray]) -> None:
         mujoco.mj_resetData(self.model, data)
-        data.qpos[:] = joints
+        data.qpos[:NUM_COORDINATES] = joints
         data.ctrl[:] = joints
+        for name, (x, y, z, yaw) in objects.items():
+            (joint,) = self.model.body(name).jntadr
+            begin = self.model.jnt_qposadr[joint]
+            data.qpos[begin : begin + 7] = x, y, z, cos(yaw / 2), 0.0, 0.0, sin(yaw / 2)
         self._refresh(data)
 
     def _refresh(self, data: mujoco.MjData) -> None:

@@ -7,6 +7,7 @@ from vjepa_wm.data.collect import CollectReport, collect
 from vjepa_wm.data.trajectories import TrajectoryDataset
 from vjepa_wm.data.trajectory_writer import TrajectoryWriter
 from vjepa_wm.envs.policies import PlayPolicy
+from vjepa_wm.envs.push_policies import PushPlay
 
 
 class SquareEnv(gymnasium.Env):
@@ -149,6 +150,27 @@ def test_observations_must_hold_image_and_state(tmp_path):
     env.observation_space = gymnasium.spaces.Dict(state=env.observation_space["state"])
     with pytest.raises(ValueError, match="observations must hold image and state, image is missing"):
         run(tmp_path / "set", env)
+
+
+def test_objects_must_be_those_of_the_environment(tmp_path):
+    env = envs.make("push", image_size=32)
+    with pytest.raises(ValueError, match=r"object_names of the writer must be .* \('x', 'y', 'z', 'yaw'\), got \(\)"):
+        run(tmp_path / "set", env)
+    env.close()
+
+
+def test_the_block_is_recorded_with_each_frame(tmp_path):
+    env = envs.make("push", image_size=64)
+    with TrajectoryWriter(tmp_path / "set", fps=5, image_size=64, object_names=env.object_names) as writer:
+        collect(env, PushPlay, writer, num_episodes=2, num_steps=25, seed=0, task="play", progress=False)
+    episode = TrajectoryDataset(tmp_path / "set").episode(1)
+    assert episode.objects.shape == (26, 4) and np.ptp(episode.objects[:, 0]) > 0.01
+    obs, info = env.reset(options={"start": episode.states[0], "start_object": episode.objects[0]})
+    assert np.abs(obs["image"].astype(int) - episode.frames[0]).mean() < 5
+    for action, expected in zip(episode.actions[:-1], episode.objects[1:], strict=True):
+        info = env.step(action)[4]
+        np.testing.assert_allclose(info["object"], expected, atol=5e-3)
+    env.close()
 
 
 def test_the_arm_can_be_recorded(tmp_path):

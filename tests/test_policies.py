@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vjepa_wm import envs
-from vjepa_wm.envs.policies import PlayPolicy, RandomPolicy, ReachExpert
+from vjepa_wm.envs.policies import NoisyPolicy, PlayPolicy, RandomPolicy, ReachExpert
 from vjepa_wm.envs.workspace import ACTION_HIGH, POSE_HIGH, POSE_LOW
 
 
@@ -51,6 +51,19 @@ def test_expert_reaches_the_goal_in_a_straight_line(env, seed):
         offset = obs["state"][:3] - start
         assert np.linalg.norm(offset - (offset @ along) * along) < 2e-3
     assert info["is_success"] and info["distance"] < 1e-3
+
+
+def test_noise_makes_the_expert_s_way_crooked_but_not_fail(env):
+    _, plain = run(env, ReachExpert(), 3, 9)
+    runs = [run(env, NoisyPolicy(ReachExpert(), np.random.default_rng(seed)), 3, 9)[1] for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0], runs[2])
+    assert 0.003 < np.abs(runs[0] - plain)[:, :3].mean() < 0.03
+    obs, info = env.reset(seed=3)
+    noisy = NoisyPolicy(ReachExpert(), np.random.default_rng(0))
+    for _ in range(12):
+        obs, _, _, _, info = env.step(noisy(obs, info))
+    assert info["is_success"]
 
 
 def test_play_covers_the_workspace_and_the_displacements(env):

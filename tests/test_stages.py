@@ -42,6 +42,16 @@ def test_collect_writes_a_dataset_and_goes_on(data, capsys):
     assert "0 episodes" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("task", ["reach", "push"])
+@pytest.mark.parametrize("policy", ["random", "expert", "noisy_expert"])
+def test_every_policy_can_be_collected(tmp_path, task, policy):
+    short = ["--episodes", "1", "--steps", "3", "--image-size", "32"]
+    assert main(["collect", "--out", str(tmp_path / "set"), "--task", task, "--policy", policy, *short]) == 0
+    episode = TrajectoryDataset(tmp_path / "set").episode(0)
+    assert episode.task == f"{task}, {policy}" and episode.actions[:3].any()
+    assert (episode.objects is None) == (task == "reach")
+
+
 def test_every_stage_feeds_the_next(data, tmp_path):
     size = [
         "--encoder.image-size",
@@ -104,8 +114,10 @@ def test_plan_takes_a_picture_as_its_goal(checkpoint, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pretrain", "--data", "/nowhere", "--out", "x"], "folder of videos does not exist: /nowhere"),
+        (["pretrain", "--data", "/nowhere", "--out", "x"], "source of videos and pictures does not exist: /nowhere"),
         (["collect", "--out", "x", "--task", "raech"], "unknown task 'raech', did you mean 'reach'?"),
+        (["plan", "--out", "x", "--task", "push"], "task must be one without objects to plan in it"),
+        (["evaluate", "--out", "x", "--task", "push"], "which is 'reach' so far, got 'push'"),
         (["evaluate", "--out", "x", "--checkpoint", "/nowhere"], "no checkpoint at /nowhere"),
         (["plan", "--out", "x", "--goal-image", "/nowhere.png"], "picture does not exist: /nowhere.png"),
         (["train-ac", "--data", "/nowhere", "--encoder", "ENCODER", "--out", "x"], "/nowhere"),

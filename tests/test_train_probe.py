@@ -1,8 +1,12 @@
 import pytest
 import torch
 
+from vjepa_wm.cli import main
+from vjepa_wm.models.checkpoint import save_model
+from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.training.train_ac import LatentEpisodes
-from vjepa_wm.training.train_probe import fit_ridge, probe_position, r_squared
+from vjepa_wm.training.train_probe import fit_ridge, probe_object, probe_position, r_squared
 
 
 def test_ridge_finds_the_line_both_ways_round():
@@ -50,3 +54,52 @@ def test_mean_readout_sees_only_the_mean():
     scores, _ = probe_position(episodes(300, 0), episodes(100, 1), "mean")
     assert scores.min() > 0.9
     assert scores.tolist() == pytest.approx([1.0, 1.0, 1.0], abs=0.1)
+
+
+def scenes(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return latents that hold place and heading, and objects x, y, z, yaw; the headings go all the way round."""
+    generator = torch.Generator().manual_seed(seed)
+    objects = torch.rand(count, 4, generator=generator)
+    objects[:, 3] = (objects[:, 3] - 0.5) * 2 * torch.pi
+    seen = torch.cat([objects[:, :2], objects[:, 3:].sin(), objects[:, 3:].cos()], dim=1)
+    mix = torch.randn(4, 4 * 8, generator=torch.Generator().manual_seed(9))
+    return (seen @ mix).view(count, 4, 8) + 0.01 * torch.randn(count, 4, 8, generator=generator), objects
+
+
+def test_place_and_heading_of_an_object_are_found():
+    (z, objects), (z_test, objects_test) = scenes(400, 0), scenes(100, 1)
+    names = ("x", "y", "z", "yaw")
+    values = probe_object((z, z_test), (objects, objects_test), names, "patches")
+    assert values["x"] > 0.99 and values["y"] > 0.99 and values["error"] < 0.02
+    assert values["heading"] < 0.05
+    noise = probe_object((z, torch.randn(100, 4, 8)), (objects, objects_test), names, "patches")
+    assert noise["x"] < 0 and noise["heading"] > 0.8
+    flat = probe_object((z, z_test), (objects[:, [1, 0]], objects_test[:, [1, 0]]), ("y", "x"), "patches")
+    assert flat["y"] == pytest.approx(values["y"]) and "heading" not in flat
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    torch.manual_seed(0)
+    config = VideoEncoderConfig(image_size=32, embed_dim=24, depth=1, num_heads=2)
+    save_model(VideoEncoder(config), "video_encoder", config, tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+@pytest.mark.parametrize("task", ["push", "reach"])
+def test_the_table_has_rows_for_the_object_where_there_is_one(encoder, tmp_path, capsys, task):
+    data = str(tmp_path / "set")
+    short = ["--episodes", "3", "--steps", "5", "--image-size", "32"]
+    assert main(["collect", "--task", task, "--out", data, *short]) == 0
+    capsys.readouterr()
+    assert main(["probe", "--data", data, "--encoder", str(encoder), "--test-share", "0.4"]) == 0
+    title, *rows = capsys.readouterr().out.splitlines()
+    names = [f"{name}, {readout}" for name in ("pretrained", "random") for readout in ("patches", "mean")]
+    if task == "reach":
+        assert title == f"{'encoder, readout':24}    R2 x    R2 y    R2 z     error"
+        assert [row[:24].rstrip() for row in rows] == names and all(row.endswith(" cm") for row in rows)
+        return
+    assert title == f"{'encoder, readout, what':32}    R2 x    R2 y    R2 z     error     heading"
+    expected = [f"{name}, {what}" for name in names for what in ("gripper", "object")]
+    assert [row[:32].rstrip() for row in rows] == expected
+    assert all(row.endswith(" cm") for row in rows[::2]) and all(row.endswith(" deg") for row in rows[1::2])

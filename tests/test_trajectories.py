@@ -339,3 +339,65 @@ def test_damaged_episodes_say_what_is_wrong(dataset):
     video.unlink()
     with pytest.raises(FileNotFoundError, match=r"video does not exist: .*file-002\.mp4"):
         TrajectoryDataset(dataset.root).episode(2)
+
+
+OBJECT = ("x", "y", "z", "yaw")
+COLUMN = "observation.environment_state"
+
+
+def make_objects(num_frames, seed=0):
+    return np.random.default_rng(100 + seed).normal(size=(num_frames, 4)).astype(np.float32)
+
+
+def test_objects_come_back_as_written(tmp_path):
+    for seed in range(2):  # the second time appends
+        with make_writer(tmp_path / "set", object_names=OBJECT) as writer:
+            writer.add_episode(*make_episode(5 + seed, seed), "push", objects=make_objects(5 + seed, seed))
+    dataset = TrajectoryDataset(tmp_path / "set")
+    assert dataset.object_names == OBJECT
+    for i in range(2):
+        episode = dataset.episode(i)
+        assert episode.objects.dtype == np.float32 and np.array_equal(episode.objects, make_objects(5 + i, i))
+        assert np.array_equal(dataset.objects(i), episode.objects)
+        assert np.array_equal(episode.states, make_episode(5 + i, i)[1])
+    feature = json.loads((dataset.root / "meta/info.json").read_text())["features"][COLUMN]
+    assert feature == {"dtype": "float32", "shape": [4], "names": list(OBJECT)}
+    assert read_all(dataset.root / "data").schema.field(COLUMN).type == pa.list_(pa.float32(), 4)
+    every = np.concatenate([make_objects(5), make_objects(6, 1)])
+    assert np.allclose(dataset.stats[COLUMN]["mean"], every.mean(0), atol=1e-6)
+    with pytest.raises(IndexError, match="i must be from 0 to 1, got 2"):
+        dataset.objects(2)
+
+
+def test_a_data_set_without_objects_has_no_column_for_them(dataset):
+    assert dataset.object_names == () and dataset.objects(0) is None and dataset.episode(0).objects is None
+    assert COLUMN not in read_all(dataset.root / "data").column_names
+
+
+@pytest.mark.parametrize("names", [{"block": ["x", "y"], "lid": ["angle"]}, None])
+def test_objects_of_other_recorders_are_read(tmp_path, names):
+    with make_writer(tmp_path / "set", object_names=("x", "y", "angle")) as writer:
+        writer.add_episode(*make_episode(5), "push", objects=make_objects(5)[:, :3])
+    info = json.loads((tmp_path / "set/meta/info.json").read_text())
+    info["features"][COLUMN]["names"] = names
+    (tmp_path / "set/meta/info.json").write_text(json.dumps(info))
+    dataset = TrajectoryDataset(tmp_path / "set")
+    assert dataset.object_names == (("x", "y", "angle") if names else ("0", "1", "2"))
+    assert np.array_equal(dataset.objects(0), make_objects(5)[:, :3])
+
+
+def test_objects_must_fit_the_data_set(tmp_path):
+    writer = make_writer(tmp_path / "with", object_names=OBJECT)
+    with pytest.raises(ValueError, match=r"objects must be given when, .* \['x', 'y', 'z', 'yaw'\], got none"):
+        writer.add_episode(*make_episode(5), "push")
+    with pytest.raises(ValueError, match=r"objects must be \(5, 4\) for these frames, got \(4, 4\)"):
+        writer.add_episode(*make_episode(5), "push", objects=make_objects(4))
+    bad = make_objects(5)
+    bad[3] = np.nan
+    with pytest.raises(ValueError, match=r"objects must be finite, got .* in row 3"):
+        writer.add_episode(*make_episode(5), "push", objects=bad)
+    writer.add_episode(*make_episode(5), "push", objects=make_objects(5))
+    with pytest.raises(TrajectoryError, match=r"shape of observation.environment_state must be \[4\] to append"):
+        make_writer(tmp_path / "with")
+    with pytest.raises(ValueError, match=r"objects must be given when, .* got some"):
+        make_writer(tmp_path / "without").add_episode(*make_episode(5), "push", objects=make_objects(5))

@@ -21,7 +21,10 @@ from vjepa_wm.data.pictures import read_picture
 from vjepa_wm.data.trajectory_writer import TrajectoryWriter
 from vjepa_wm.data.video import write_video
 from vjepa_wm.envs import make
-from vjepa_wm.envs.workspace import POSE_HIGH, POSE_LOW
+from vjepa_wm.envs.policies import NoisyPolicy, PlayPolicy, RandomPolicy, ReachExpert
+from vjepa_wm.envs.push_expert import PushExpert
+from vjepa_wm.envs.push_policies import PushPlay
+from vjepa_wm.envs.workspace import PUSH_WORKSPACE, REACH_WORKSPACE, Workspace
 from vjepa_wm.evaluation.agents import (
     Agent,
     PlanningAgent,
@@ -40,6 +43,7 @@ from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.planners import CEM, ActionBox, CEMConfig, vjepa2_box
 from vjepa_wm.planners.cem import cpu, vjepa2
 
+CollectPolicyName = Literal["play", "random", "expert", "noisy_expert"]
 PolicyName = Literal["world_model", "random", "zero", "true_dynamics"]
 WEIGHTS = Path(__file__).with_name("weights")
 
@@ -52,8 +56,8 @@ class CollectConfig:
     """Dataset folder; episodes found there count."""
     task: str = "reach"
     """Which environment."""
-    policy: Literal["play", "random", "expert"] = "play"
-    """play wanders through the workspace, random draws every action, expert solves the task."""
+    policy: CollectPolicyName = "play"
+    """play explores, touching what there is, random draws every action, expert solves the task, noisy_expert nearly."""
     episodes: int = 600
     """Episodes the dataset shall have in the end."""
     steps: int = 40
@@ -91,12 +95,12 @@ class PlannerOptions:
         """Return the actions that are searched."""
         return vjepa2_box(self.max_displacement, 0.0 if self.preset == "cpu" else 0.75)
 
-    def planning(self) -> PlanningConfig:
+    def planning(self, workspace: Workspace) -> PlanningConfig:
         """Return what the cost is made of, and how far plans may go."""
-        workspace = (tuple(POSE_LOW[:3].tolist()), tuple(POSE_HIGH[:3].tolist()))
+        limits = (tuple(workspace.low[:3].tolist()), tuple(workspace.high[:3].tolist()))
         energy, cost_steps = ("l2", "sum") if self.preset == "cpu" else ("l1", "last")
         energy = self.energy or energy
-        return PlanningConfig(horizon=self.horizon, energy=energy, cost_steps=cost_steps, workspace=workspace)
+        return PlanningConfig(horizon=self.horizon, energy=energy, cost_steps=cost_steps, workspace=limits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,13 +155,31 @@ class EvaluateConfig:
             raise ValueError(f"policies must be different and at least one, got {self.policies}")
 
 
+def make_planned(task: str) -> gymnasium.Env:
+    """Make the environment of a task whose goals can be planned for.
+
+    Raises:
+        ValueError: there is no such task, or its starts and goals are more than poses of the gripper.
+    """
+    env = make(task)
+    if env.unwrapped.object_names:
+        env.close()
+        raise ValueError(f"task must be one without objects to plan in it, which is 'reach' so far, got {task!r}")
+    return env
+
+
 def run_collect(config: CollectConfig) -> None:
     """Record episodes; errors as `vjepa_wm.envs.make` and `vjepa_wm.data.collect.collect`."""
     env = make(config.task, image_size=config.image_size)
-    with TrajectoryWriter(config.out, fps=env.unwrapped.control_hz, image_size=config.image_size) as writer:
+    with TrajectoryWriter(
+        config.out,
+        fps=env.unwrapped.control_hz,
+        image_size=config.image_size,
+        object_names=env.unwrapped.object_names,
+    ) as writer:
         report = collect(
             env,
-            policy_maker(config.policy),
+            policy_maker(config.task, config.policy),
             writer,
             num_episodes=config.episodes,
             num_steps=config.steps,
@@ -168,12 +190,16 @@ def run_collect(config: CollectConfig) -> None:
     print(f"{config.out}: {report.num_added} episodes ({report.num_frames} frames) added to {report.num_found}")
 
 
-def policy_maker(name: str) -> Callable[[np.random.Generator], Policy]:
-    """Return what makes a collecting policy from its generator."""
-    # Imported here, because the environment must first choose what mujoco renders with.
-    from vjepa_wm.envs.policies import PlayPolicy, RandomPolicy, ReachExpert
-
-    return {"play": PlayPolicy, "random": RandomPolicy, "expert": lambda rng: ReachExpert()}[name]
+def policy_maker(task: str, name: CollectPolicyName) -> Callable[[np.random.Generator], Policy]:
+    """Return what makes a collecting policy of a task from its generator."""
+    if name == "random":
+        return RandomPolicy
+    if name == "play":
+        return PushPlay if task == "push" else PlayPolicy
+    expert, workspace = (PushExpert, PUSH_WORKSPACE) if task == "push" else (ReachExpert, REACH_WORKSPACE)
+    if name == "expert":
+        return lambda rng: expert()
+    return lambda rng: NoisyPolicy(expert(), rng, workspace)
 
 
 def load_for_planning(checkpoint: Path | None, task: str, precision: Precision) -> WorldModel:
@@ -198,7 +224,7 @@ def make_agent(name: PolicyName, env: gymnasium.Env, config: EvaluateConfig | Pl
         return RandomAgent(-high, high, np.random.default_rng(config.seed))
     model = load_for_planning(config.checkpoint, config.task, config.precision)
     generator = torch.Generator().manual_seed(config.seed)
-    parts = (model, CEM(options.cem()), options.box(), options.planning(), generator)
+    parts = (model, CEM(options.cem()), options.box(), options.planning(env.unwrapped.workspace), generator)
     if name == "world_model":
         return PlanningAgent(*parts)
     simulator = make(config.task)
@@ -227,7 +253,7 @@ def held_out_protocol(env: gymnasium.Env, config: EvaluateConfig) -> Protocol:
 
 def run_evaluate(config: EvaluateConfig) -> list[PolicyResult]:
     """Play the held-out episodes with every policy, print the table and write the report."""
-    env = make(config.task)
+    env = make_planned(config.task)
     agents = {name: make_agent(name, env, config) for name in config.policies}
     config.out.mkdir(parents=True, exist_ok=True)
     protocol = held_out_protocol(env, config)
@@ -245,7 +271,7 @@ def run_plan(config: PlanConfig) -> None:
     Raises:
         FileNotFoundError: the goal picture does not exist.
     """
-    env = make(config.task)
+    env = make_planned(config.task)
     agent = make_agent("world_model", env, config)
     episode = make_protocol(env, task=config.task, num_episodes=1, steps=config.steps, seed=config.seed).episodes[0]
     goal_image = None if config.goal_image is None else read_picture(config.goal_image)

@@ -55,7 +55,8 @@ def collect(
     """Record episodes until the data set has as many as wanted.
 
     Args:
-        env: environment whose observations hold `image`, uint8 (H, W, 3), and `state`, (7,).
+        env: environment whose observations hold `image`, uint8 (H, W, 3), and `state`, (7,); if it has `object_names`,
+            its infos hold `object`, one number for each.
         make_policy: makes the policy of one episode from a random generator of its own.
         writer: recorder; episodes it already has are not recorded again.
         num_episodes: episodes the data set shall have in the end.
@@ -69,7 +70,7 @@ def collect(
 
     Raises:
         ValueError: num_episodes or num_steps is not positive, the observations lack something, or the writer's rate
-            is not the environment's.
+            or objects are not the environment's.
         RuntimeError: a frame is of one single colour, which is what a broken render back end gives.
     """
     lacking = {"image", "state"} - set(env.observation_space.keys())
@@ -82,12 +83,17 @@ def collect(
     control_hz = getattr(env.unwrapped, "control_hz", None)
     if control_hz is not None and control_hz != writer.fps:
         raise ValueError(f"fps of the writer must be control_hz of the environment, {control_hz}, got {writer.fps}")
+    object_names = tuple(getattr(env.unwrapped, "object_names", ()))
+    if object_names != writer.object_names:
+        raise ValueError(
+            f"object_names of the writer must be those of the environment, {object_names}, got {writer.object_names}"
+        )
     num_found = writer.num_episodes
     num_frames_found, num_short = writer.num_frames, 0
     episodes = tqdm(range(num_found, num_episodes), "collect", num_episodes, initial=num_found, disable=not progress)
     for k in episodes:
-        frames, states, actions = _record(env, make_policy, num_steps=num_steps, seed=seed, k=k)
-        writer.add_episode(frames, states, actions, task)
+        frames, states, actions, objects = _record(env, make_policy, num_steps=num_steps, seed=seed, k=k)
+        writer.add_episode(frames, states, actions, task, objects=objects if object_names else None)
         num_short += len(frames) <= num_steps
     return CollectReport(
         num_found=num_found,
@@ -99,12 +105,16 @@ def collect(
 
 def _record(
     env: gymnasium.Env, make_policy: Callable[[np.random.Generator], Policy], *, num_steps: int, seed: int, k: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Play episode k; return frames (T, H, W, 3), states (T, 7) and the actions sent (T, A), the last one zeros."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Play episode k.
+
+    Returns:
+        Frames (T, H, W, 3), states (T, 7), the actions sent (T, A), the last one zeros, and objects (T, E) or (T, 0).
+    """
     for_env, for_policy = np.random.SeedSequence((seed, k)).spawn(2)
     policy = make_policy(np.random.default_rng(for_policy))
     obs, info = env.reset(seed=int(for_env.generate_state(1)[0]))
-    frames, states, actions = [_checked(obs["image"], k)], [obs["state"]], []
+    frames, states, actions, objects = [_checked(obs["image"], k)], [obs["state"]], [], [info.get("object", ())]
     for _ in range(num_steps):
         action = np.asarray(policy(obs, info), dtype=env.action_space.dtype)
         # What the environment would cut off must not stand in the data as if it had been done.
@@ -113,10 +123,11 @@ def _record(
         frames.append(_checked(obs["image"], k))
         states.append(obs["state"])
         actions.append(action)
+        objects.append(info.get("object", ()))
         if terminated or truncated:
             break
     actions.append(np.zeros_like(actions[0]))
-    return np.stack(frames), np.stack(states), np.stack(actions)
+    return np.stack(frames), np.stack(states), np.stack(actions), np.array(objects, np.float32)
 
 
 def _checked(image: np.ndarray, k: int) -> np.ndarray:

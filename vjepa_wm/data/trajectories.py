@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from vjepa_wm.data.trajectory_layout import (
     ACTION,
+    ENVIRONMENT_STATE,
     IMAGES,
     STATE,
     STATS_PATH,
@@ -46,6 +47,7 @@ class Episode:
         actions: action that moves frame t to frame t + 1, float32 (T, A); the last row moves nothing.
         task: what the episode shows, in words.
         index: number of the episode in its data set.
+        objects: poses of the objects in the scene at each frame, float32 (T, E); None where no column has them.
     """
 
     frames: np.ndarray
@@ -53,6 +55,7 @@ class Episode:
     actions: np.ndarray
     task: str
     index: int
+    objects: np.ndarray | None = None
 
 
 class TrajectoryDataset:
@@ -64,6 +67,7 @@ class TrajectoryDataset:
         camera: feature name of the camera that is read.
         episodes: numbers of the episodes in this part, increasing.
         lengths: frames of each of them.
+        object_names: names of the numbers in the column `observation.environment_state`; empty without that column.
         stats: statistics of the whole data set by feature and name, as its recorder wrote them; empty without any.
     """
 
@@ -86,6 +90,7 @@ class TrajectoryDataset:
         for name in (STATE, ACTION):
             if name not in self._info["features"]:
                 raise TrajectoryError(f"no column {name!r} in {self.root}; it has {listed(self._info['features'])}")
+        self.object_names = _object_names(self._info)
         rows = read_episode_rows(self.root, self._info["total_episodes"])
         self._rows = {row["episode_index"]: row for row in rows}
         self.episodes = sorted(self._rows if episodes is None else episodes)
@@ -114,16 +119,14 @@ class TrajectoryDataset:
             i: its place in this part, 0 to num_episodes - 1.
 
         Returns:
-            Frames, states, actions and task.
+            Frames, states, actions, task and, where there are any, objects.
 
         Raises:
             IndexError: i is out of range.
             TrajectoryError: the files hold another number of frames than the episode's row says.
             VideoError: the video cannot be decoded.
         """
-        if not 0 <= i < self.num_episodes:
-            raise IndexError(f"i must be from 0 to {self.num_episodes - 1}, got {i}")
-        row = self._rows[self.episodes[i]]
+        row = self._row(i)
         numbers = self._numbers(row)
         frames = self._frames(row)
         for name, count in (("parquet file", len(numbers[STATE])), ("video", len(frames))):
@@ -137,7 +140,22 @@ class TrajectoryDataset:
             actions=numbers[ACTION],
             task=", ".join(row["tasks"]),
             index=row["episode_index"],
+            objects=numbers.get(ENVIRONMENT_STATE),
         )
+
+    def objects(self, i: int) -> np.ndarray | None:
+        """Read where the objects of one episode are, without its frames.
+
+        Args:
+            i: its place in this part, 0 to num_episodes - 1.
+
+        Returns:
+            Poses at each frame, float32 (T, E); None where no column has them.
+
+        Raises:
+            IndexError: i is out of range.
+        """
+        return self._numbers(self._row(i)).get(ENVIRONMENT_STATE)
 
     def windows(self, num_frames: int) -> list[tuple[int, int]]:
         """List every stretch of consecutive frames within one episode.
@@ -183,6 +201,11 @@ class TrajectoryDataset:
         )
         return train, val
 
+    def _row(self, i: int) -> dict:
+        if not 0 <= i < self.num_episodes:
+            raise IndexError(f"i must be from 0 to {self.num_episodes - 1}, got {i}")
+        return self._rows[self.episodes[i]]
+
     def _choose_camera(self, camera: str | None) -> str:
         cameras = video_cameras(self.root, self._info)
         found = [name for name in cameras if camera is None or camera in (name, name.removeprefix(IMAGES))]
@@ -192,19 +215,31 @@ class TrajectoryDataset:
         raise TrajectoryError(f"{given} for {self.root}; known cameras: {listed(cameras)}")
 
     def _numbers(self, row: dict) -> dict[str, np.ndarray]:
-        """Read an episode's states and actions; the file last read is kept, as it often holds the next episode too."""
+        """Read an episode's states, actions and objects; the file last read is kept, as it often holds the next too."""
+        names = (STATE, ACTION, ENVIRONMENT_STATE) if self.object_names else (STATE, ACTION)
         place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
         path = self.root / self._info["data_path"].format(**place)
         if self._table is None or self._table[0] != path:
-            self._table = path, _read_columns(path, (STATE, ACTION, "episode_index", "frame_index"))
+            self._table = path, _read_columns(path, (*names, "episode_index", "frame_index"))
         columns = self._table[1]
         ids = np.flatnonzero(columns["episode_index"] == row["episode_index"])
         ids = ids[np.argsort(columns["frame_index"][ids])]
-        return {name: columns[name][ids].astype(np.float32) for name in (STATE, ACTION)}
+        return {name: columns[name][ids].astype(np.float32) for name in names}
 
     def _frames(self, row: dict) -> np.ndarray:
         name, start_s, end_s = episode_video(self._info, self.camera, row)
         return read_frames(self.root / name, start_s, end_s)[0]
+
+
+def _object_names(info: dict) -> tuple[str, ...]:
+    """Return the names in the objects' column; LeRobot lets them be a list, a dict of lists, or nothing."""
+    feature = info["features"].get(ENVIRONMENT_STATE)
+    if feature is None:
+        return ()
+    names = feature.get("names")
+    if isinstance(names, dict):
+        names = [name for group in names.values() for name in group]
+    return tuple(names or (str(k) for k in range(feature["shape"][0])))
 
 
 def _read_stats(root: Path) -> dict[str, FeatureStats]:

@@ -18,6 +18,7 @@ EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.par
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
+ENVIRONMENT_STATE = "observation.environment_state"
 
 
 class TrajectoryError(ValueError):

@@ -9,19 +9,20 @@ Letters: T frames of an episode, H height, W width, P state, A action.
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from vjepa_wm.data.trajectory_files import tasks_table, to_arrow, write_json, write_table
 from vjepa_wm.data.trajectory_layout import (
     ACTION,
     DATA_PATH,
+    ENVIRONMENT_STATE,
     EPISODES_PATH,
     IMAGES,
     INFO_PATH,
@@ -51,6 +52,7 @@ class TrajectoryWriter:
         root: folder of the data set.
         fps: frames, and actions, per second.
         image_size: (H, W) of the camera.
+        object_names: names of the numbers in `observation.environment_state`; empty: no such column.
         num_episodes: episodes in the data set so far.
         num_frames: frames in the data set so far.
     """
@@ -63,6 +65,7 @@ class TrajectoryWriter:
         image_size: int | tuple[int, int],
         robot_type: str = "franka",
         camera: str = "front",
+        object_names: Sequence[str] = (),
     ):
         """Make the folder, or open the data set that is in it.
 
@@ -72,6 +75,8 @@ class TrajectoryWriter:
             image_size: (H, W) of the camera, or one number for a square [pixels].
             robot_type: name of the robot, for readers.
             camera: name of the camera.
+            object_names: what the numbers of the column `observation.environment_state` say of the objects in the
+                scene; empty: there is no such column.
 
         Raises:
             ValueError: fps or image_size breaks its rule.
@@ -86,6 +91,7 @@ class TrajectoryWriter:
         self.fps = fps
         self.image_size = (height, width)
         self._video_key = IMAGES + camera
+        self.object_names = tuple(object_names)
         self._info = self._new_info(robot_type)
         self._tasks: list[str] = []
         self._stats: dict[str, FeatureStats] = {}
@@ -115,7 +121,15 @@ class TrajectoryWriter:
     def close(self) -> None:
         """Do nothing more than mark the end: every episode is already complete on disk."""
 
-    def add_episode(self, frames: np.ndarray, states: np.ndarray, actions: np.ndarray, task: str) -> None:
+    def add_episode(
+        self,
+        frames: np.ndarray,
+        states: np.ndarray,
+        actions: np.ndarray,
+        task: str,
+        *,
+        objects: np.ndarray | None = None,
+    ) -> None:
         """Write one episode; it counts once this returns.
 
         Args:
@@ -123,15 +137,25 @@ class TrajectoryWriter:
             states: pose at each frame, (T, 7), xyz [m], extrinsic xyz Euler angles [rad], gripper 0 open to 1 closed.
             actions: displacement from each frame to the next, (T, 7), units as the states'; the last row is zeros.
             task: what the episode shows, in words.
+            objects: poses of the objects at each frame, (T, len(object_names)); None without `object_names`.
 
         Raises:
             ValueError: an array has a wrong shape or type, holds NaN or infinity, or the last action is not zero.
         """
+        if (objects is None) != (not self.object_names):
+            raise ValueError(
+                f"objects must be given when, and only when, the data set has {ENVIRONMENT_STATE}; its columns there "
+                f"are {list(self.object_names)}, got {'none' if objects is None else 'some'}"
+            )
         states, actions = np.asarray(states, np.float32), np.asarray(actions, np.float32)
-        self._check(frames, states, actions, task)
+        vectors = {"states": (states, STATE_NAMES), "actions": (actions, ACTION_NAMES)}
+        if objects is not None:
+            objects = np.asarray(objects, np.float32)
+            vectors["objects"] = (objects, self.object_names)
+        self._check(frames, vectors, task)
         number, length = self.num_episodes, len(frames)
         tasks = self._tasks if task in self._tasks else [*self._tasks, task]
-        columns = self._columns(states, actions, tasks.index(task))
+        columns = self._columns(states, actions, objects, tasks.index(task))
         episode_stats = {name: vector_stats(values) for name, values in columns.items()}
         episode_stats[self._video_key] = image_stats(frames)
         stats = merge_all(self._stats, episode_stats)
@@ -140,46 +164,50 @@ class TrajectoryWriter:
         place = {"chunk_index": number // CHUNK_SIZE, "file_index": number % CHUNK_SIZE}
 
         write_video(self.root / VIDEO_PATH.format(video_key=self._video_key, **place), frames, self.fps)
-        data = pa.table({name: _to_arrow(values) for name, values in columns.items()})
-        _write_table(self.root / DATA_PATH.format(**place), data)
+        data = pa.table({name: to_arrow(values) for name, values in columns.items()})
+        write_table(self.root / DATA_PATH.format(**place), data)
         row = self._episode_row(length, task, place, episode_stats)
-        _write_table(self.root / EPISODES_PATH.format(**place), row)
-        _write_table(self.root / TASKS_PATH, _tasks_table(tasks))
-        _write_json(self.root / STATS_PATH, _to_lists(stats))
-        _write_json(self.root / INFO_PATH, info)
+        write_table(self.root / EPISODES_PATH.format(**place), row)
+        write_table(self.root / TASKS_PATH, tasks_table(tasks))
+        write_json(self.root / STATS_PATH, _to_lists(stats))
+        write_json(self.root / INFO_PATH, info)
         self._info, self._tasks, self._stats = info, tasks, stats
 
-    def _check(self, frames: np.ndarray, states: np.ndarray, actions: np.ndarray, task: str) -> None:
+    def _check(self, frames: np.ndarray, vectors: Mapping[str, tuple[np.ndarray, tuple[str, ...]]], task: str) -> None:
         expected = (*self.image_size, 3)
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected or len(frames) == 0:
             raise ValueError(
                 f"frames must be uint8 (T, {', '.join(map(str, expected))}), got {frames.dtype} {frames.shape}"
             )
-        for name, values, names in (("states", states, STATE_NAMES), ("actions", actions, ACTION_NAMES)):
+        for name, (values, names) in vectors.items():
             if values.shape != (len(frames), len(names)):
                 raise ValueError(f"{name} must be {(len(frames), len(names))} for these frames, got {values.shape}")
             if not np.isfinite(values).all():
                 row = int(np.argmin(np.isfinite(values).all(axis=1)))
                 raise ValueError(f"{name} must be finite, got {values[row].tolist()} in row {row}")
-        if actions[-1].any():
-            raise ValueError(
-                f"the last row of actions must be zeros, as no frame follows it, got {actions[-1].tolist()}"
-            )
+        last = vectors["actions"][0][-1]
+        if last.any():
+            raise ValueError(f"the last row of actions must be zeros, as no frame follows it, got {last.tolist()}")
         if not task:
             raise ValueError("task must say what the episode shows, got an empty string")
 
-    def _columns(self, states: np.ndarray, actions: np.ndarray, task_index: int) -> dict[str, np.ndarray]:
-        """Gather the columns of the episode's parquet file, each (T,) or (T, 7)."""
+    def _columns(
+        self, states: np.ndarray, actions: np.ndarray, objects: np.ndarray | None, task_index: int
+    ) -> dict[str, np.ndarray]:
+        """Gather the columns of the episode's parquet file, each (T,) or (T, D)."""
         steps = np.arange(len(states))
-        return {
-            STATE: states,
-            ACTION: actions,
-            "timestamp": (steps / self.fps).astype(np.float32),
-            "frame_index": steps,
-            "episode_index": np.full_like(steps, self.num_episodes),
-            "index": steps + self.num_frames,
-            "task_index": np.full_like(steps, task_index),
-        }
+        scene = {} if objects is None else {ENVIRONMENT_STATE: objects}
+        return (
+            {STATE: states, ACTION: actions}
+            | scene
+            | {
+                "timestamp": (steps / self.fps).astype(np.float32),
+                "frame_index": steps,
+                "episode_index": np.full_like(steps, self.num_episodes),
+                "index": steps + self.num_frames,
+                "task_index": np.full_like(steps, task_index),
+            }
+        )
 
     def _episode_row(self, length: int, task: str, place: dict[str, int], stats: dict[str, FeatureStats]) -> pa.Table:
         """Make the episode's row of meta/episodes."""
@@ -212,6 +240,11 @@ class TrajectoryWriter:
         features = {
             STATE: {"dtype": "float32", "shape": [len(STATE_NAMES)], "names": list(STATE_NAMES)},
             ACTION: {"dtype": "float32", "shape": [len(ACTION_NAMES)], "names": list(ACTION_NAMES)},
+        }
+        if self.object_names:
+            names = list(self.object_names)
+            features[ENVIRONMENT_STATE] = {"dtype": "float32", "shape": [len(names)], "names": names}
+        features |= {
             self._video_key: camera,
             "timestamp": {"dtype": "float32", "shape": [1], "names": None},
         }
@@ -263,39 +296,3 @@ def _row_stats(row: dict, features: dict) -> dict[str, FeatureStats]:
 
 def _to_lists(stats: dict[str, FeatureStats]) -> dict[str, dict[str, list]]:
     return {name: {stat: value.tolist() for stat, value in feature.items()} for name, feature in stats.items()}
-
-
-def _to_arrow(values: np.ndarray) -> pa.Array:
-    if values.ndim == 1:
-        return pa.array(values)
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-
-
-def _tasks_table(tasks: list[str]) -> pa.Table:
-    """Make the table of tasks; its reader expects the task's text as the index of a pandas table."""
-    index = "__index_level_0__"
-    number = {"name": "task_index", "field_name": "task_index", "pandas_type": "int64", "numpy_type": "int64"}
-    text = {"name": None, "field_name": index, "pandas_type": "unicode", "numpy_type": "object"}
-    pandas = {
-        "index_columns": [index],
-        "column_indexes": [text | {"field_name": None, "metadata": {"encoding": "UTF-8"}}],
-        "columns": [number | {"metadata": None}, text | {"metadata": None}],
-        "creator": {"library": "pyarrow", "version": pa.__version__},
-        "pandas_version": "2.0.0",
-    }
-    table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), index: pa.array(tasks, pa.string())})
-    return table.replace_schema_metadata({"pandas": json.dumps(pandas)})
-
-
-def _write_table(path: Path, table: pa.Table) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
-    pq.write_table(table, unfinished)
-    os.replace(unfinished, path)
-
-
-def _write_json(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(unfinished, path)
