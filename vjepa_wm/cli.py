@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     first = os.environ.get("RANK", "0") == "0"  # of several processes that torchrun started, one speaks
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s")
+    logging.getLogger("OpenGL").setLevel(logging.WARNING)  # which else reports what it does without
     try:
         run, config = parse(arguments)
         run(config)
