@@ -39,6 +39,20 @@ def test_shapes_of_targets_and_context(predictor):
     assert seen.shape == (2, 5, 48)
 
 
+def test_targets_alone_are_those_predicted_with_the_context(predictor):
+    gradients = []
+    for recompute in (False, True):
+        predictor.recompute_activations = recompute
+        for alone in (False, True):
+            hidden = predictor(*inputs(), grid=GRID) if alone else predictor.predict_all(*inputs(), grid=GRID)[0]
+            predictor.zero_grad()
+            hidden.square().sum().backward()
+            gradients.append([hidden.detach(), *(block.attn.qkv.weight.grad for block in predictor.predictor_blocks)])
+    for other in gradients[1:]:
+        for a, b in zip(gradients[0], other, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
 def test_targets_come_in_the_order_asked_for(predictor):
     context, context_ids, target_ids = inputs()
     turned = predictor(context, context_ids, target_ids.flip(1), grid=GRID)
@@ -121,6 +135,24 @@ def test_it_compiles_without_graph_breaks():
     model = make()
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(*inputs(), GRID), model(*inputs(), GRID), atol=1e-5, rtol=1e-4)
+    torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # of torch.compile itself
+def test_compiled_blocks_train_on_masks_of_any_length():
+    model, plain = make(), make()
+    for block in model.predictor_blocks:
+        block.compile(backend="aot_eager", dynamic=True)
+    for seen, hidden in ((5, 7), (9, 4), (4, 4)):
+        ids = torch.randperm(32, generator=torch.Generator().manual_seed(0))[: seen + hidden].expand(2, -1)
+        context = torch.randn(2, seen, 48)
+        gradients = []
+        for network in (model, plain):
+            network.zero_grad()
+            network(context, *ids.split((seen, hidden), dim=1), GRID).square().sum().backward()
+            gradients.append([p.grad for p in network.predictor_blocks.parameters()])
+        for a, b in zip(*gradients, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
     torch._dynamo.reset()
 
 

@@ -75,6 +75,27 @@ def test_true_form_scores_depend_on_the_offset_alone():
     assert score((1, 2, 3), (4, 0, 8)) == pytest.approx(score((6, 5, 4), (9, 3, 9)), abs=1e-4)
 
 
+@pytest.mark.parametrize("form", ["tiled", "true"])
+def test_gradients_equal_those_of_the_formula(form):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 2, 5, 32, generator=generator, requires_grad=True)  # (q and k, B, h, N, d)
+    weights = torch.randn(2, 3, 2, 5, 32, generator=generator)
+    cos, sin = tables = rotary_tables(torch.rand(3, 5, 3, generator=generator), 32, form)
+    partners = x[..., torch.arange(32) ^ 1]
+    (wanted,) = torch.autograd.grad(((x * cos + partners * sin) * weights).sum(), x)
+    (found,) = torch.autograd.grad((apply_rotary(x, tables) * weights).sum(), x)
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_every_number_format_turns_alike(dtype):
+    x = torch.randn(1, 2, 5, 32, generator=torch.Generator().manual_seed(0)).to(dtype)
+    tables = rotary_tables(torch.rand(5, 3), 32, "true", dtype)
+    expected = apply_rotary(x.float(), type(tables)(*(table.float() for table in tables)))
+    assert apply_rotary(x, tables).dtype == dtype
+    torch.testing.assert_close(apply_rotary(x, tables).float(), expected, atol=0.03, rtol=0.0)
+
+
 def test_positions_count_time_major_then_row_then_column():
     positions = grid_positions(torch.tensor([[0, 5, 6, 29]]), (2, 3))
     assert positions.tolist() == [[[0, 0, 0], [0, 1, 2], [1, 0, 0], [4, 1, 2]]]

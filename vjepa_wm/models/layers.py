@@ -80,7 +80,12 @@ class Attention(nn.Module):
         self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(
-        self, x: Tensor, rotary: RotaryTables | None, mask: Tensor | None = None, cache: LayerCache | None = None
+        self,
+        x: Tensor,
+        rotary: RotaryTables | None,
+        mask: Tensor | None = None,
+        cache: LayerCache | None = None,
+        last: int | None = None,
     ) -> Tensor:
         """Attend.
 
@@ -89,16 +94,18 @@ class Attention(nn.Module):
             rotary: tables for these N tokens, or None for no positions.
             mask: True where a query may see a key, ``(N, past + N)`` or ``(B, 1, N, past + N)``; None: all.
             cache: earlier tokens; they are seen, and these tokens are added to it.
+            last: how many tokens at the end to return; all are seen. None: all.
 
         Returns:
-            ``(B, N, D)``.
+            ``(B, N or last, D)``.
         """
-        qkv = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
-        v = qkv[2]
-        q, k = qkv[:2] if rotary is None else apply_rotary(qkv[:2], rotary).to(v.dtype)
+        q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
+        if rotary is not None:  # one by one: torch 2.13 fails to compile the two at once for changing lengths
+            q, k = apply_rotary(q, rotary).to(v.dtype), apply_rotary(k, rotary).to(v.dtype)
         if cache is not None:
             k, v = cache.extend(k, v)
-        return self.proj(rearrange(attend(q, k, v, mask), "b h n d -> b n (h d)"))
+        attended = rearrange(attend(q, k, v, mask), "b h n d -> b n (h d)")
+        return self.proj(attended if last is None else attended[:, -last:])
 
 
 class Mlp(nn.Module):
@@ -177,10 +184,16 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(
-        self, x: Tensor, rotary: RotaryTables | None, mask: Tensor | None = None, cache: LayerCache | None = None
+        self,
+        x: Tensor,
+        rotary: RotaryTables | None,
+        mask: Tensor | None = None,
+        cache: LayerCache | None = None,
+        last: int | None = None,
     ) -> Tensor:
-        """Map tokens ``(B, N, D)`` to ``(B, N, D)``; see `Attention.forward` for the rest."""
-        x = x + self.drop_path(self.attn(self.norm1(x), rotary, mask, cache))
+        """Map tokens ``(B, N, D)`` to ``(B, N or last, D)``; see `Attention.forward` for the rest."""
+        attended = self.drop_path(self.attn(self.norm1(x), rotary, mask, cache, last))
+        x = (x if last is None else x[:, -last:]) + attended
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
@@ -198,11 +211,13 @@ def make_blocks(
     return nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio, activation, norm_eps, rate) for rate in rates)
 
 
-def run_block(block: Block, x: Tensor, rotary: RotaryTables | None, mask: Tensor | None, recompute: bool) -> Tensor:
+def run_block(
+    block: Block, x: Tensor, rotary: RotaryTables | None, mask: Tensor | None, recompute: bool, last: int | None = None
+) -> Tensor:
     """Run one block; with `recompute` its activations are thrown away and computed again in the backward pass."""
     if recompute and torch.is_grad_enabled():
-        return checkpoint(block, x, rotary, mask, use_reentrant=False)
-    return block(x, rotary, mask)
+        return checkpoint(block, x, rotary, mask, None, last, use_reentrant=False)
+    return block(x, rotary, mask, None, last)
 
 
 def init_weights(module: nn.Module, blocks: nn.ModuleList) -> None:

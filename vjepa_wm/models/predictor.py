@@ -167,7 +167,7 @@ class MaskedPredictor(nn.Module):
                 )
             masks = zip(contexts, places, target_ids, strict=True)
             return [self(*mask, grid, mask_index, image=image) for mask in masks]
-        hidden, _ = self._run(context, context_ids, target_ids, grid, mask_index, image)
+        hidden = self._run(context, context_ids, target_ids, grid, mask_index, image, last=target_ids.shape[1])
         return self.predictor_proj(hidden)
 
     def predict_all(
@@ -192,7 +192,8 @@ class MaskedPredictor(nn.Module):
         """
         if not self.config.predict_context:
             raise ValueError("this predictor has no context output; build it with predict_context=True")
-        hidden, seen = self._run(context, context_ids, target_ids, grid, mask_index, image)
+        tokens = self._run(context, context_ids, target_ids, grid, mask_index, image, last=None)
+        seen, hidden = tokens.split((context_ids.shape[1], target_ids.shape[1]), dim=1)
         return self.predictor_proj(hidden), self.predictor_proj_context(seen)
 
     def _run(
@@ -203,7 +204,9 @@ class MaskedPredictor(nn.Module):
         grid: Grid,
         mask_index: int,
         image: bool,
-    ) -> tuple[Tensor, Tensor]:
+        last: int | None,
+    ) -> Tensor:
+        """Return the normed tokens, those of the context first; only so many at the end if `last` says so."""
         config = self.config
         if context.shape[:2] != context_ids.shape or target_ids.shape[0] != context.shape[0]:
             raise ValueError(
@@ -229,7 +232,8 @@ class MaskedPredictor(nn.Module):
         else:
             positions = grid_positions(ids, grid[1:], config.rope_grid)
             rotary = rotary_tables(positions, config.embed_dim // config.num_heads, config.rope, x.dtype)
-        for block in self.predictor_blocks:
+        *blocks, final = self.predictor_blocks
+        for block in blocks:
             x = run_block(block, x, rotary, None, self.recompute_activations)
-        seen, hidden = self.predictor_norm(x).split((context_ids.shape[1], target_ids.shape[1]), dim=1)
-        return hidden, seen
+        x = run_block(final, x, rotary, None, self.recompute_activations, last)
+        return self.predictor_norm(x)

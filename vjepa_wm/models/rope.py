@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 RopeForm = Literal["tiled", "true"]
 ROPE_FORMS = ("tiled", "true")
@@ -90,5 +91,35 @@ def rotary_tables(positions: Tensor, head_dim: int, form: RopeForm, dtype: torch
 
 def apply_rotary(x: Tensor, tables: RotaryTables) -> Tensor:
     """Turn adjacent channel pairs of `x` ``(..., B, h, N, d)`` by the tables' angles."""
-    swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
-    return (x * tables.cos).addcmul_(swapped, tables.sin)
+    if x.requires_grad and not torch.compiler.is_compiling():  # a compiler finds the cheap backward pass itself
+        return _Turn.apply(x, *tables)
+    return _turn(x, *tables)
+
+
+class _Turn(torch.autograd.Function):
+    """The turn with a backward pass as cheap as the forward one: the same turn, with the sines of a pair exchanged."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turn(x, cos, sin)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turn(grad, cos, _swap_pairs(sin)), None, None
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    return (x * cos).addcmul_(_swap_pairs(x), sin)
+
+
+def _swap_pairs(x: Tensor) -> Tensor:
+    """Exchange the two channels of each adjacent pair."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    first, second = x[..., ::2], x[..., 1::2]  # on a CPU a flip takes two to four times as long
+    if x.dtype == torch.float32:
+        return torch.view_as_real(torch.complex(second, first)).flatten(-2)
+    return torch.stack((second, first), dim=-1).flatten(-2)
