@@ -333,3 +333,15 @@ def test_a_run_of_another_architecture_is_not_resumed(videos, tmp_path):
     pretrain(config(videos, tmp_path, steps=2))
     with pytest.raises(CheckpointError, match="another architecture"):
         pretrain(config(videos, tmp_path, encoder=dataclasses.replace(ENCODER, depth=3)))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler itself
+def test_compiled_blocks_compute_the_same(videos, tmp_path):
+    losses = []
+    for compiled in (False, True):
+        settings = config(videos, tmp_path, compile=compiled, recompute_activations=True)
+        trainer, data = Pretrainer(settings), batches(settings)
+        values = [trainer.step(s, [c.prepare(trainer.device) for c in data[s].micro_batches]) for s in range(4)]
+        losses.append([float(value["loss"]) for value in values])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
