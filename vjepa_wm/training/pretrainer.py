@@ -133,8 +133,7 @@ class Pretrainer:
         self.teacher = teacher.to(self.device) if teacher else self.target_encoder
         networks = [self.encoder, self.predictor, self.target_encoder, *([teacher] if teacher else [])]
         if config.compile:
-            for block in (part for network in networks for part in network.modules() if isinstance(part, Block)):
-                block.compile(dynamic=True)  # masks differ in length from step to step
+            _compile_blocks(networks)
         if self.world.size > 1 and config.parallel == "fsdp":
             shard([self.objective, *networks[2:]], self.world, self.device)
         # Not every step uses every parameter where clips and pictures are embedded apart, or levels are left out.
@@ -205,6 +204,14 @@ class Pretrainer:
         features = visible_features(self.teacher, clips, None, self.config.num_levels)
         levels = rearrange(features.float(), "b n (l d) -> b n l d", l=self.config.num_levels)
         return rearrange(normalize_features(levels), "b n l d -> b n (l d)")
+
+
+def _compile_blocks(networks: Iterable[nn.Module]) -> None:
+    """Compile every block in place, for masks whose length changes from step to step."""
+    # Blocks of several widths, with and without gradients, are versions of one function; beyond 8 torch gives up.
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+    for block in (part for network in networks for part in network.modules() if isinstance(part, Block)):
+        block.compile(dynamic=True)
 
 
 def _load_teacher(config: PretrainConfig) -> VideoEncoder | None:
