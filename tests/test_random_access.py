@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -15,15 +18,18 @@ FORMS = {
     "one_key.mp4": ("libx264", {"x264-params": "keyint=250:bframes=3:b-adapt=0"}),
     "all_keys.mov": ("mjpeg", {}),
     "hidden_frames.webm": ("libvpx-vp9", {"g": "12", "auto-alt-ref": "1", "lag-in-frames": "8"}),
-    "open_groups_265.mp4": ("libx265", {"x265-params": "keyint=12:bframes=3:open-gop=1:log-level=none"}),
+    "open_groups_265.mp4": None,  # lies beside this file, because x265 now and then aborts the process it encodes in
     "mpeg4.mp4": ("mpeg4", {"bf": "2"}),
 }
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_frames_read_anywhere_equal_those_read_from_the_start(tmp_path, name):
-    codec, options = FORMS[name]
-    write_at(tmp_path / name, UNEVEN, codec, **options)
+    if FORMS[name]:
+        codec, options = FORMS[name]
+        write_at(tmp_path / name, UNEVEN, codec, **options)
+    else:
+        shutil.copy(Path(__file__).with_name(name), tmp_path)
     frames, times = read_frames(tmp_path / name)
     scan = scan_video(tmp_path / name)
     assert len(times) == 60 and np.array_equal(scan.times, times)
