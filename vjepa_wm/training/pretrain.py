@@ -14,6 +14,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 
 import torch
@@ -55,6 +56,7 @@ def open_mixture(config: PretrainConfig, stage: Stage, world: World) -> ClipMixt
         seed=config.seed,
         cache_bytes=int(config.cache_gib * 2**30 / world.local_size),
         max_bad_share=config.max_bad_share,
+        share_memory=config.workers > 0 and get_all_start_methods()[0] != "fork",  # the first is the default
         progress=world.is_main,
     )
     if world.is_main:
