@@ -2,51 +2,54 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from vjepa_wm.envs.rendering import choose_render_backend
+from vjepa_wm.envs.rendering import RendererName, choose_renderer
+from vjepa_wm.envs.tasks import MODULES, TASKS, check_task, class_prefix
 
 if TYPE_CHECKING:
-    import gymnasium
+    from vjepa_wm.envs.goal_env import GoalEnv
 
-__all__ = ["TASKS", "choose_render_backend", "make", "register"]
-
-TASKS = ("reach", "push")
+__all__ = ["TASKS", "choose_renderer", "make", "register"]
 
 
 def make(
-    task: str, *, image_size: int = 128, max_steps: int | None = None, render_mode: str = "rgb_array"
-) -> gymnasium.Env:
-    """Make the environment of a task, after choosing a library to render with.
+    task: str,
+    *,
+    image_size: int = 128,
+    max_steps: int | None = None,
+    cameras: Sequence[str] | None = None,
+    renderer: RendererName = "auto",
+    render_mode: str = "rgb_array",
+) -> GoalEnv:
+    """Make the environment of a task, after choosing what renders.
 
     Args:
         task: one of `TASKS`.
         image_size: height and width of the pictures [px].
         max_steps: control steps after which an episode is truncated; None: never.
+        cameras: names of the cameras that look on, the main one first; None: the task's main camera alone.
+        renderer: gl, ray (slower, needs no graphics library), or auto, the first of them that this machine has.
         render_mode: `rgb_array`, the only one.
 
     Returns:
-        The environment; see `vjepa_wm.envs.reach.ReachEnv` and `vjepa_wm.envs.push.PushEnv`.
+        The environment; for example `vjepa_wm.envs.arm.reach.ReachEnv`, whose docstring has its tables.
 
     Raises:
         ValueError: if the task is unknown or an option is out of its range.
-        RuntimeError: if this machine has no library to render with.
+        RuntimeError: if this machine cannot render as asked.
     """
-    if task not in TASKS:
-        close = get_close_matches(task, TASKS, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else ";"
-        raise ValueError(f"unknown task {task!r}{hint} known tasks: {', '.join(TASKS)}")
+    check_task(task)
     if render_mode != "rgb_array":
         raise ValueError(f"render_mode must be 'rgb_array', got {render_mode!r}")
-    choose_render_backend()
+    drawn_by = choose_renderer(renderer)
     # Imported here because importing mujoco fixes the library it renders with.
-    from vjepa_wm.envs.push import PushConfig, PushEnv
-    from vjepa_wm.envs.reach import ReachConfig, ReachEnv
-
-    if task == "push":
-        return PushEnv(PushConfig(image_size=image_size, max_steps=max_steps))
-    return ReachEnv(ReachConfig(image_size=image_size, max_steps=max_steps))
+    module, prefix = import_module(MODULES[task]), class_prefix(task)
+    config_class, env_class = getattr(module, f"{prefix}Config"), getattr(module, f"{prefix}Env")
+    chosen = {} if cameras is None else {"cameras": tuple(cameras)}
+    return env_class(config_class(image_size=image_size, max_steps=max_steps, renderer=drawn_by, **chosen))
 
 
 def register() -> None:
@@ -54,6 +57,6 @@ def register() -> None:
     import gymnasium
 
     for task in TASKS:
-        name = f"vjepa_wm/{task.capitalize()}-v0"
+        name = f"vjepa_wm/{class_prefix(task)}-v0"
         if name not in gymnasium.registry:
             gymnasium.register(name, entry_point="vjepa_wm.envs:make", kwargs={"task": task})

@@ -1,43 +1,107 @@
-"""Choice of the OpenGL library MuJoCo draws with.
+"""Choice of what draws the pictures: OpenGL, or rays that need no graphics library.
 
-It must be made before mujoco is imported; a library that this machine lacks breaks the import itself.
+It must be made before mujoco is imported: mujoco loads its OpenGL library then, and one that this machine lacks breaks
+the import itself. So this file imports no mujoco.
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
+import subprocess
+import sys
+from glob import glob
+from typing import Literal, get_args
+
+logger = logging.getLogger(__name__)
+
+RendererName = Literal["auto", "gl", "ray"]
+
+PACKAGES = "on Debian or Ubuntu: apt install libegl1 libopengl0 libgl1-mesa-dri"
+NO_OPENGL = ("disable", "disabled", "off", "false", "0")  # the values of MUJOCO_GL that keep mujoco from loading any
+
+# Where Mesa keeps the driver that needs no graphics card; with it EGL works on any machine.
+SOFTWARE_DRIVERS = ("/usr/lib*/dri/*swrast_dri.so", "/usr/lib/*/dri/*swrast_dri.so")
+
+
+def choose_renderer(name: RendererName = "auto") -> Literal["gl", "ray"]:
+    """Choose a renderer this machine has, and set MUJOCO_GL, if it is unset, to the OpenGL library found or to none.
+
+    Whichever renderer is asked for, MUJOCO_GL gets the same value, so later calls may ask for another one. EGL comes
+    first; OSMesa, which newer Mesa no longer has, second. A MUJOCO_GL that is set is respected.
+
+    Args:
+        name: `gl` (OpenGL), `ray` (`vjepa_wm.envs.ray_renderer`), or `auto`: OpenGL where there is any, else rays.
+
+    Returns:
+        The renderer, for `vjepa_wm.envs.renderers.make_renderer`.
+
+    Raises:
+        ValueError: if the name is unknown.
+        RuntimeError: if `gl` is asked for and there is no OpenGL, or MUJOCO_GL names a library this machine lacks.
+    """
+    if name not in get_args(RendererName):
+        raise ValueError(f"renderer must be one of {', '.join(get_args(RendererName))}, got {name!r}")
+    if sys.platform != "linux":
+        return "ray" if name == "ray" else "gl"  # the system brings its own, which mujoco takes if MUJOCO_GL is unset
+    library = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if not library:
+        library = os.environ["MUJOCO_GL"] = _find_library()
+    elif library in ("egl", "osmesa") and not _is_there(library):
+        raise RuntimeError(
+            f"MUJOCO_GL is {library!r}, which this machine lacks, so mujoco cannot be imported; unset it, or {PACKAGES}"
+        )
+    if library not in NO_OPENGL:
+        return "ray" if name == "ray" else "gl"
+    if name == "gl":
+        raise RuntimeError(
+            f"renderer 'gl' needs EGL or OSMesa, but MUJOCO_GL is {library!r}: none was found, or it was switched off; "
+            f"{PACKAGES} and unset MUJOCO_GL, or take renderer 'ray', which needs neither"
+        )
+    if name == "auto":
+        logger.info("no OpenGL library (MUJOCO_GL is %r): pictures are drawn with rays", library)
+    return "ray"
 
 
 def choose_render_backend() -> str:
-    """Set the environment variable MUJOCO_GL, if it is unset, to a library this machine has.
-
-    EGL comes first; OSMesa, which newer Mesa no longer has, second.
-
-    Returns:
-        The value of MUJOCO_GL: what it was, or "egl" or "osmesa".
-
-    Raises:
-        RuntimeError: if MUJOCO_GL is unset and neither library is installed.
-    """
-    if os.environ.get("MUJOCO_GL"):
-        return os.environ["MUJOCO_GL"]
-    if _can_load("libEGL.so.1") and (_can_load("libOpenGL.so.0") or _can_load("libGL.so.1")):
-        backend = "egl"
-    elif _can_load("libOSMesa.so.8") or _can_load("libOSMesa.so"):
-        backend = "osmesa"
-    else:
-        raise RuntimeError(
-            "rendering needs EGL or OSMesa, found neither; on Debian or Ubuntu: "
-            "apt install libegl1 libopengl0 libgl1-mesa-dri (or set MUJOCO_GL yourself)"
-        )
-    os.environ["MUJOCO_GL"] = backend
-    return backend
+    """Choose a renderer and return MUJOCO_GL; the name `choose_renderer` had before there were two."""
+    choose_renderer("gl")
+    return os.environ["MUJOCO_GL"]
 
 
-def _can_load(library: str) -> bool:
+def _find_library() -> str:
+    """Return the value of MUJOCO_GL that is right for this machine."""
+    if "mujoco" in sys.modules:
+        # Too late to choose: with MUJOCO_GL unset, mujoco has taken the one that needs a screen.
+        return "glfw" if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") else "disable"
+    if _is_there("egl") and (any(glob(pattern) for pattern in SOFTWARE_DRIVERS) or _draws("egl")):
+        return "egl"
+    return "osmesa" if _is_there("osmesa") else "disable"
+
+
+def _is_there(library: str) -> bool:
+    """Return whether the shared objects of `egl` or `osmesa` can be loaded."""
+    if library == "egl":
+        return _can_load("libEGL.so.1") and (_can_load("libOpenGL.so.0") or _can_load("libGL.so.1"))
+    return _can_load("libOSMesa.so.8") or _can_load("libOSMesa.so")
+
+
+def _can_load(name: str) -> bool:
     try:
-        ctypes.CDLL(library)
+        ctypes.CDLL(name)
     except OSError:
         return False
     return True
+
+
+def _draws(library: str) -> bool:
+    """Return whether a context of it can be made: without a driver it cannot.
+
+    Asked in a process of its own, because a process in which a context was made can no longer be forked.
+    """
+    code = "import mujoco; context = mujoco.GLContext(16, 16); context.make_current(); context.free()"
+    environment = os.environ | {"MUJOCO_GL": library}
+    return (
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False).returncode == 0
+    )

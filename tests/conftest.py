@@ -1,5 +1,5 @@
 """Chooses how to render before any test imports mujoco."""
 
-from vjepa_wm.envs import choose_render_backend
+from vjepa_wm.envs import choose_renderer
 
-choose_render_backend()
+choose_renderer()

@@ -6,8 +6,8 @@ from vjepa_wm import envs
 from vjepa_wm.data.collect import CollectReport, collect
 from vjepa_wm.data.trajectories import TrajectoryDataset
 from vjepa_wm.data.trajectory_writer import TrajectoryWriter
-from vjepa_wm.envs.policies import PlayPolicy
-from vjepa_wm.envs.push_policies import PushPlay
+from vjepa_wm.envs.policies.arm import PlayPolicy
+from vjepa_wm.envs.policies.push import PushPlay
 
 
 class SquareEnv(gymnasium.Env):

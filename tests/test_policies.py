@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from vjepa_wm import envs
-from vjepa_wm.envs.policies import NoisyPolicy, PlayPolicy, RandomPolicy, ReachExpert
-from vjepa_wm.envs.workspace import ACTION_HIGH, POSE_HIGH, POSE_LOW
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH, POSE_HIGH, POSE_LOW
+from vjepa_wm.envs.policies.arm import NoisyPolicy, PlayPolicy, ReachExpert
+from vjepa_wm.envs.policies.policy import RandomPolicy
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def run(env, policy, seed, num_steps):
     return np.stack(states), np.stack(actions)
 
 
-@pytest.mark.parametrize("policy", [RandomPolicy, PlayPolicy])
+@pytest.mark.parametrize("policy", [lambda rng: RandomPolicy(rng, ACTION_HIGH), PlayPolicy])
 def test_equal_generators_give_equal_actions(env, policy):
     runs = [run(env, policy(np.random.default_rng(seed)), 0, 20)[1] for seed in (5, 5, 6)]
     np.testing.assert_array_equal(runs[0], runs[1])
@@ -37,7 +38,7 @@ def test_equal_generators_give_equal_actions(env, policy):
 
 
 def test_random_policy_fills_the_action_box(env):
-    _, actions = run(env, RandomPolicy(np.random.default_rng(0)), 0, 300)
+    _, actions = run(env, RandomPolicy(np.random.default_rng(0), ACTION_HIGH), 0, 300)
     assert (actions.min(0) < -0.95 * ACTION_HIGH).all() and (actions.max(0) > 0.95 * ACTION_HIGH).all()
 
 

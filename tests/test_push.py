@@ -10,8 +10,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from vjepa_wm import envs
-from vjepa_wm.envs.arm import REST_JOINTS, Arm
-from vjepa_wm.envs.block import (
+from vjepa_wm.envs.arm.arm import REST_JOINTS, Arm
+from vjepa_wm.envs.arm.block import (
     BLOCK_HALF,
     BLOCK_HIGH,
     BLOCK_LOW,
@@ -23,7 +23,8 @@ from vjepa_wm.envs.block import (
     pose_behind,
     reaches_into,
 )
-from vjepa_wm.envs.workspace import ACTION_HIGH, PUSH_WORKSPACE
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH, PUSH_WORKSPACE
+from vjepa_wm.envs.goal_env import GoalEnvConfig
 
 BLOCK = np.array([0.52, 0.0, 0.035, 0.0])
 BEHIND = pose_behind(BLOCK)
@@ -189,7 +190,7 @@ def test_beside_the_block_the_fingers_go_down(env):
 
 
 def test_sizes_are_those_of_the_model():
-    model = Arm(image_size=32, scene="push.xml").model
+    model = Arm(GoalEnvConfig(image_size=32), scene="push.xml").model
     np.testing.assert_array_equal(model.geom("block").size, BLOCK_HALF)
     finger = model.geom("finger1")
     np.testing.assert_allclose(FINGER_HALF, [finger.size[0], 2 * finger.size[1]])
@@ -201,7 +202,7 @@ def test_sizes_are_those_of_the_model():
 
 
 def test_the_whole_workspace_is_within_reach_and_off_singularities():
-    arm = Arm(image_size=32, scene="push.xml", workspace=PUSH_WORKSPACE)
+    arm = Arm(GoalEnvConfig(image_size=32), scene="push.xml", workspace=PUSH_WORKSPACE)
     grid = [
         np.linspace(low, high, 4) for low, high in zip(PUSH_WORKSPACE.low[:3], PUSH_WORKSPACE.high[:3], strict=True)
     ]
@@ -248,7 +249,7 @@ def test_bad_reset_options(env, options, message):
 
 
 def test_options_out_of_range():
-    from vjepa_wm.envs.push import PushConfig
+    from vjepa_wm.envs.arm.push import PushConfig
 
     with pytest.raises(
         ValueError, match=r"min_distance must satisfy 0 < success_radius < min_distance <= 0.2, got 0.2"

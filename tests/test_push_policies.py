@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from vjepa_wm import envs
-from vjepa_wm.envs.block import PUSH_HEIGHT, reaches_into
-from vjepa_wm.envs.policies import NoisyPolicy, RandomPolicy
-from vjepa_wm.envs.push_expert import POINT_DISTANCE, PushExpert, foresee, goal_error
-from vjepa_wm.envs.push_policies import SIDES, PushPlay, Stroke, StrokeRunner, stroke_against
-from vjepa_wm.envs.workspace import PUSH_WORKSPACE
+from vjepa_wm.envs.arm.block import PUSH_HEIGHT, reaches_into
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH, PUSH_WORKSPACE
+from vjepa_wm.envs.policies.arm import NoisyPolicy
+from vjepa_wm.envs.policies.policy import RandomPolicy
+from vjepa_wm.envs.policies.push import SIDES, PushPlay, Stroke, StrokeRunner, stroke_against
+from vjepa_wm.envs.policies.push_expert import POINT_DISTANCE, PushExpert, foresee, goal_error
 
 BLOCK = np.array([0.53, 0.02, 0.035, 0.3])
 
@@ -138,10 +139,12 @@ def test_expert_with_noise_solves_it_too_and_random_does_not(env):
         for seed in range(4)
     ]
     assert sum(noisy) >= 3
-    drawn = [run(env, RandomPolicy(np.random.default_rng(seed)), seed, 40)[3]["is_success"] for seed in range(4)]
+    drawn = [
+        run(env, RandomPolicy(np.random.default_rng(seed), ACTION_HIGH), seed, 40)[3]["is_success"] for seed in range(4)
+    ]
     assert not any(drawn)
 
 
 def test_policies_need_no_simulator():
-    code = "import sys, vjepa_wm.envs.push_expert, vjepa_wm.envs.policies; sys.exit('mujoco' in sys.modules)"
+    code = "import sys, vjepa_wm.envs.policies.push_expert, vjepa_wm.envs.policies; sys.exit('mujoco' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,6 @@ This is where environments, planners and models meet: each is made here and pass
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,15 +15,14 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 
-from vjepa_wm.data.collect import Policy, collect
+from vjepa_wm.data.collect import collect
 from vjepa_wm.data.pictures import read_picture
 from vjepa_wm.data.trajectory_writer import TrajectoryWriter
 from vjepa_wm.data.video import write_video
 from vjepa_wm.envs import make
-from vjepa_wm.envs.policies import NoisyPolicy, PlayPolicy, RandomPolicy, ReachExpert
-from vjepa_wm.envs.push_expert import PushExpert
-from vjepa_wm.envs.push_policies import PushPlay
-from vjepa_wm.envs.workspace import PUSH_WORKSPACE, REACH_WORKSPACE, Workspace
+from vjepa_wm.envs.arm.workspace import Workspace
+from vjepa_wm.envs.policies import PolicyName as CollectPolicyName
+from vjepa_wm.envs.policies import policy_maker
 from vjepa_wm.evaluation.agents import (
     Agent,
     PlanningAgent,
@@ -43,7 +41,6 @@ from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.planners import CEM, ActionBox, CEMConfig, vjepa2_box
 from vjepa_wm.planners.cem import cpu, vjepa2
 
-CollectPolicyName = Literal["play", "random", "expert", "noisy_expert"]
 PolicyName = Literal["world_model", "random", "zero", "true_dynamics"]
 WEIGHTS = Path(__file__).with_name("weights")
 
@@ -188,18 +185,6 @@ def run_collect(config: CollectConfig) -> None:
         )
     env.close()
     print(f"{config.out}: {report.num_added} episodes ({report.num_frames} frames) added to {report.num_found}")
-
-
-def policy_maker(task: str, name: CollectPolicyName) -> Callable[[np.random.Generator], Policy]:
-    """Return what makes a collecting policy of a task from its generator."""
-    if name == "random":
-        return RandomPolicy
-    if name == "play":
-        return PushPlay if task == "push" else PlayPolicy
-    expert, workspace = (PushExpert, PUSH_WORKSPACE) if task == "push" else (ReachExpert, REACH_WORKSPACE)
-    if name == "expert":
-        return lambda rng: expert()
-    return lambda rng: NoisyPolicy(expert(), rng, workspace)
 
 
 def load_for_planning(checkpoint: Path | None, task: str, precision: Precision) -> WorldModel:

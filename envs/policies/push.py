@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vjepa_wm.envs.block import (
+from vjepa_wm.envs.arm.block import (
     BLOCK_HALF,
     BLOCK_TOP,
     PUSH_HEIGHT,
@@ -19,8 +19,8 @@ from vjepa_wm.envs.block import (
     reach_around,
     reaches_into,
 )
-from vjepa_wm.envs.policies import PlayPolicy, displacement, straight, within
-from vjepa_wm.envs.workspace import ACTION_HIGH, PUSH_WORKSPACE
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH, PUSH_WORKSPACE
+from vjepa_wm.envs.policies.arm import PlayPolicy, displacement, straight, within
 
 # Height at which the closed gripper travels: the fingers clear of the block [m].
 TRAVEL_HEIGHT = BLOCK_TOP + TIP_BELOW_TOOL + 0.025

@@ -1,6 +1,6 @@
-"""What all tasks of the arm have in common as gymnasium environments: spaces, steps, saving and restoring.
+"""What all goal-picture tasks have in common as gymnasium environments: spaces, steps, pictures, saving and restoring.
 
-A task adds where an episode starts, what its goal is, and when it is reached. P = 7 entries of a pose.
+A task adds where an episode starts, what its goal is, and when it is reached. P = numbers of a state, A of an action.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from vjepa_wm.envs.arm import Arm
-from vjepa_wm.envs.workspace import ACTION_HIGH, CONTROL_HZ, Workspace
+from vjepa_wm.envs.rendering import RendererName
+from vjepa_wm.envs.scene import Scene
 
-STATE_LOW = np.array([-1.5, -1.5, -1.5, -np.pi, -np.pi, -np.pi, -0.1], dtype=np.float32)
-STATE_HIGH = np.array([1.5, 1.5, 1.5, np.pi, np.pi, np.pi, 1.1], dtype=np.float32)
-# A measured pose may lie this far outside the workspace and still be asked for [m, rad, gripper].
-POSE_SLACK = 0.01
+Goal = dict[str, Any]
+"""`image` (and `image_<camera>`), `state`, with objects `object`; with parts in order `subgoals`, a list of such."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmEnvConfig:
-    """Options of every task of the arm."""
+class GoalEnvConfig:
+    """Options of every task."""
 
     image_size: int = 128
     """Height and width S of the pictures [px]."""
     max_steps: int | None = None
     """Control steps after which an episode is truncated; None: never."""
+    cameras: tuple[str, ...] = ("front",)
+    """Cameras that look on; the first one's pictures are `image`."""
+    renderer: RendererName = "auto"
+    """What draws: gl, ray (slower, needs no graphics library), or the first of them that this machine has."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -40,39 +42,46 @@ class ArmEnvConfig:
             raise ValueError(f"max_steps must be at least 1, or None for no limit, got {self.max_steps}")
 
 
-class ArmEnv(gymnasium.Env, ABC):
-    """A task of the arm; `terminated` is always False, so that success can be judged at any step or at the last."""
+class GoalEnv(gymnasium.Env, ABC):
+    """A task with goal pictures.
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}
-    control_hz = CONTROL_HZ
-    object_names: tuple[str, ...] = ()
-    """What the numbers of `info["object"]` are; empty for tasks without objects."""
+    `terminated` is always False, so that success can be judged at any step or at the last.
 
-    def __init__(self, config: ArmEnvConfig, arm: Arm) -> None:
+    Attributes:
+        control_hz: control steps per second.
+        state_names: what the P numbers of `obs["state"]` are.
+        action_names: what the A numbers of an action are.
+        object_names: what the numbers of `info["object"]` are; empty for tasks without objects.
+        cameras: names of the cameras that look on.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    control_hz: ClassVar[int]
+    state_names: ClassVar[tuple[str, ...]]
+    action_names: ClassVar[tuple[str, ...]]
+    object_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self, config: GoalEnvConfig, scene: Scene, *, action_space: spaces.Box, state_space: spaces.Box
+    ) -> None:
         """Declare the spaces.
 
         Args:
             config: options.
-            arm: the simulated scene.
+            scene: what is simulated.
+            action_space: box of A numbers.
+            state_space: box of P numbers.
         """
         self.config = config
         self.render_mode = "rgb_array"
-        size = config.image_size
-        self.action_space = spaces.Box(-ACTION_HIGH, ACTION_HIGH)
-        self.observation_space = spaces.Dict(
-            {
-                "image": spaces.Box(0, 255, (size, size, 3), np.uint8),
-                "state": spaces.Box(STATE_LOW, STATE_HIGH),
-            }
-        )
-        self._arm = arm
-        self._goal: dict[str, np.ndarray] | None = None
+        self.cameras = scene.cameras
+        self.action_space = action_space
+        picture = spaces.Box(0, 255, (config.image_size, config.image_size, 3), np.uint8)
+        names = ("image", *(f"image_{camera}" for camera in scene.cameras[1:]))
+        self.observation_space = spaces.Dict({name: picture for name in names} | {"state": state_space})
+        self._scene = scene
+        self._goal: Goal | None = None
         self._num_steps = 0
-
-    @property
-    def workspace(self) -> Workspace:
-        """Where the tool may be."""
-        return self._arm.workspace
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -98,7 +107,7 @@ class ArmEnv(gymnasium.Env, ABC):
         """Run one control step and look.
 
         Args:
-            action: displacement, (7,); see the table of the task.
+            action: displacement, (A,); see the table of the task.
 
         Returns:
             Observation, reward, terminated, truncated, info.
@@ -118,28 +127,29 @@ class ArmEnv(gymnasium.Env, ABC):
         """Run one control step without rendering, for a planner that uses the simulator as its dynamics.
 
         Args:
-            action: displacement, (7,); see the table of the task.
+            action: displacement, (A,); see the table of the task.
 
         Returns:
-            The state after it, (7,) float32.
+            The state after it, (P,) float32.
 
         Raises:
             ValueError: if the action has another shape or is not finite.
         """
         action = np.asarray(action, dtype=np.float64)
-        if action.shape != (7,) or not np.isfinite(action).all():
-            raise ValueError(f"action must be 7 finite numbers, got {action.tolist()} of shape {action.shape}")
-        self._move(np.clip(action, -ACTION_HIGH, ACTION_HIGH))
+        (size,) = self.action_space.shape
+        if action.shape != (size,) or not np.isfinite(action).all():
+            raise ValueError(f"action must be {size} finite numbers, got {action.tolist()} of shape {action.shape}")
+        self._move(np.clip(action, self.action_space.low, self.action_space.high))
         self._num_steps += 1
         return self._state()
 
     def render(self) -> np.ndarray:
-        """Return the picture of the scene as it is, (S, S, 3) uint8."""
-        return self._arm.render()
+        """Return the first camera's picture of the scene as it is, (S, S, 3) uint8."""
+        return self._scene.picture()
 
     def get_state(self) -> np.ndarray:
         """Return all that the coming steps depend on but the goal: physics, targets, step count; float64 vector."""
-        return np.append(self._arm.get_state(), float(self._num_steps))
+        return np.append(self._scene.get_state(), float(self._num_steps))
 
     def set_state(self, state: np.ndarray) -> None:
         """Restore exactly what `get_state` returned, here or in another environment; the goal stays as it is.
@@ -150,20 +160,28 @@ class ArmEnv(gymnasium.Env, ABC):
         Raises:
             ValueError: if it has another shape.
         """
-        expected = self._arm.state_size + 1
+        expected = self._scene.state_size + 1
         state = np.asarray(state, dtype=np.float64)
         if state.shape != (expected,):
             raise ValueError(f"state must be what get_state returns, of shape ({expected},), got shape {state.shape}")
-        self._arm.set_state(state[:-1])
+        self._scene.set_state(state[:-1])
         self._num_steps = int(state[-1])
 
     def close(self) -> None:
         """Free the renderer."""
-        self._arm.close()
+        self._scene.close()
 
     @abstractmethod
-    def _begin(self, options: dict[str, Any]) -> dict[str, np.ndarray]:
+    def _begin(self, options: dict[str, Any]) -> Goal:
         """Put the scene into its start and return the goal."""
+
+    @abstractmethod
+    def _move(self, action: np.ndarray) -> None:
+        """Run one control step."""
+
+    @abstractmethod
+    def _state(self) -> np.ndarray:
+        """Return the state, (P,) float32."""
 
     @abstractmethod
     def _info(self) -> dict[str, Any]:
@@ -173,18 +191,12 @@ class ArmEnv(gymnasium.Env, ABC):
     def _reward(self, info: dict[str, Any]) -> float:
         """Return the reward of a step."""
 
-    def _move(self, action: np.ndarray) -> None:
-        self._arm.move(action)
-
     def _observe(self) -> dict[str, np.ndarray]:
-        return {"image": self._arm.render(), "state": self._state()}
+        return self._scene.pictures() | {"state": self._state()}
 
-    def _state(self) -> np.ndarray:
-        return self._arm.pose().astype(np.float32)
-
-    def _copy_of_goal(self) -> dict[str, np.ndarray]:
+    def _copy_of_goal(self) -> Goal:
         # Copies, since callers may write to what they get.
-        return {name: value.copy() for name, value in self._goal.items()}
+        return _copied(self._goal)
 
 
 def check_options(options: Mapping[str, Any], known: tuple[str, ...]) -> None:
@@ -195,21 +207,8 @@ def check_options(options: Mapping[str, Any], known: tuple[str, ...]) -> None:
         raise ValueError(f"options of reset must be {names}, got {unknown}")
 
 
-def check_pose(name: str, value: np.ndarray, workspace: Workspace) -> np.ndarray:
-    """Return a pose of the tool as float64.
-
-    Args:
-        name: what it is, for the message.
-        value: the pose, (P,).
-        workspace: where it must lie.
-
-    Raises:
-        ValueError: if it is not 7 finite numbers in the workspace.
-    """
-    pose = np.asarray(value, dtype=np.float64)
-    if pose.shape != (7,) or not np.isfinite(pose).all():
-        raise ValueError(f"{name} must be a state of 7 finite numbers, got {pose.tolist()} of shape {pose.shape}")
-    if (pose < workspace.low - POSE_SLACK).any() or (pose > workspace.high + POSE_SLACK).any():
-        limits = f"{workspace.low.tolist()} .. {workspace.high.tolist()}"
-        raise ValueError(f"{name} must lie in the workspace {limits}, got {pose.round(3).tolist()}")
-    return pose
+def _copied(goal: Goal) -> Goal:
+    copied = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in goal.items()}
+    if "subgoals" in goal:
+        copied["subgoals"] = [_copied(subgoal) for subgoal in goal["subgoals"]]
+    return copied

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from vjepa_wm.envs.block import BLOCK_HALF, BLOCK_HIGH, BLOCK_LOW, FINGER_HALF, pose_behind
-from vjepa_wm.envs.push_policies import SIDES, Stroke, StrokeRunner, stroke_against
-from vjepa_wm.envs.workspace import PUSH_WORKSPACE
+from vjepa_wm.envs.arm.block import BLOCK_HALF, BLOCK_HIGH, BLOCK_LOW, FINGER_HALF, pose_behind
+from vjepa_wm.envs.arm.workspace import PUSH_WORKSPACE
+from vjepa_wm.envs.policies.push import SIDES, Stroke, StrokeRunner, stroke_against
 
 OFFSETS = np.linspace(-0.85, 0.85, 9)
 """Where along a side strokes go, as a share of half its width."""

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from vjepa_wm.envs.arm import Arm
-from vjepa_wm.envs.arm_env import ArmEnv, ArmEnvConfig, check_options, check_pose
-from vjepa_wm.envs.workspace import POSE_HIGH, POSE_LOW, REACH_WORKSPACE
+from vjepa_wm.envs.arm.arm import Arm
+from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose
+from vjepa_wm.envs.arm.workspace import POSE_HIGH, POSE_LOW, REACH_WORKSPACE
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReachConfig(ArmEnvConfig):
+class ReachConfig(GoalEnvConfig):
     """Options of `ReachEnv`."""
 
     success_radius: float = 0.05
@@ -73,7 +74,7 @@ class ReachEnv(ArmEnv):
             config: options; None: the defaults.
         """
         config = config or ReachConfig()
-        super().__init__(config, Arm(config.image_size))
+        super().__init__(config, Arm(config))
 
     def sample_pose(self, rng: np.random.Generator) -> np.ndarray:
         """Sample a start or goal: straight down, open, position uniform in the workspace.
@@ -88,11 +89,10 @@ class ReachEnv(ArmEnv):
         pose[:3] = rng.uniform(POSE_LOW[:3], POSE_HIGH[:3])
         return pose
 
-    def _begin(self, options: dict[str, Any]) -> dict[str, np.ndarray]:
+    def _begin(self, options: dict[str, Any]) -> Goal:
         start, goal = self._start_and_goal(options)
         self._arm.place(start)
-        image, state = self._arm.render_pose(goal)
-        return {"image": image, "state": state.astype(np.float32)}
+        return self._arm.render_pose(goal)
 
     def _start_and_goal(self, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         check_options(options, ("start", "goal"))

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vjepa_wm.envs.arm import Arm
-from vjepa_wm.envs.arm_env import ArmEnv, ArmEnvConfig, check_options, check_pose
-from vjepa_wm.envs.block import (
+from vjepa_wm.envs.arm.arm import Arm
+from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose
+from vjepa_wm.envs.arm.block import (
     BLOCK_HALF,
     BLOCK_HIGH,
     BLOCK_LOW,
@@ -20,7 +20,8 @@ from vjepa_wm.envs.block import (
     reaches_into,
     stay_above,
 )
-from vjepa_wm.envs.workspace import PUSH_WORKSPACE
+from vjepa_wm.envs.arm.workspace import PUSH_WORKSPACE
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_options
 
 # Seen from the block, the camera is in this direction; a hand within these distances along and across it hides the
 # block [m].
@@ -33,7 +34,7 @@ SLACK = 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
-class PushConfig(ArmEnvConfig):
+class PushConfig(GoalEnvConfig):
     """Options of `PushEnv`."""
 
     success_radius: float = 0.04
@@ -121,7 +122,7 @@ class PushEnv(ArmEnv):
             config: options; None: the defaults.
         """
         config = config or PushConfig()
-        super().__init__(config, Arm(config.image_size, scene="push.xml", workspace=PUSH_WORKSPACE))
+        super().__init__(config, Arm(config, scene="push.xml", workspace=PUSH_WORKSPACE))
 
     def sample_pose(self, rng: np.random.Generator) -> np.ndarray:
         """Sample a start of the gripper: straight down, closed, higher than a block.
@@ -150,11 +151,10 @@ class PushEnv(ArmEnv):
         x, y, heading = rng.uniform(BLOCK_LOW, BLOCK_HIGH)
         return np.array([x, y, BLOCK_HALF[2], heading], dtype=np.float32)
 
-    def _begin(self, options: dict[str, Any]) -> dict[str, np.ndarray]:
+    def _begin(self, options: dict[str, Any]) -> Goal:
         start, start_object, goal, goal_object = self._start_and_goal(options)
         self._arm.place(start, {"block": start_object})
-        image, state = self._arm.render_pose(goal, {"block": goal_object})
-        return {"image": image, "state": state.astype(np.float32), "object": goal_object.astype(np.float32)}
+        return self._arm.render_pose(goal, {"block": goal_object}) | {"object": goal_object.astype(np.float32)}
 
     def _start_and_goal(self, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         check_options(options, ("start", "start_object", "goal", "goal_object"))

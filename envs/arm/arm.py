@@ -15,8 +15,10 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from vjepa_wm.envs.rotation import compose, euler_from_matrix, matrix_from_euler
-from vjepa_wm.envs.workspace import FINGER_STROKE, REACH_WORKSPACE, Workspace
+from vjepa_wm.envs.arm.rotation import compose, euler_from_matrix, matrix_from_euler
+from vjepa_wm.envs.arm.workspace import FINGER_STROKE, REACH_WORKSPACE, Workspace
+from vjepa_wm.envs.goal_env import GoalEnvConfig
+from vjepa_wm.envs.scene import Scene
 
 REST_JOINTS = np.array([0.0, -0.2, 0.0, -2.2, 0.0, 2.0, np.pi / 4])
 
@@ -24,31 +26,32 @@ NUM_JOINTS = 7
 NUM_COORDINATES = 9  # the joints and the two fingers; those of a scene's objects follow them
 NUM_SUBSTEPS = 25  # of 8 ms each: one control step at CONTROL_HZ
 RAMP_SUBSTEPS = 13  # the joint targets move in these; in the remaining ones the arm comes to rest
-STATE_KIND = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 
 
-class Arm:
+class Arm(Scene):
     """A simulated arm moved by displacements of its tool pose.
 
     The joint that makes the arm redundant (joint 3) is held at zero by the inverse kinematics, so that the joints are a
     function of the pose: whatever the path to a pose, the picture there is the same.
     """
 
-    def __init__(self, image_size: int, *, scene: str = "arm.xml", workspace: Workspace = REACH_WORKSPACE) -> None:
+    def __init__(
+        self, config: GoalEnvConfig, *, scene: str = "arm.xml", workspace: Workspace = REACH_WORKSPACE
+    ) -> None:
         """Load the model.
 
         Args:
-            image_size: height and width S of the pictures [px].
+            config: what its pictures are like.
             scene: file in this folder: the arm alone, or one that includes it first and adds objects.
             workspace: where the tool may be.
         """
-        self.model = mujoco.MjModel.from_xml_path(str(Path(__file__).with_name(scene)))
+        super().__init__(
+            Path(__file__).with_name(scene),
+            image_size=config.image_size,
+            cameras=config.cameras,
+            renderer=config.renderer,
+        )
         self.workspace = workspace
-        self.data = mujoco.MjData(self.model)
-        self._scratch = mujoco.MjData(self.model)
-        self.state_size = mujoco.mj_stateSize(self.model, STATE_KIND)
-        self._image_size = image_size
-        self._renderer: mujoco.Renderer | None = None
         self._tool = self.model.site("tool").id
         self._jacobian = np.zeros((7, self.model.nv))
         self._jacobian[6, 2] = 1.0
@@ -121,45 +124,18 @@ class Arm:
             joints = np.clip(joints + np.clip(step, -0.5, 0.5), limits[:, 0], limits[:, 1])
         raise ValueError(f"pose must be within the reach of the arm, got {np.round(pose, 3).tolist()}")
 
-    def render(self) -> np.ndarray:
-        """Return the picture of the arm as it is, (S, S, 3) uint8."""
-        return self._picture(self.data)
-
-    def render_pose(
-        self, pose: np.ndarray, objects: Mapping[str, np.ndarray] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the picture of the arm at rest at a pose and of objects at theirs, leaving all where it is.
+    def render_pose(self, pose: np.ndarray, objects: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+        """Look at the arm at rest at a pose and at objects at theirs, leaving all where it is.
 
         Args:
             pose: tool pose, (P,).
             objects: as for `place`.
 
         Returns:
-            The picture, (S, S, 3) uint8, and the pose measured there, (P,) float64.
+            The pictures, as `pictures` names them, and `state`, the pose measured there, (P,) float32.
         """
         self._set_at_rest(self._scratch, self.solve(pose, REST_JOINTS), objects or {})
-        return self._picture(self._scratch), self._measure(self._scratch)
-
-    def get_state(self) -> np.ndarray:
-        """Return everything the next control step depends on, (state_size,) float64."""
-        state = np.empty(self.state_size)
-        mujoco.mj_getState(self.model, self.data, state, STATE_KIND)
-        return state
-
-    def set_state(self, state: np.ndarray) -> None:
-        """Restore what `get_state` returned, in this or in another arm.
-
-        Args:
-            state: vector of `get_state`, (state_size,).
-        """
-        mujoco.mj_setState(self.model, self.data, state, STATE_KIND)
-        self._refresh(self.data)
-
-    def close(self) -> None:
-        """Free the renderer."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        return self._pictures(self._scratch) | {"state": self._measure(self._scratch).astype(np.float32)}
 
     def _measure(self, data: mujoco.MjData) -> np.ndarray:
         angles = euler_from_matrix(data.site_xmat[self._tool].reshape(3, 3))
@@ -175,19 +151,6 @@ class Arm:
             begin = self.model.jnt_qposadr[joint]
             data.qpos[begin : begin + 7] = x, y, z, cos(yaw / 2), 0.0, 0.0, sin(yaw / 2)
         self._refresh(data)
-
-    def _refresh(self, data: mujoco.MjData) -> None:
-        # Not mj_forward: that would also write the solver's warm start, which belongs to the saved state.
-        mujoco.mj_kinematics(self.model, data)
-        mujoco.mj_comPos(self.model, data)
-        mujoco.mj_camlight(self.model, data)
-
-    def _picture(self, data: mujoco.MjData) -> np.ndarray:
-        # Made at the first picture: an arm that only serves as dynamics needs no graphics.
-        if self._renderer is None:
-            self._renderer = mujoco.Renderer(self.model, self._image_size, self._image_size)
-        self._renderer.update_scene(data, camera="front")
-        return self._renderer.render()
 
 
 def _rotation_vector(matrix: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from math import cos, remainder, sin, tau
 
 import numpy as np
 
-from vjepa_wm.envs.workspace import FINGER_STROKE
+from vjepa_wm.envs.arm.workspace import FINGER_STROKE
 
 BLOCK_HALF = np.array([0.08, 0.06, 0.035])
 """Half the block's length, width and height [m]; the same as in push.xml."""

@@ -1,41 +1,23 @@
-"""Policies that need no learning: one to compare with, one that solves the task, one that explores for data.
+"""How policies move the arm, and the ones that need only it: the expert of reaching, noise, and play in free space.
 
-Each is called as `policy(obs, info) -> action` and draws from the generator it was made with. P = 7 entries of a pose.
+P = 7 entries of a pose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from vjepa_wm.envs.rotation import compose, difference
-from vjepa_wm.envs.workspace import ACTION_HIGH, REACH_WORKSPACE, Workspace
+from vjepa_wm.envs.arm.rotation import compose, difference
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH, REACH_WORKSPACE, Workspace
+from vjepa_wm.envs.policies.policy import Policy
 
 # Deviations of NoisyPolicy per step [m, rad, gripper].
 NOISE = np.array([0.01, 0.01, 0.01, 0.01, 0.01, 0.02, 0.02])
 # PlayPolicy turns to its next waypoint when no axis is further from this one [m].
 ARRIVED = 0.03
-
-Policy = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], np.ndarray]
-"""From observation and info to an action, (7,) float32."""
-
-
-class RandomPolicy:
-    """Draws every action uniformly from the action box."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        """Make the policy.
-
-        Args:
-            rng: generator to draw from.
-        """
-        self._rng = rng
-
-    def __call__(self, obs: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> np.ndarray:
-        """Return an action, (7,) float32."""
-        return self._rng.uniform(-ACTION_HIGH, ACTION_HIGH).astype(np.float32)
 
 
 class ReachExpert:

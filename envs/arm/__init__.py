@@ -1,0 +1,1 @@
+"""Tasks of a Franka-like arm above a table."""
