@@ -13,7 +13,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(READY)  ## plan with the released world model on 20 held-out episodes
-	$(BIN)/vjepa-wm evaluate --task reach --episodes 20 --policies world_model random zero --out runs/demo
+	$(BIN)/vjepa-wm evaluate --env reach --episodes 20 --policies world_model random zero --out runs/demo
 
 test: $(READY)  ## the whole suite, here and against the built wheel
 	$(PYTEST) -m "not slow"

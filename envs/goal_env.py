@@ -5,9 +5,10 @@ A task adds where an episode starts, what its goal is, and when it is reached. P
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import gymnasium
@@ -16,6 +17,7 @@ from gymnasium import spaces
 
 from vjepa_wm.envs.rendering import RendererName
 from vjepa_wm.envs.scene import Scene
+from vjepa_wm.envs.variation import Values, VariationConfig, draw
 
 Goal = dict[str, Any]
 """`image` (and `image_<camera>`), `state`, with objects `object`; with parts in order `subgoals`, a list of such."""
@@ -33,6 +35,8 @@ class GoalEnvConfig:
     """Cameras that look on; the first one's pictures are `image`."""
     renderer: RendererName = "auto"
     """What draws: gl, ray (slower, needs no graphics library), or the first of them that this machine has."""
+    variation: VariationConfig = field(default_factory=VariationConfig)
+    """What changes between episodes in look and physics."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -53,6 +57,7 @@ class GoalEnv(gymnasium.Env, ABC):
         action_names: what the A numbers of an action are.
         object_names: what the numbers of `info["object"]` are; empty for tasks without objects.
         cameras: names of the cameras that look on.
+        factors: what can vary between episodes, and the values of each.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
@@ -71,6 +76,9 @@ class GoalEnv(gymnasium.Env, ABC):
             scene: what is simulated.
             action_space: box of A numbers.
             state_space: box of P numbers.
+
+        Raises:
+            ValueError: if the task lacks a factor that is to vary.
         """
         self.config = config
         self.render_mode = "rgb_array"
@@ -80,6 +88,9 @@ class GoalEnv(gymnasium.Env, ABC):
         names = ("image", *(f"image_{camera}" for camera in scene.cameras[1:]))
         self.observation_space = spaces.Dict({name: picture for name in names} | {"state": state_space})
         self._scene = scene
+        # Simulations of somebody else's environments have none.
+        self.factors: dict[str, Values] = getattr(scene, "factors", {})
+        self._asked = config.variation.chosen(self.factors)
         self._goal: Goal | None = None
         self._num_steps = 0
 
@@ -99,9 +110,10 @@ class GoalEnv(gymnasium.Env, ABC):
             ValueError: if an option is unknown or cannot be.
         """
         super().reset(seed=seed)
+        self._vary()
         self._goal = self._begin(dict(options or {}))
         self._num_steps = 0
-        return self._observe(), self._info()
+        return self._observe(), self._whole_info()
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Run one control step and look.
@@ -119,7 +131,7 @@ class GoalEnv(gymnasium.Env, ABC):
         if self._goal is None:
             raise gymnasium.error.ResetNeeded("call reset() before step(): there is no goal yet")
         self.advance(action)
-        info = self._info()
+        info = self._whole_info()
         truncated = self.config.max_steps is not None and self._num_steps >= self.config.max_steps
         return self._observe(), self._reward(info), False, truncated, info
 
@@ -148,7 +160,10 @@ class GoalEnv(gymnasium.Env, ABC):
         return self._scene.picture()
 
     def get_state(self) -> np.ndarray:
-        """Return all that the coming steps depend on but the goal: physics, targets, step count; float64 vector."""
+        """Return all that the coming steps and pictures depend on but the goal, as a float64 vector.
+
+        These are physics, targets, variation and step count.
+        """
         return np.append(self._scene.get_state(), float(self._num_steps))
 
     def set_state(self, state: np.ndarray) -> None:
@@ -190,6 +205,15 @@ class GoalEnv(gymnasium.Env, ABC):
     @abstractmethod
     def _reward(self, info: dict[str, Any]) -> float:
         """Return the reward of a step."""
+
+    def _vary(self) -> None:
+        if self._asked:
+            # Of a generator of its own, so that starts and goals are the same whatever varies.
+            rng = np.random.default_rng(copy.deepcopy(self.np_random).integers(2**63))
+            self._scene.vary(draw(self._asked, self.factors, rng), rng)
+
+    def _whole_info(self) -> dict[str, Any]:
+        return self._info() | ({"variation": dict(self._scene.variation)} if self._asked else {})
 
     def _observe(self) -> dict[str, np.ndarray]:
         return self._scene.pictures() | {"state": self._state()}

@@ -5,12 +5,13 @@ Letter: S image size.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import mujoco
 import numpy as np
 
 from vjepa_wm.envs.ray_renderer import RayRenderer
+from vjepa_wm.envs.rendering import RendererName, choose_renderer
 
 
 class Renderer(Protocol):
@@ -64,22 +65,21 @@ class GLRenderer:
             self._renderer = None
 
 
-def make_renderer(model: mujoco.MjModel, image_size: int, name: Literal["gl", "ray"]) -> Renderer:
+def make_renderer(model: mujoco.MjModel, image_size: int, name: RendererName = "auto") -> Renderer:
     """Make a renderer of a model.
 
     Args:
         model: the scene.
         image_size: height and width S of the pictures [px].
-        name: what `vjepa_wm.envs.rendering.choose_renderer` returned.
+        name: as for `vjepa_wm.envs.rendering.choose_renderer`, which is best called before mujoco is imported.
 
     Returns:
         The renderer.
 
     Raises:
         ValueError: if the name is unknown.
+        RuntimeError: if OpenGL is asked for and there is none.
     """
-    if name == "gl":
+    if choose_renderer(name) == "gl":
         return GLRenderer(model, image_size)
-    if name == "ray":
-        return RayRenderer(model, image_size)
-    raise ValueError(f"renderer must be 'gl' or 'ray' here (choose_renderer turns 'auto' into one), got {name!r}")
+    return RayRenderer(model, image_size)

@@ -43,38 +43,33 @@ def choose_renderer(name: RendererName = "auto") -> Literal["gl", "ray"]:
     """
     if name not in get_args(RendererName):
         raise ValueError(f"renderer must be one of {', '.join(get_args(RendererName))}, got {name!r}")
-    if sys.platform != "linux":
-        return "ray" if name == "ray" else "gl"  # the system brings its own, which mujoco takes if MUJOCO_GL is unset
     library = os.environ.get("MUJOCO_GL", "").lower().strip()
-    if not library:
+    why = f"MUJOCO_GL is {library!r}"
+    if sys.platform != "linux":
+        library = library or "system"  # other systems bring their own, which mujoco takes while MUJOCO_GL is unset
+    elif not library and "mujoco" in sys.modules:
+        # Too late to choose: with MUJOCO_GL unset, mujoco has taken the library that needs a screen.
+        library = "glfw" if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") else "disable"
+        why = "mujoco was imported before it could be chosen"
+    elif not library:
         library = os.environ["MUJOCO_GL"] = _find_library()
+        why = "this machine has neither"
     elif library in ("egl", "osmesa") and not _is_there(library):
-        raise RuntimeError(
-            f"MUJOCO_GL is {library!r}, which this machine lacks, so mujoco cannot be imported; unset it, or {PACKAGES}"
-        )
+        raise RuntimeError(f"{why}, which this machine lacks, so mujoco cannot be imported; unset it, or {PACKAGES}")
     if library not in NO_OPENGL:
         return "ray" if name == "ray" else "gl"
     if name == "gl":
         raise RuntimeError(
-            f"renderer 'gl' needs EGL or OSMesa, but MUJOCO_GL is {library!r}: none was found, or it was switched off; "
-            f"{PACKAGES} and unset MUJOCO_GL, or take renderer 'ray', which needs neither"
+            f"renderer 'gl' needs EGL or OSMesa, but {why}; {PACKAGES}, and call choose_renderer before anything "
+            "imports mujoco and with MUJOCO_GL unset; or take renderer 'ray', which needs neither"
         )
     if name == "auto":
-        logger.info("no OpenGL library (MUJOCO_GL is %r): pictures are drawn with rays", library)
+        logger.info("pictures are drawn with rays, not with OpenGL: %s", why)
     return "ray"
-
-
-def choose_render_backend() -> str:
-    """Choose a renderer and return MUJOCO_GL; the name `choose_renderer` had before there were two."""
-    choose_renderer("gl")
-    return os.environ["MUJOCO_GL"]
 
 
 def _find_library() -> str:
     """Return the value of MUJOCO_GL that is right for this machine."""
-    if "mujoco" in sys.modules:
-        # Too late to choose: with MUJOCO_GL unset, mujoco has taken the one that needs a screen.
-        return "glfw" if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") else "disable"
     if _is_there("egl") and (any(glob(pattern) for pattern in SOFTWARE_DRIVERS) or _draws("egl")):
         return "egl"
     return "osmesa" if _is_there("osmesa") else "disable"

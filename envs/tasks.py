@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-MODULES = {"reach": "vjepa_wm.envs.arm.reach", "push": "vjepa_wm.envs.arm.push"}
+MODULES = {
+    "reach": "vjepa_wm.envs.arm.reach",
+    "push": "vjepa_wm.envs.arm.push",
+    "grasp": "vjepa_wm.envs.arm.grasp",
+    "pick_place": "vjepa_wm.envs.arm.pick_place",
+    "drawer": "vjepa_wm.envs.arm.drawer",
+    "point_maze": "vjepa_wm.envs.plane.point_maze",
+    "two_room": "vjepa_wm.envs.plane.two_room",
+}
 """Where each task is; the first module has `ReachEnv` and `ReachConfig`, and so on."""
 TASKS = tuple(MODULES)
 """Names of all tasks."""

@@ -1,41 +1,62 @@
-"""Print how many control steps and pictures per second one environment makes: `python scripts/bench_env.py`."""
+"""Print how fast each task is on one core: `python scripts/bench_env.py [TASK ...]`.
+
+Control steps per second without pictures, then pictures per second by size and renderer, while the scene moves.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable
+from itertools import cycle
 
 import numpy as np
 
 from vjepa_wm import envs
 
+SIZES = (64, 128, 256)
+RENDERERS = ("gl", "ray")
 
-def rate(call: Callable[[], object], seconds: float) -> float:
-    """Return calls per second, measured for so many seconds."""
-    count, begin = 0, time.perf_counter()
-    while time.perf_counter() - begin < seconds:
+
+def spent(call: Callable[[], object], count: int = 5) -> float:
+    """Return the time one call takes [s]."""
+    begin = time.perf_counter()
+    for _ in range(count):
         call()
-        count += 1
-    return count / (time.perf_counter() - begin)
+    return (time.perf_counter() - begin) / count
+
+
+def speeds(task: str, image_size: int, renderer: str, seconds: float) -> tuple[float, float]:
+    """Return control steps without pictures and pictures per second."""
+    env = envs.make(task, image_size=image_size, renderer=renderer)
+    env.reset(seed=0)
+    rng = np.random.default_rng(0)
+    actions = cycle(rng.uniform(env.action_space.low, env.action_space.high, (1000, *env.action_space.shape)))
+    spent(env.render)
+    stepping, drawing = [], []
+    while sum(stepping) + sum(drawing) < seconds / 5:
+        stepping.append(spent(lambda: env.advance(next(actions))))
+        drawing.append(spent(env.render))
+    env.close()
+    # Medians: other programs of a shared machine must not count.
+    return 1 / np.median(stepping), 1 / np.median(drawing)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print a row per task."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--task", default="reach", choices=envs.TASKS)
-    parser.add_argument("--image-size", type=int, default=128)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("tasks", nargs="*", metavar="TASK", default=envs.TASKS, help=f"of {', '.join(envs.TASKS)}")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each number")
     args = parser.parse_args()
 
-    env = envs.make(args.task, image_size=args.image_size)
-    env.reset(seed=0)
-    actions = np.random.default_rng(0).uniform(env.action_space.low, env.action_space.high, (1000, 7))
-    drawn = iter(np.tile(actions, (1000, 1)))
-    print(f"{args.task}: {rate(lambda: env.advance(next(drawn)), args.seconds):.0f} control steps/s without pictures")
-    print(f"{args.task}: {rate(env.render, args.seconds):.0f} pictures/s at {args.image_size} px")
-    print(f"{args.task}: {rate(lambda: env.step(next(drawn)), args.seconds):.0f} control steps/s with pictures")
-    env.close()
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # of all threads, also the graphics library's
+    envs.choose_renderer("gl")
+    columns = [(size, renderer) for renderer in RENDERERS for size in SIZES]
+    print(f"{'task':12} {'steps/s':>8}", *(f"{f'{renderer} {size} px':>11}" for size, renderer in columns))
+    for task in args.tasks:
+        found = [speeds(task, size, renderer, args.seconds) for size, renderer in columns]
+        print(f"{task:12} {max(steps for steps, _ in found):8.0f}", *(f"{pictures:11.0f}" for _, pictures in found))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch
 from vjepa_wm.evaluation.agents import PlanningAgent, PlanningConfig
 from vjepa_wm.planners import CEM, vjepa2_box
 from vjepa_wm.planners.cem import cpu
-from vjepa_wm.stages import load_for_planning
+from vjepa_wm.stages.agents import load_for_planning
 
 ROUNDS = 5
 ROWS = (("fp32", 1), ("auto", 1), ("fp32", 2), ("auto", 2))

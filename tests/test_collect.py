@@ -1,71 +1,31 @@
-import gymnasium
+from functools import partial
+
 import numpy as np
 import pytest
+from square_world import SquareEnv, run
 
 from vjepa_wm import envs
 from vjepa_wm.data.collect import CollectReport, collect
 from vjepa_wm.data.trajectories import TrajectoryDataset
 from vjepa_wm.data.trajectory_writer import TrajectoryWriter
-from vjepa_wm.envs.policies.arm import PlayPolicy
-from vjepa_wm.envs.policies.push import PushPlay
+from vjepa_wm.data.video import read_frames
+from vjepa_wm.envs.policies import policy_maker
 
 
-class SquareEnv(gymnasium.Env):
-    """A white square on black moves by the first two numbers of the action, in pixels, at most 2 each."""
-
-    control_hz = 5
-
-    def __init__(self, *, ends_after=None, blank_from=None):
-        self.observation_space = gymnasium.spaces.Dict(
-            image=gymnasium.spaces.Box(0, 255, (32, 32, 3), np.uint8),
-            state=gymnasium.spaces.Box(-np.inf, np.inf, (7,), np.float32),
-        )
-        self.action_space = gymnasium.spaces.Box(-2, 2, (7,), np.float32)
-        self.ends_after, self.blank_from = ends_after, blank_from
-        self.image = np.zeros((32, 32, 3), np.uint8)  # drawn over at every step, as simulators do
-
-    def observe(self):
-        row, column = np.clip(np.round(self.state[:2]), 0, 27).astype(int)
-        self.image[:] = 0
-        if self.blank_from is None or self.steps < self.blank_from:
-            self.image[row : row + 5, column : column + 5] = 255
-        return {"image": self.image, "state": self.state}, {"steps": self.steps}
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.steps = 0
-        self.state = np.zeros(7, np.float32)
-        self.state[:2] = self.np_random.uniform(5, 20, 2)
-        return self.observe()
-
-    def step(self, action):
-        assert self.action_space.contains(action)
-        self.steps += 1
-        self.state = self.state + action
-        obs, info = self.observe()
-        return obs, 0.0, self.steps == self.ends_after, False, info
+def num_success(root, from_episode=0):
+    """Count the episodes that the square's own rule calls a success."""
+    dataset = TrajectoryDataset(root)
+    last = [dataset.episode(i).states[-1] for i in range(from_episode, dataset.num_episodes)]
+    return sum(state[0] > state[1] for state in last)
 
 
-def make_policy(generator):
-    return lambda obs, info: generator.uniform(-4, 4, 7)
-
-
-def run(root, env=None, *, num_episodes=3, num_steps=6, seed=0, fps=5, policy=make_policy):
-    with TrajectoryWriter(root, fps=fps, image_size=32) as writer:
-        return collect(
-            env or SquareEnv(),
-            policy,
-            writer,
-            num_episodes=num_episodes,
-            num_steps=num_steps,
-            seed=seed,
-            task="push a square about",
-            progress=False,
-        )
+def report(**counts):
+    zeros = dict.fromkeys(("num_found", "num_added", "num_frames", "num_short", "num_success"), 0)
+    return CollectReport(**zeros | counts)
 
 
 def test_actions_are_those_sent_and_move_each_frame_to_the_next(tmp_path):
-    assert run(tmp_path / "set") == CollectReport(num_found=0, num_added=3, num_frames=21, num_short=0)
+    assert run(tmp_path / "set") == report(num_added=3, num_frames=21, num_success=3)
     dataset = TrajectoryDataset(tmp_path / "set")
     assert dataset.lengths == [7, 7, 7] and dataset.fps == 5
     for i in range(3):
@@ -82,9 +42,9 @@ def test_actions_are_those_sent_and_move_each_frame_to_the_next(tmp_path):
 def test_an_episode_depends_only_on_the_seed_and_its_number(tmp_path):
     run(tmp_path / "whole", num_episodes=4)
     run(tmp_path / "parts", num_episodes=1)
-    assert run(tmp_path / "parts", num_episodes=4) == CollectReport(
-        num_found=1, num_added=3, num_frames=21, num_short=0
-    )
+    found = run(tmp_path / "parts", num_episodes=4)
+    expected = num_success(tmp_path / "parts", from_episode=1)
+    assert found == report(num_found=1, num_added=3, num_frames=21, num_success=expected)
     run(tmp_path / "other", num_episodes=4, seed=1)
     whole, parts, other = (TrajectoryDataset(tmp_path / name) for name in ("whole", "parts", "other"))
     for i in range(4):
@@ -96,14 +56,14 @@ def test_an_episode_depends_only_on_the_seed_and_its_number(tmp_path):
 
 def test_nothing_is_recorded_when_there_is_enough(tmp_path):
     run(tmp_path / "set")
-    assert run(tmp_path / "set", num_episodes=2) == CollectReport(num_found=3, num_added=0, num_frames=0, num_short=0)
+    assert run(tmp_path / "set", num_episodes=2) == report(num_found=3)
     assert TrajectoryDataset(tmp_path / "set").num_episodes == 3
 
 
 def test_an_episode_the_environment_ends_is_short_and_counted(tmp_path):
-    report = run(tmp_path / "set", SquareEnv(ends_after=4), num_episodes=2)
-    assert report == CollectReport(num_found=0, num_added=2, num_frames=10, num_short=2)
-    assert run(tmp_path / "full", SquareEnv(ends_after=6), num_episodes=2).num_short == 0
+    found = run(tmp_path / "set", partial(SquareEnv, ends_after=4), num_episodes=2)
+    assert found == report(num_added=2, num_frames=10, num_short=2, num_success=num_success(tmp_path / "set"))
+    assert run(tmp_path / "full", partial(SquareEnv, ends_after=6), num_episodes=2).num_short == 0
 
 
 def test_each_policy_sees_observation_and_info_of_its_own_episode(tmp_path):
@@ -127,8 +87,8 @@ def test_each_policy_sees_observation_and_info_of_its_own_episode(tmp_path):
 def test_a_blank_frame_names_the_render_back_end_and_leaves_earlier_episodes(tmp_path, monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "glfw")
     run(tmp_path / "set", num_episodes=1)
-    with pytest.raises(RuntimeError, match=r"frame of episode 1 has one single colour, 0: .*MUJOCO_GL is glfw; egl or"):
-        run(tmp_path / "set", SquareEnv(blank_from=2))
+    with pytest.raises(RuntimeError, match=r"frame of episode 1 has one single colour, 0: .*MUJOCO_GL is glfw; on a"):
+        run(tmp_path / "set", partial(SquareEnv, blank_from=2))
     assert TrajectoryDataset(tmp_path / "set").num_episodes == 1
 
 
@@ -137,7 +97,8 @@ def test_a_blank_frame_names_the_render_back_end_and_leaves_earlier_episodes(tmp
     [
         ({"num_episodes": 0}, "num_episodes must be at least 1, got 0"),
         ({"num_steps": 0}, "num_steps must be at least 1, got 0"),
-        ({"fps": 10}, "fps of the writer must be control_hz of the environment, 5, got 10"),
+        ({"workers": -1}, "workers must be at least 0, got -1"),
+        ({"fps": 10}, "fps of the writer must be that of the environment, 5, got 10"),
     ],
 )
 def test_collect_refuses(tmp_path, settings, message):
@@ -145,24 +106,70 @@ def test_collect_refuses(tmp_path, settings, message):
         run(tmp_path / "set", **settings)
 
 
-def test_observations_must_hold_image_and_state(tmp_path):
-    env = SquareEnv()
-    env.observation_space = gymnasium.spaces.Dict(state=env.observation_space["state"])
-    with pytest.raises(ValueError, match="observations must hold image and state, image is missing"):
-        run(tmp_path / "set", env)
+def test_successes_are_counted(tmp_path):
+    found = run(tmp_path / "set", num_episodes=12).num_success
+    assert found == num_success(tmp_path / "set") and 0 < found < 12
 
 
-def test_objects_must_be_those_of_the_environment(tmp_path):
-    env = envs.make("push", image_size=32)
-    with pytest.raises(ValueError, match=r"object_names of the writer must be .* \('x', 'y', 'z', 'yaw'\), got \(\)"):
-        run(tmp_path / "set", env)
-    env.close()
+class NamedEnv(SquareEnv):
+    state_names = tuple("abcdefg")
+
+
+@pytest.mark.parametrize(
+    ("make_env", "settings", "message"),
+    [
+        (SquareEnv, {"cameras": ("front", "side")}, r"pictures of the cameras front, side; image_side is missing"),
+        (
+            partial(SquareEnv, cameras=("front", "side")),
+            {},
+            r"cameras of the writer must be that of the environment, \('front', 'side'\), got \('front',\)",
+        ),
+        (NamedEnv, {}, r"state_names of the writer must be that of .* \('a', .* got \('x', "),
+        (
+            partial(envs.make, "push", image_size=32),
+            {},
+            r"object_names of the writer must be .* \('x', 'y', 'z', 'yaw'\), got \(\)",
+        ),
+    ],
+)
+def test_the_writer_must_fit_the_environment(tmp_path, make_env, settings, message):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path / "set", make_env, **settings)
+
+
+class ClosingEnv(SquareEnv):
+    closed = 0
+
+    def close(self):
+        ClosingEnv.closed += 1
+
+
+def test_the_environment_is_closed_also_after_an_error(tmp_path):
+    run(tmp_path / "set", ClosingEnv)
+    assert ClosingEnv.closed == 1
+    with pytest.raises(ValueError, match="fps of the writer"):
+        run(tmp_path / "other", ClosingEnv, fps=10)
+    assert ClosingEnv.closed == 2
+
+
+def test_every_camera_is_recorded(tmp_path):
+    cameras = ("front", "side", "top")
+    run(tmp_path / "set", partial(SquareEnv, cameras=cameras), cameras=cameras)
+    front, side, top = (
+        read_frames(tmp_path / f"set/videos/observation.images.{camera}/chunk-000/file-001.mp4")[0]
+        for camera in cameras
+    )
+    assert np.array_equal(side, top)
+    assert np.abs(side[:, ::-1].astype(int) - front).mean() < 3 and not np.array_equal(side, front)
 
 
 def test_the_block_is_recorded_with_each_frame(tmp_path):
-    env = envs.make("push", image_size=64)
-    with TrajectoryWriter(tmp_path / "set", fps=5, image_size=64, object_names=env.object_names) as writer:
-        collect(env, PushPlay, writer, num_episodes=2, num_steps=25, seed=0, task="play", progress=False)
+    make_env = partial(envs.make, "push", image_size=64)
+    env = make_env()
+    names = {name: getattr(env, name) for name in ("state_names", "action_names", "object_names")}
+    with TrajectoryWriter(tmp_path / "set", fps=5, image_size=64, **names) as writer:
+        settings = {"num_episodes": 2, "num_steps": 25, "seed": 0, "task": "play", "progress": False}
+        collect(make_env, policy_maker("push", "play"), writer, **settings)
     episode = TrajectoryDataset(tmp_path / "set").episode(1)
     assert episode.objects.shape == (26, 4) and np.ptp(episode.objects[:, 0]) > 0.01
     obs, info = env.reset(options={"start": episode.states[0], "start_object": episode.objects[0]})
@@ -171,13 +178,3 @@ def test_the_block_is_recorded_with_each_frame(tmp_path):
         info = env.step(action)[4]
         np.testing.assert_allclose(info["object"], expected, atol=5e-3)
     env.close()
-
-
-def test_the_arm_can_be_recorded(tmp_path):
-    env = envs.make("reach", image_size=64)
-    with TrajectoryWriter(tmp_path / "set", fps=env.unwrapped.control_hz, image_size=64) as writer:
-        collect(env, PlayPolicy, writer, num_episodes=2, num_steps=10, seed=0, task="play", progress=False)
-    env.close()
-    episode = TrajectoryDataset(tmp_path / "set").episode(1)
-    assert episode.frames.shape == (11, 64, 64, 3) and episode.frames.std() > 5
-    assert np.abs(episode.actions[:-1]).max() > 0 and episode.states.shape == (11, 7)

@@ -272,21 +272,3 @@ def test_bad_state(env):
 def test_importing_envs_and_policies_leaves_mujoco_alone():
     code = "import sys, vjepa_wm.envs, vjepa_wm.envs.policies; sys.exit('mujoco' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_a_chosen_backend_is_kept(monkeypatch):
-    monkeypatch.setenv("MUJOCO_GL", "osmesa")
-    assert envs.choose_render_backend() == "osmesa"
-
-
-def test_no_library_to_render_with(monkeypatch):
-    monkeypatch.delenv("MUJOCO_GL")
-    monkeypatch.setattr("vjepa_wm.envs.rendering._can_load", lambda library: False)
-    with pytest.raises(RuntimeError, match="apt install libegl1 libopengl0 libgl1-mesa-dri"):
-        envs.choose_render_backend()
-
-
-def test_osmesa_where_egl_lacks(monkeypatch):
-    monkeypatch.setenv("MUJOCO_GL", "")
-    monkeypatch.setattr("vjepa_wm.envs.rendering._can_load", lambda library: "OSMesa" in library)
-    assert envs.choose_render_backend() == "osmesa"

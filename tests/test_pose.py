@@ -104,11 +104,20 @@ def test_leading_dimensions_broadcast():
     torch.testing.assert_close(reached[2, 1], integrate_pose(pose, action[2, 1]))
 
 
+def test_places_in_a_plane_just_add():
+    place, action = torch.tensor([[1.0, -2.0], [3.0, 0.5]]), torch.tensor([0.25, 4.0])
+    assert integrate_pose(place, action).tolist() == [[1.25, 2.0], [3.25, 4.5]]
+    assert torch.equal(pose_difference(place, integrate_pose(place, action)), action.expand(2, 2))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: integrate_pose(torch.zeros(7), torch.zeros(2, 6)), r"action must have the shape .* got \(2, 6\)"),
-        (lambda: pose_difference(torch.zeros(3), torch.zeros(7)), r"pose must have the shape .* got \(3,\)"),
+        (
+            lambda: pose_difference(torch.zeros(3), torch.zeros(7)),
+            r"next_pose must have .* 3\) of .* got \(7,\)",
+        ),
         (lambda: euler_to_matrix(torch.zeros(4)), r"angles must have the shape .* got \(4,\)"),
         (lambda: matrix_to_euler(torch.zeros(3)), r"matrix must have the shape .* got \(3,\)"),
     ],

@@ -221,7 +221,7 @@ def test_an_episode_too_short_is_named_by_its_times(lerobot):
     ("dtype", "changes", "message"),
     [
         ("image", {}, r"observation\.images\.top, .*wrist of .* are stored as pictures within parquet files"),
-        ("float32", {}, "no camera stored as video in"),
+        ("float32", {}, "no camera with colour pictures in"),
         ("video", {"codebase_version": "v2.1"}, r"LeRobot version must be v3\.x, got v2\.1"),
         ("video", {"total_episodes": 0}, "no episode in"),
     ],

@@ -1,18 +1,26 @@
 import json
+from typing import get_args
 
+import imageio.v3 as iio
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
 from vjepa_wm.cli import main
+from vjepa_wm.data.episode_player import seeds_of
 from vjepa_wm.data.trajectories import TrajectoryDataset
 from vjepa_wm.data.video import read_frames
+from vjepa_wm.envs import TASKS, VariationConfig, make
+from vjepa_wm.envs.policies import PolicyName
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world_model
+from vjepa_wm.stages import preview
+from vjepa_wm.stages.collect import CollectConfig, run_collect
 
 ENCODER = VideoEncoderConfig(image_size=32, embed_dim=24, depth=1, num_heads=2)
 SEARCH = ["--planner.num-samples", "16", "--planner.iterations", "1", "--precision", "fp32"]
@@ -38,18 +46,67 @@ def test_collect_writes_a_dataset_and_goes_on(data, capsys):
     dataset = TrajectoryDataset(data)
     assert list(dataset.lengths) == [6, 6, 6]
     assert dataset.episode(0).frames.shape == (6, 64, 64, 3)
-    assert main(["collect", "--out", str(data), "--episodes", "3", "--steps", "5", "--image-size", "64"]) == 0
-    assert "0 episodes" in capsys.readouterr().out
+    more = ["--episodes", "4", "--steps", "5", "--image-size", "64", "--workers", "0"]
+    assert main(["collect", "--out", str(data), *more]) == 0
+    out = capsys.readouterr().out
+    assert "set: 4 episodes, 1 of them new; 24 frames of camera front at 5 Hz; 0." in out
+    assert "of 1 new episodes (" in out and "6 new frames in" in out
+    assert main(["collect", "--out", str(data), *more]) == 0
+    assert "4 episodes, 0 of them new" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("task", ["reach", "push"])
-@pytest.mark.parametrize("policy", ["random", "expert", "noisy_expert"])
-def test_every_policy_can_be_collected(tmp_path, task, policy):
-    short = ["--episodes", "1", "--steps", "3", "--image-size", "32"]
-    assert main(["collect", "--out", str(tmp_path / "set"), "--task", task, "--policy", policy, *short]) == 0
-    episode = TrajectoryDataset(tmp_path / "set").episode(0)
-    assert episode.task == f"{task}, {policy}" and episode.actions[:3].any()
-    assert (episode.objects is None) == (task == "reach")
+@pytest.mark.parametrize("env", TASKS)
+@pytest.mark.parametrize("policy", get_args(PolicyName))
+def test_every_policy_of_every_task_can_be_collected(tmp_path, env, policy):
+    size = {"episodes": 1, "steps": 3, "image_size": 32}
+    run_collect(CollectConfig(out=tmp_path, env=env, policy=policy, workers=0, **size))
+    made = make(env, image_size=32)
+    names = made.state_names, made.action_names, made.object_names
+    made.close()
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    features = [info["features"].get(name) for name in ("observation.state", "action", "observation.environment_state")]
+    assert tuple(tuple(feature["names"]) if feature else () for feature in features) == names
+    assert info["robot_type"] == ("franka" if len(names[0]) == 7 else "point")
+    (data,) = (tmp_path / "data").rglob("*.parquet")
+    table = pq.ParquetFile(data).read()
+    actions = np.array(table["action"].to_pylist())
+    assert actions.shape == (4, len(names[1])) and actions[:3].any()
+    assert TrajectoryDataset(tmp_path).episode(0).task == f"{env}, {policy}"
+
+
+def test_cameras_variation_and_renderer_of_a_collection(tmp_path):
+    looks = ["--cameras", "side", "front", "--renderer", "ray", "--variation.all", "sampled"]
+    options = ["--env", "push", *looks, "--variation.table", "navy", "--image-size", "64"]
+    size = ["--episodes", "2", "--steps", "2", "--workers", "1"]
+    assert main(["collect", "--out", str(tmp_path / "set"), *options, *size]) == 0
+    varied = VariationConfig(all="sampled", table="navy")
+    seen = []
+    for variation in (varied, None):
+        env = make("push", image_size=64, cameras=["side", "front"], renderer="ray", variation=variation)
+        seen.append(env.reset(seed=seeds_of(0, 1)[0])[0])
+        env.close()
+    for camera, name in (("side", "image"), ("front", "image_front")):
+        path = tmp_path / f"set/videos/observation.images.{camera}/chunk-000/file-001.mp4"
+        frame = read_frames(path)[0][0].mean(axis=-1)
+        off = [np.abs(frame - obs[name].mean(axis=-1)).mean() for obs in seen]
+        assert off[0] < 3 and off[1] > 20
+
+
+def test_a_preview_shows_the_policies_beside_the_goal(tmp_path, capsys):
+    options = ["--env", "point_maze", "--steps", "3", "--image-size", "32", "--preview"]
+    assert main(["collect", "--out", str(tmp_path / "look"), *options]) == 0
+    files = [tmp_path / "look/preview.mp4", tmp_path / "look/preview.png"]
+    assert capsys.readouterr().out.split() == [str(path) for path in files]
+    assert sorted((tmp_path / "look").iterdir()) == files
+    frames, _ = read_frames(files[0])
+    assert len(frames) == 3 * (4 + preview.HOLD)  # episodes of 3 steps, the last moment held
+    goal = [frames[0, 60:240, left : left + 180].astype(int) for left in range(20, 1076, 214)]
+    assert len(goal) == 5
+    # All begin alike, and differ in the end; the goal picture, on the right, differs from the start and stays.
+    assert all(np.abs(tile - goal[0]).mean() < 3 for tile in goal[1:4]) and np.abs(goal[4] - goal[0]).mean() > 1
+    last = [frames[3, 60:240, left : left + 180].astype(int) for left in range(20, 1076, 214)]
+    assert np.abs(last[2] - last[0]).mean() > 1 and np.abs(last[4] - goal[4]).mean() < 1
+    assert iio.imread(files[1]).std() > 10
 
 
 def test_every_stage_feeds_the_next(data, tmp_path):
@@ -79,7 +136,7 @@ def test_every_stage_feeds_the_next(data, tmp_path):
 
 def test_evaluate_writes_the_whole_report(checkpoint, tmp_path, capsys):
     common = ["evaluate", "--checkpoint", str(checkpoint), *SEARCH, "--steps", "2"]
-    assert main([*common, "--out", str(tmp_path), "--task", "reach", "--episodes", "2"]) == 0
+    assert main([*common, "--out", str(tmp_path), "--env", "reach", "--episodes", "2"]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["task"] == "reach"
     assert len(results["protocol"]["episodes"]) == 2
@@ -115,9 +172,13 @@ def test_plan_takes_a_picture_as_its_goal(checkpoint, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["pretrain", "--data", "/nowhere", "--out", "x"], "source of videos and pictures does not exist: /nowhere"),
-        (["collect", "--out", "x", "--task", "raech"], "unknown task 'raech', did you mean 'reach'?"),
-        (["plan", "--out", "x", "--task", "push"], "task must be one without objects to plan in it"),
-        (["evaluate", "--out", "x", "--task", "push"], "which is 'reach' so far, got 'push'"),
+        (["collect", "--out", "x", "--env", "raech"], "unknown task 'raech', did you mean 'reach'?"),
+        (["collect", "--out", "x", "--cameras", "font"], "cameras must be different ones of front, side, wrist, got"),
+        (["collect", "--out", "x", "--env", "two_room", "--variation.mass", "3.0"], "variation has no factor 'mass'"),
+        (["collect", "--out", "x", "--preview", "--steps", "0"], "steps must be at least 1, got 0"),
+        (["plan", "--out", "x", "--env", "push"], "env must be one whose goals are poses of the gripper alone"),
+        (["plan", "--out", "x", "--env", "two_room"], "which is 'reach' so far, got 'two_room'"),
+        (["evaluate", "--out", "x", "--env", "push"], "which is 'reach' so far, got 'push'"),
         (["evaluate", "--out", "x", "--checkpoint", "/nowhere"], "no checkpoint at /nowhere"),
         (["plan", "--out", "x", "--goal-image", "/nowhere.png"], "picture does not exist: /nowhere.png"),
         (["train-ac", "--data", "/nowhere", "--encoder", "ENCODER", "--out", "x"], "/nowhere"),

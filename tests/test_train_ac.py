@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from vjepa_wm.cli import parse
+from vjepa_wm.data.trajectories import TrajectoryDataset
+from vjepa_wm.data.trajectory_options import TrajectoryOptions
 from vjepa_wm.data.trajectory_writer import TrajectoryWriter
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import CheckpointError, save_model
@@ -9,7 +12,7 @@ from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
-from vjepa_wm.training.train_ac import ACTrainer, TrainACConfig, train_ac, world_model_losses
+from vjepa_wm.training.train_ac import ACTrainer, TrainACConfig, encode_episodes, train_ac, world_model_losses
 
 ENCODER = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
 
@@ -100,6 +103,32 @@ def test_the_encoder_is_the_given_one(data, encoder, tmp_path):
     torch.manual_seed(0)
     given = VideoEncoder(ENCODER)
     assert all(torch.equal(a, b) for a, b in zip(model.encoder.parameters(), given.parameters(), strict=True))
+
+
+def test_at_half_the_rate_an_action_is_what_two_recorded_ones_did(data):
+    encoder = VideoEncoder(ENCODER)
+    whole, half = (
+        encode_episodes(encoder, TrajectoryDataset(data, TrajectoryOptions(fps=fps)), 3, torch.float32)
+        for fps in (None, 2.5)
+    )
+    assert len(whole.z) == 72 and len(half.z) == 36 and len(half.starts) == 6 * 4
+    torch.testing.assert_close(half.states, whole.states[::2])
+    torch.testing.assert_close(half.z, whole.z[::2], atol=1e-2, rtol=1e-2)
+    moved = (half.states[1:] - half.states[:-1])[:5]
+    torch.testing.assert_close(half.actions[:5], moved, atol=1e-6, rtol=0)
+    assert half.actions[:5].abs().max() > 0 and not half.actions[5].any()
+
+
+def test_states_in_a_plane_are_trained_on_and_rolled_out(data, encoder, tmp_path):
+    read = ["--read.state", "observation.state:x,y", "--read.action", "action:dx,dy"]
+    paths = ["--data", str(data), "--encoder", str(encoder), "--out", str(tmp_path)]
+    _, parsed = parse(["train-ac", *paths, *read])
+    assert parsed.read == TrajectoryOptions(state=("observation.state:x,y",), action=("action:dx,dy",))
+    model = load_world_model(train_ac(config(data, encoder, tmp_path, read=parsed.read)))
+    assert (model.config.predictor.state_dim, model.config.predictor.action_dim) == (2, 2)
+    z = model.encode(torch.zeros(1, 1, 32, 32, 3, dtype=torch.uint8))
+    assert model.rollout(z, torch.zeros(1, 1, 2), torch.zeros(1, 3, 2)).shape == (1, 3, 16, 24)
+    assert '"observation.state:x,y"' in (tmp_path / "train_ac.json").read_text()
 
 
 def test_wrong_inputs_are_named(data, encoder, tmp_path):

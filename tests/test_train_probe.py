@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from vjepa_wm.cli import main
+from vjepa_wm.data.trajectory_writer import TrajectoryWriter
 from vjepa_wm.models.checkpoint import save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
@@ -86,11 +88,23 @@ def encoder(tmp_path):
     return tmp_path / "encoder"
 
 
+def test_in_a_plane_there_is_no_height(encoder, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    with TrajectoryWriter(tmp_path / "set", fps=5, image_size=32) as writer:
+        for _ in range(3):
+            frames = rng.integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
+            writer.add_episode(frames, rng.random((6, 7)), np.zeros((6, 7)), "wander")
+    options = ["--test-share", "0.4", "--read.state", "observation.state:x,y"]
+    assert main(["probe", "--data", str(tmp_path / "set"), "--encoder", str(encoder), *options]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert len(rows) == 4 and all(row[24:].split()[2] == "-" and row.endswith(" cm") for row in rows)
+
+
 @pytest.mark.parametrize("task", ["push", "reach"])
 def test_the_table_has_rows_for_the_object_where_there_is_one(encoder, tmp_path, capsys, task):
     data = str(tmp_path / "set")
     short = ["--episodes", "3", "--steps", "5", "--image-size", "32"]
-    assert main(["collect", "--task", task, "--out", data, *short]) == 0
+    assert main(["collect", "--env", task, "--out", data, *short]) == 0
     capsys.readouterr()
     assert main(["probe", "--data", data, "--encoder", str(encoder), "--test-share", "0.4"]) == 0
     title, *rows = capsys.readouterr().out.splitlines()

@@ -60,6 +60,23 @@ def test_rollout_equals_predicting_the_whole_prefix_again(model, context):
         states = torch.cat((states, integrate_pose(states[:, -1:], actions[:, step : step + 1])), dim=1)
 
 
+@pytest.mark.parametrize("context", [1, 3])
+def test_rollout_in_a_plane_adds_actions_to_places(context):
+    predictor = ActionConditionedPredictorConfig(
+        encoder_dim=24, embed_dim=24, depth=2, num_heads=2, action_dim=2, state_dim=2
+    )
+    torch.manual_seed(0)
+    model = WorldModel(WorldModelConfig(encoder=ENCODER, predictor=predictor)).eval()
+    z, places = model.encode(frames(steps=context)), poses(2, context)[..., :2]
+    actions = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(1))
+    result = model.rollout(z, places, actions)
+    for step in range(3):
+        taken = torch.cat((places[:, 1:] - places[:, :-1], actions[:, step : step + 1]), dim=1)
+        z_next = model.predict(z, taken, places)[:, -1:]
+        torch.testing.assert_close(result[:, step : step + 1], z_next, atol=1e-5, rtol=1e-4)
+        z, places = torch.cat((z, z_next), dim=1), torch.cat((places, places[:, -1:] + actions[:, step : step + 1]), 1)
+
+
 def test_rollout_needs_an_action(model):
     with pytest.raises(ValueError, match=r"actions must hold at least one step, got shape \(2, 0, 7\)"):
         model.rollout(model.encode(frames(steps=1)), poses(2, 1), torch.zeros(2, 0, 7))

@@ -7,28 +7,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Union, get_args
+from typing import TYPE_CHECKING, Annotated, Union, get_args
 
 import tyro
 
-from vjepa_wm import stages
-from vjepa_wm.evaluation import features
-from vjepa_wm.models import convert, inspect
-from vjepa_wm.training import pretrain, train_ac, train_probe
-from vjepa_wm.training.pretrain_config import PretrainConfig, RecipeName
-from vjepa_wm.training.recipes import recipe
-
-STAGES: dict[str, tuple[type, Callable]] = {
-    "collect": (stages.CollectConfig, stages.run_collect),
-    "pretrain": (PretrainConfig, pretrain.pretrain),
-    "train-ac": (train_ac.TrainACConfig, train_ac.train_ac),
-    "probe": (train_probe.ProbeConfig, train_probe.run_probe),
-    "plan": (stages.PlanConfig, stages.run_plan),
-    "evaluate": (stages.EvaluateConfig, stages.run_evaluate),
-    "features": (features.FeaturesConfig, features.run_features),
-    "inspect": (inspect.InspectConfig, inspect.run_inspect),
-    "convert": (convert.ConvertConfig, convert.run_convert),
-}
+if TYPE_CHECKING:
+    from vjepa_wm.training.pretrain_config import PretrainConfig
 
 DESCRIPTION = """From raw video to a robot that reaches a goal picture.
 
@@ -40,19 +24,45 @@ Published weights: `inspect` tells what a checkpoint is, `features` encodes vide
 it into this package's format or Hugging Face's. Each command has its own --help."""
 
 
+def stages() -> dict[str, tuple[type, Callable]]:
+    """Return the configuration and the function of each stage, by its name.
+
+    They are imported here because the processes that play a collection's episodes import this file too, and need none.
+    """
+    from vjepa_wm.evaluation import features
+    from vjepa_wm.models import convert, inspect
+    from vjepa_wm.stages import collect, evaluate, plan
+    from vjepa_wm.training import pretrain, pretrain_config, train_ac, train_probe
+
+    return {
+        "collect": (collect.CollectConfig, collect.run_collect),
+        "pretrain": (pretrain_config.PretrainConfig, pretrain.pretrain),
+        "train-ac": (train_ac.TrainACConfig, train_ac.train_ac),
+        "probe": (train_probe.ProbeConfig, train_probe.run_probe),
+        "plan": (plan.PlanConfig, plan.run_plan),
+        "evaluate": (evaluate.EvaluateConfig, evaluate.run_evaluate),
+        "features": (features.FeaturesConfig, features.run_features),
+        "inspect": (inspect.InspectConfig, inspect.run_inspect),
+        "convert": (convert.ConvertConfig, convert.run_convert),
+    }
+
+
 def parse(arguments: Sequence[str] | None = None) -> tuple[Callable, object]:
     """Return the function and the configuration that the command line names."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    kinds = []
-    for name, (config, _) in STAGES.items():
-        default = {"default": _chosen_recipe(arguments)} if config is PretrainConfig else {}
+    known, kinds = stages(), []
+    for name, (config, _) in known.items():
+        default = {"default": _chosen_recipe(arguments)} if name == "pretrain" else {}
         kinds.append(Annotated[config, tyro.conf.subcommand(name, **default)])
     config = tyro.cli(Union[tuple(kinds)], prog="vjepa-wm", description=DESCRIPTION, args=arguments)  # noqa: UP007
-    return next(run for kind, run in STAGES.values() if kind is type(config)), config
+    return next(run for kind, run in known.values() if kind is type(config)), config
 
 
 def _chosen_recipe(arguments: Sequence[str]) -> PretrainConfig:
     """Return the recipe that `arguments` name, whose values are the defaults of all other options of `pretrain`."""
+    from vjepa_wm.training.pretrain_config import RecipeName
+    from vjepa_wm.training.recipes import recipe
+
     known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     known.add_argument("--recipe", default="cpu")
     name = known.parse_known_args(arguments)[0].recipe

@@ -52,6 +52,7 @@ class Arm(Scene):
             renderer=config.renderer,
         )
         self.workspace = workspace
+        self._let_contacts_feel_the_damping()
         self._tool = self.model.site("tool").id
         self._jacobian = np.zeros((7, self.model.nv))
         self._jacobian[6, 2] = 1.0
@@ -67,14 +68,27 @@ class Arm(Scene):
         body = self.data.body(name)
         return np.append(body.xpos, atan2(body.xmat[3], body.xmat[0]))
 
-    def place(self, pose: np.ndarray, objects: Mapping[str, np.ndarray] | None = None) -> None:
+    def gripper_target(self) -> float:
+        """Return what the gripper was told to close to, 0 open .. 1 closed; what it holds may keep it from there."""
+        return 1.0 - float(self.data.ctrl[NUM_JOINTS:NUM_COORDINATES].mean()) / FINGER_STROKE
+
+    def place(
+        self,
+        pose: np.ndarray,
+        objects: Mapping[str, np.ndarray] | None = None,
+        *,
+        gripper_target: float | None = None,
+    ) -> None:
         """Put the arm at rest exactly at a pose, and the objects upright at theirs.
 
         Args:
             pose: tool pose, (P,).
             objects: by the name of an object, its x, y, z [m] and yaw [rad], (4,); others are where the scene has them.
+            gripper_target: what the gripper is told to close to, to press on what it holds; None: as in the pose.
         """
         self._set_at_rest(self.data, self.solve(pose, REST_JOINTS), objects or {})
+        if gripper_target is not None:
+            self.data.ctrl[NUM_JOINTS:NUM_COORDINATES] = FINGER_STROKE * (1.0 - gripper_target)
 
     def move(self, action: np.ndarray) -> None:
         """Run one control step: head for the measured pose plus a displacement, clipped to the workspace.
@@ -136,6 +150,18 @@ class Arm(Scene):
         """
         self._set_at_rest(self._scratch, self.solve(pose, REST_JOINTS), objects or {})
         return self._pictures(self._scratch) | {"state": self._measure(self._scratch).astype(np.float32)}
+
+    def _let_contacts_feel_the_damping(self) -> None:
+        """Prepare a scene integrated by Euler's method, in which things are held.
+
+        The servos' strong damping must be integrated implicitly at these time steps. MuJoCo's implicit integrators do
+        so after the contacts are solved, which then take the arm for lighter than it moves, and what is held runs ahead
+        of the fingers. An inertia raised by time step times damping moves the arm in the same way, and contacts know.
+        """
+        if int(self.model.opt.integrator) == int(mujoco.mjtIntegrator.mjINT_EULER):
+            damping = -self.model.actuator_biasprm[:NUM_COORDINATES, 2]
+            self.model.dof_armature[:NUM_COORDINATES] += self.model.opt.timestep * damping
+            mujoco.mj_setConst(self.model, self.data)
 
     def _measure(self, data: mujoco.MjData) -> np.ndarray:
         angles = euler_from_matrix(data.site_xmat[self._tool].reshape(3, 3))

@@ -38,3 +38,12 @@ PUSH_WORKSPACE = Workspace(
 )
 """Down to where the fingers' tips are 3 cm above the table, and further to all sides, so that the tool gets around a
 block. Always upright, because so low and near to the robot a tilted hand comes to a singularity of the wrist."""
+BRICK_WORKSPACE = Workspace(
+    np.array([0.38, -0.28, 0.021, 0.0, 0.0, -1.2, 0.0]), np.array([0.68, 0.28, 0.30, 0.0, 0.0, 1.2, 1.0])
+)
+"""Down to where the fingers' tips are 1 cm above the table, turning as far as the wrist does everywhere. Upright, as
+above."""
+DRAWER_WORKSPACE = Workspace(
+    np.array([0.36, -0.29, 0.08, 0.0, 0.0, -0.4, 0.0]), np.array([0.70, 0.29, 0.27, 0.0, 0.0, 0.4, 1.0])
+)
+"""Down to where the fingers hold the handle of the drawer; the hand stays above the cabinet."""

@@ -8,14 +8,22 @@ from typing import get_args
 
 import numpy as np
 
-from vjepa_wm.envs.arm.workspace import ACTION_HIGH, PUSH_WORKSPACE, REACH_WORKSPACE
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH, BRICK_WORKSPACE, DRAWER_WORKSPACE, PUSH_WORKSPACE, REACH_WORKSPACE
+from vjepa_wm.envs.plane.space import POINT_ACTION_HIGH
 from vjepa_wm.envs.policies.arm import NoisyPolicy, PlayPolicy, ReachExpert
+from vjepa_wm.envs.policies.brick_play import BrickPlay
+from vjepa_wm.envs.policies.drawer import DrawerExpert, DrawerPlay
+from vjepa_wm.envs.policies.grasp import GraspExpert
+from vjepa_wm.envs.policies.pick_place import PickPlaceExpert
+from vjepa_wm.envs.policies.plane import NoisyPointPolicy, PointExpert, PointPlay
 from vjepa_wm.envs.policies.policy import Policy, PolicyName, RandomPolicy
 from vjepa_wm.envs.policies.push import PushPlay
 from vjepa_wm.envs.policies.push_expert import PushExpert
 from vjepa_wm.envs.tasks import check_task
 
 __all__ = ["Policy", "PolicyName", "policy_maker"]
+
+POINT_TASKS = ("point_maze", "two_room")
 
 
 def policy_maker(task: str, name: PolicyName) -> Callable[[np.random.Generator], Policy]:
@@ -35,19 +43,58 @@ def policy_maker(task: str, name: PolicyName) -> Callable[[np.random.Generator],
 
 
 def _make(task: str, name: PolicyName, rng: np.random.Generator) -> Policy:
-    match task, name:
-        case _, "random":
-            return RandomPolicy(rng, ACTION_HIGH)
-        case "reach", "play":
+    match name:
+        case "random":
+            return RandomPolicy(rng, POINT_ACTION_HIGH if task in POINT_TASKS else ACTION_HIGH)
+        case "play":
+            return _play(task, rng)
+        case "expert":
+            return _expert(task)
+    return _noisy(task, _expert(task), rng)
+
+
+def _play(task: str, rng: np.random.Generator) -> Policy:
+    match task:
+        case "reach":
             return PlayPolicy(rng, REACH_WORKSPACE)
-        case "reach", "expert":
-            return ReachExpert()
-        case "reach", "noisy_expert":
-            return NoisyPolicy(ReachExpert(), rng, REACH_WORKSPACE)
-        case "push", "play":
+        case "push":
             return PushPlay(rng)
-        case "push", "expert":
+        case "grasp" | "pick_place":
+            return BrickPlay(rng)
+        case "drawer":
+            return DrawerPlay(rng)
+        case "point_maze" | "two_room":
+            return PointPlay(rng)
+    raise AssertionError(f"no play policy of task {task}")
+
+
+def _expert(task: str) -> Policy:
+    match task:
+        case "reach":
+            return ReachExpert()
+        case "push":
             return PushExpert()
-        case "push", "noisy_expert":
-            return NoisyPolicy(PushExpert(), rng, PUSH_WORKSPACE)
-    raise AssertionError(f"no policy {name} of task {task}")
+        case "grasp":
+            return GraspExpert()
+        case "pick_place":
+            return PickPlaceExpert()
+        case "drawer":
+            return DrawerExpert()
+        case "point_maze" | "two_room":
+            return PointExpert()
+    raise AssertionError(f"no expert of task {task}")
+
+
+def _noisy(task: str, policy: Policy, rng: np.random.Generator) -> Policy:
+    match task:
+        case "reach":
+            return NoisyPolicy(policy, rng, REACH_WORKSPACE)
+        case "push":
+            return NoisyPolicy(policy, rng, PUSH_WORKSPACE)
+        case "grasp" | "pick_place":
+            return NoisyPolicy(policy, rng, BRICK_WORKSPACE)
+        case "drawer":
+            return NoisyPolicy(policy, rng, DRAWER_WORKSPACE)
+        case "point_maze" | "two_room":
+            return NoisyPointPolicy(policy, rng)
+    raise AssertionError(f"no noise for task {task}")

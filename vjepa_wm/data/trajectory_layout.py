@@ -6,10 +6,14 @@ Why this file exists: training on actions, pretraining on the videos alone and t
 from __future__ import annotations
 
 import json
+import logging
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
+
+logger = logging.getLogger(__name__)
 
 INFO_PATH = "meta/info.json"
 STATS_PATH = "meta/stats.json"
@@ -36,7 +40,7 @@ def read_info(root: Path) -> dict:
 
     Raises:
         FileNotFoundError: root is not a folder, or holds no meta/info.json.
-        TrajectoryError: another version of the layout.
+        TrajectoryError: another version of the layout, or an entry that is needed is missing.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"folder of trajectories does not exist: {root}")
@@ -46,6 +50,9 @@ def read_info(root: Path) -> dict:
     version = info.get("codebase_version", "unknown")
     if not version.startswith("v3."):
         raise TrajectoryError(f"LeRobot version must be v3.x, got {version} in {root}; LeRobot's converter can lift it")
+    missing = {"fps", "total_episodes", "features", "data_path"} - set(info)
+    if missing:
+        raise TrajectoryError(f"no {listed(missing)} in {root / INFO_PATH}; it has {listed(info)}")
     return info
 
 
@@ -80,30 +87,60 @@ def read_episode_rows(
     return rows
 
 
-def video_cameras(root: Path, info: dict) -> list[str]:
-    """List the cameras of a data set.
+def colour_cameras(root: Path, info: dict) -> dict[str, str]:
+    """List the cameras of a data set; those for depth are left out, which is logged.
 
     Args:
-        root: folder of the data set, for the message.
+        root: folder of the data set, for messages.
         info: what `read_info` returned.
 
     Returns:
-        Feature names.
+        By feature name, how each is stored: "video", or "image" for pictures within the parquet files.
 
     Raises:
-        TrajectoryError: none is stored as video.
+        TrajectoryError: there is none.
     """
     features = info["features"]
-    cameras = [name for name, feature in features.items() if feature["dtype"] == "video"]
-    pictures = [name for name, feature in features.items() if feature["dtype"] == "image"]
-    if not cameras and pictures:
-        raise TrajectoryError(
-            f"{listed(pictures)} of {root} are stored as pictures within parquet files, which is not supported; "
-            "cameras must be stored as video (LeRobot can convert them)"
-        )
+    stored = {name: feature["dtype"] for name, feature in features.items() if feature["dtype"] in ("video", "image")}
+    depth = [name for name in stored if _is_depth(features[name])]
+    if depth:
+        logger.info("depth cameras are left out: %s of %s", listed(depth), root)
+    cameras = {name: kind for name, kind in stored.items() if name not in depth}
     if not cameras:
-        raise TrajectoryError(f"no camera stored as video in {root}; it has {listed(features)}")
+        raise TrajectoryError(f"no camera with colour pictures in {root}; it has {listed(features)}")
     return cameras
+
+
+def _is_depth(feature: dict) -> bool:
+    # LeRobot has written it in three places.
+    info = feature.get("info") or feature.get("video_info") or {}
+    return bool(info.get("is_depth_map") or info.get("video.is_depth_map"))
+
+
+def video_cameras(root: Path, info: dict) -> list[str]:
+    """List the cameras of a data set that are stored as video, as `colour_cameras` does.
+
+    Raises:
+        TrajectoryError: there is none.
+    """
+    cameras = colour_cameras(root, info)
+    videos = [name for name, kind in cameras.items() if kind == "video"]
+    if not videos:
+        raise TrajectoryError(
+            f"{listed(cameras)} of {root} are stored as pictures within parquet files, which pretraining does not "
+            "read; cameras must be stored as video (LeRobot can convert them)"
+        )
+    return videos
+
+
+def element_names(feature: dict) -> tuple[str, ...]:
+    """Return what the numbers of a column are called; where LeRobot's list or dict does not say, their places."""
+    names = feature.get("names") or ()
+    if isinstance(names, dict):
+        groups = list(names.values())
+        names = [name for group in groups for name in group] if all(isinstance(g, list) for g in groups) else names
+    size = math.prod(feature["shape"])
+    return tuple(map(str, names)) if len(names) == size else tuple(map(str, range(size)))
 
 
 def video_columns(camera: str) -> tuple[str, ...]:

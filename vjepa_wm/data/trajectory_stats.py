@@ -34,7 +34,8 @@ def vector_stats(values: np.ndarray) -> FeatureStats:
         "std": values.std(0, dtype=np.float64),
         "count": np.array([len(values)], np.int64),
     }
-    return stats | {name: np.quantile(values.astype(np.float64), share, axis=0) for name, share in QUANTILES.items()}
+    quantiles = np.quantile(values.astype(np.float64), list(QUANTILES.values()), axis=0)
+    return stats | dict(zip(QUANTILES, quantiles, strict=True))
 
 
 def image_stats(frames: np.ndarray) -> FeatureStats:

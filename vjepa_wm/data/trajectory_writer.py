@@ -1,14 +1,15 @@
 """Recorder of robot trajectories in LeRobot v3 layout.
 
-Why this file exists: episodes recorded here open in LeRobot's own tools. Each episode gets its own parquet and mp4
-file, which the layout allows, because then a recorder that is killed has damaged nothing: every file appears under its
-name only when complete, and meta/info.json, replaced last, says how many episodes count.
+Why this file exists: episodes recorded here open in LeRobot's own tools. Each episode gets its own parquet file and one
+mp4 file per camera, which the layout allows, because then a recorder that is killed has damaged nothing: every file
+appears under its name only when complete, and meta/info.json, replaced last, says how many episodes count.
 
-Letters: T frames of an episode, H height, W width, P state, A action.
+Letters: T frames of an episode, H height, W width, P state, A action, E numbers that say where objects are.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import reduce
@@ -18,7 +19,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vjepa_wm.data.trajectory_files import tasks_table, to_arrow, write_json, write_table
+from vjepa_wm.data.trajectory_episode import EncodedEpisode, check_episode, encode_episode
+from vjepa_wm.data.trajectory_files import (
+    FolderLock,
+    read_tasks,
+    remove,
+    tasks_table,
+    to_arrow,
+    unfinished_name,
+    write_bytes,
+    write_json,
+    write_table,
+)
+from vjepa_wm.data.trajectory_info import new_info, settings
 from vjepa_wm.data.trajectory_layout import (
     ACTION,
     DATA_PATH,
@@ -34,24 +47,26 @@ from vjepa_wm.data.trajectory_layout import (
     read_episode_rows,
     read_info,
 )
-from vjepa_wm.data.trajectory_stats import STATS, FeatureStats, image_stats, merge_all, vector_stats
-from vjepa_wm.data.video import write_video
+from vjepa_wm.data.trajectory_stats import STATS, FeatureStats, merge_all, vector_stats
 
 STATE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "dgripper")
 CHUNK_SIZE = 1000
-COUNTERS = ("frame_index", "episode_index", "index", "task_index")
+LOCK_PATH = "meta/.lock"
 
 
 class TrajectoryWriter:
     """Records episodes into a new data set, or appends them to one it has written before.
 
-    States are DROID's 7-D poses, actions DROID's 7-D displacements (see `STATE_NAMES`, `ACTION_NAMES`).
+    Only one writer at a time can have a folder open: close it, or use it in a `with` statement.
 
     Attributes:
         root: folder of the data set.
         fps: frames, and actions, per second.
-        image_size: (H, W) of the camera.
+        image_size: (H, W) of the cameras.
+        cameras: their names.
+        state_names: what the numbers of a state are.
+        action_names: what the numbers of an action are.
         object_names: names of the numbers in `observation.environment_state`; empty: no such column.
         num_episodes: episodes in the data set so far.
         num_frames: frames in the data set so far.
@@ -63,42 +78,57 @@ class TrajectoryWriter:
         *,
         fps: float,
         image_size: int | tuple[int, int],
-        robot_type: str = "franka",
-        camera: str = "front",
+        cameras: Sequence[str] = ("front",),
+        state_names: Sequence[str] = STATE_NAMES,
+        action_names: Sequence[str] = ACTION_NAMES,
         object_names: Sequence[str] = (),
+        robot_type: str = "franka",
     ):
-        """Make the folder, or open the data set that is in it.
+        """Make the folder, or open the data set that is in it, and put right what a killed recorder left there.
 
         Args:
             root: folder to write into.
             fps: frames, and actions, per second.
-            image_size: (H, W) of the camera, or one number for a square [pixels].
-            robot_type: name of the robot, for readers.
-            camera: name of the camera.
+            image_size: (H, W) of the cameras, or one number for a square [pixels].
+            cameras: their names.
+            state_names: what the numbers of a state are; DROID's pose, xyz [m], extrinsic xyz Euler angles [rad],
+                gripper 0 open to 1 closed, unless said otherwise.
+            action_names: what the numbers of an action are; displacements of DROID's pose unless said otherwise.
             object_names: what the numbers of the column `observation.environment_state` say of the objects in the
                 scene; empty: there is no such column.
+            robot_type: name of the robot, for readers.
 
         Raises:
-            ValueError: fps or image_size breaks its rule.
-            TrajectoryError: the data set in the folder has other settings, or the folder holds other things.
+            ValueError: fps, image_size or cameras breaks its rule.
+            TrajectoryError: the data set in the folder has other settings, the folder holds other things, or another
+                writer has it open.
         """
         if not fps > 0:
             raise ValueError(f"fps must be positive, got {fps}")
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         if height < 2 or width < 2 or height % 2 or width % 2:
             raise ValueError(f"image_size must be even and at least 2 for mp4, got {(height, width)}")
+        if isinstance(cameras, str) or not cameras or len(set(cameras)) < len(cameras):
+            raise ValueError(f"cameras must be a list of different names, at least one, got {cameras!r}")
         self.root = Path(root)
         self.fps = fps
         self.image_size = (height, width)
-        self._video_key = IMAGES + camera
+        self.cameras = tuple(cameras)
+        self.state_names, self.action_names = tuple(state_names), tuple(action_names)
         self.object_names = tuple(object_names)
-        self._info = self._new_info(robot_type)
+        self._info = new_info(
+            fps=fps,
+            image_size=self.image_size,
+            cameras=cameras,
+            state_names=state_names,
+            action_names=action_names,
+            object_names=object_names,
+            robot_type=robot_type,
+            chunk_size=CHUNK_SIZE,
+        )
         self._tasks: list[str] = []
         self._stats: dict[str, FeatureStats] = {}
-        if (self.root / INFO_PATH).exists():
-            self._continue()
-        elif self.root.exists() and any(path.name not in ("meta", "data", "videos") for path in self.root.iterdir()):
-            raise TrajectoryError(f"root must be a new or empty folder or a LeRobot v3 data set, got {self.root}")
+        self._open()
 
     @property
     def num_episodes(self) -> int:
@@ -119,97 +149,85 @@ class TrajectoryWriter:
         self.close()
 
     def close(self) -> None:
-        """Do nothing more than mark the end: every episode is already complete on disk."""
+        """Let other writers open the folder; every episode is already complete on disk."""
+        self._lock.release()
 
     def add_episode(
         self,
-        frames: np.ndarray,
+        frames: np.ndarray | Mapping[str, np.ndarray],
         states: np.ndarray,
         actions: np.ndarray,
         task: str,
         *,
         objects: np.ndarray | None = None,
     ) -> None:
-        """Write one episode; it counts once this returns.
+        """Encode and write one episode; it counts once this returns.
 
         Args:
-            frames: uint8 RGB, (T, H, W, 3).
-            states: pose at each frame, (T, 7), xyz [m], extrinsic xyz Euler angles [rad], gripper 0 open to 1 closed.
-            actions: displacement from each frame to the next, (T, 7), units as the states'; the last row is zeros.
+            frames: uint8 RGB, (T, H, W, 3); with several cameras a dict of such, by the camera's name.
+            states: state of the robot at each frame, (T, P), in the units of `state_names`.
+            actions: action from each frame to the next, (T, A), in the units of `action_names`; the last row is zeros.
             task: what the episode shows, in words.
-            objects: poses of the objects at each frame, (T, len(object_names)); None without `object_names`.
+            objects: where the objects are at each frame, (T, E); None without `object_names`.
 
         Raises:
             ValueError: an array has a wrong shape or type, holds NaN or infinity, or the last action is not zero.
         """
-        if (objects is None) != (not self.object_names):
-            raise ValueError(
-                f"objects must be given when, and only when, the data set has {ENVIRONMENT_STATE}; its columns there "
-                f"are {list(self.object_names)}, got {'none' if objects is None else 'some'}"
-            )
-        states, actions = np.asarray(states, np.float32), np.asarray(actions, np.float32)
-        vectors = {"states": (states, STATE_NAMES), "actions": (actions, ACTION_NAMES)}
-        if objects is not None:
-            objects = np.asarray(objects, np.float32)
-            vectors["objects"] = (objects, self.object_names)
-        self._check(frames, vectors, task)
-        number, length = self.num_episodes, len(frames)
-        tasks = self._tasks if task in self._tasks else [*self._tasks, task]
-        columns = self._columns(states, actions, objects, tasks.index(task))
-        episode_stats = {name: vector_stats(values) for name, values in columns.items()}
-        episode_stats[self._video_key] = image_stats(frames)
-        stats = merge_all(self._stats, episode_stats)
+        if not isinstance(frames, Mapping):
+            frames = {self.cameras[0]: frames}
+        self.add_encoded(encode_episode(frames, states, actions, task, objects=objects, fps=self.fps))
+
+    def add_encoded(self, episode: EncodedEpisode) -> None:
+        """Write one episode whose videos are encoded; it counts once this returns.
+
+        Args:
+            episode: what `encode_episode` made, at this data set's rate.
+
+        Raises:
+            ValueError: as `add_episode`.
+        """
+        check_episode(
+            episode,
+            cameras=self.cameras,
+            image_size=self.image_size,
+            state_names=self.state_names,
+            action_names=self.action_names,
+            object_names=self.object_names,
+        )
+        number, length = self.num_episodes, len(episode.states)
+        tasks = self._tasks if episode.task in self._tasks else [*self._tasks, episode.task]
         counts = {"total_episodes": number + 1, "total_frames": self.num_frames + length, "total_tasks": len(tasks)}
         info = self._info | counts | {"splits": {"train": f"0:{number + 1}"}}
-        place = {"chunk_index": number // CHUNK_SIZE, "file_index": number % CHUNK_SIZE}
+        columns = self._columns(episode, tasks.index(episode.task))
+        found = {name: vector_stats(values) for name, values in columns.items()}
+        found |= {IMAGES + camera: episode.videos[camera].stats for camera in self.cameras}
+        episode_stats = {name: found[name] for name in info["features"]}
+        row = self._episode_row(length, episode.task, episode_stats)
 
-        write_video(self.root / VIDEO_PATH.format(video_key=self._video_key, **place), frames, self.fps)
-        data = pa.table({name: to_arrow(values) for name, values in columns.items()})
-        write_table(self.root / DATA_PATH.format(**place), data)
-        row = self._episode_row(length, task, place, episode_stats)
-        write_table(self.root / EPISODES_PATH.format(**place), row)
-        write_table(self.root / TASKS_PATH, tasks_table(tasks))
-        write_json(self.root / STATS_PATH, _to_lists(stats))
+        *videos, data, episodes = self._files_of(number)
+        for camera, path in zip(self.cameras, videos, strict=True):
+            write_bytes(path, episode.videos[camera].content)
+        write_table(data, pa.table({name: to_arrow(values) for name, values in columns.items()}))
+        write_table(episodes, row)
+        stats = merge_all(self._stats, episode_stats)
+        self._write_summary(tasks, stats)
         write_json(self.root / INFO_PATH, info)
         self._info, self._tasks, self._stats = info, tasks, stats
 
-    def _check(self, frames: np.ndarray, vectors: Mapping[str, tuple[np.ndarray, tuple[str, ...]]], task: str) -> None:
-        expected = (*self.image_size, 3)
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected or len(frames) == 0:
-            raise ValueError(
-                f"frames must be uint8 (T, {', '.join(map(str, expected))}), got {frames.dtype} {frames.shape}"
-            )
-        for name, (values, names) in vectors.items():
-            if values.shape != (len(frames), len(names)):
-                raise ValueError(f"{name} must be {(len(frames), len(names))} for these frames, got {values.shape}")
-            if not np.isfinite(values).all():
-                row = int(np.argmin(np.isfinite(values).all(axis=1)))
-                raise ValueError(f"{name} must be finite, got {values[row].tolist()} in row {row}")
-        last = vectors["actions"][0][-1]
-        if last.any():
-            raise ValueError(f"the last row of actions must be zeros, as no frame follows it, got {last.tolist()}")
-        if not task:
-            raise ValueError("task must say what the episode shows, got an empty string")
-
-    def _columns(
-        self, states: np.ndarray, actions: np.ndarray, objects: np.ndarray | None, task_index: int
-    ) -> dict[str, np.ndarray]:
+    def _columns(self, episode: EncodedEpisode, task_index: int) -> dict[str, np.ndarray]:
         """Gather the columns of the episode's parquet file, each (T,) or (T, D)."""
-        steps = np.arange(len(states))
-        scene = {} if objects is None else {ENVIRONMENT_STATE: objects}
-        return (
-            {STATE: states, ACTION: actions}
-            | scene
-            | {
-                "timestamp": (steps / self.fps).astype(np.float32),
-                "frame_index": steps,
-                "episode_index": np.full_like(steps, self.num_episodes),
-                "index": steps + self.num_frames,
-                "task_index": np.full_like(steps, task_index),
-            }
-        )
+        steps = np.arange(len(episode.states))
+        scene = {} if episode.objects is None else {ENVIRONMENT_STATE: episode.objects}
+        counters = {
+            "timestamp": (steps / self.fps).astype(np.float32),
+            "frame_index": steps,
+            "episode_index": np.full_like(steps, self.num_episodes),
+            "index": steps + self.num_frames,
+            "task_index": np.full_like(steps, task_index),
+        }
+        return {STATE: episode.states, ACTION: episode.actions} | scene | counters
 
-    def _episode_row(self, length: int, task: str, place: dict[str, int], stats: dict[str, FeatureStats]) -> pa.Table:
+    def _episode_row(self, length: int, task: str, stats: dict[str, FeatureStats]) -> pa.Table:
         """Make the episode's row of meta/episodes."""
         row: dict[str, Any] = {
             "episode_index": self.num_episodes,
@@ -218,80 +236,84 @@ class TrajectoryWriter:
             "dataset_from_index": self.num_frames,
             "dataset_to_index": self.num_frames + length,
         }
-        for owner in ("data", f"videos/{self._video_key}", "meta/episodes"):
-            row |= {f"{owner}/{name}": value for name, value in place.items()}
-        video = f"videos/{self._video_key}/"
-        row |= {video + "from_timestamp": 0.0, video + "to_timestamp": length / self.fps}
+        videos = [f"videos/{IMAGES}{camera}" for camera in self.cameras]
+        for owner in ("data", *videos, "meta/episodes"):
+            row |= {f"{owner}/{name}": value for name, value in _place(self.num_episodes).items()}
+        for video in videos:
+            row |= {f"{video}/from_timestamp": 0.0, f"{video}/to_timestamp": length / self.fps}
         for name, feature in _to_lists(stats).items():
             row |= {f"stats/{name}/{stat}": feature[stat] for stat in STATS}
         return pa.Table.from_pylist([row])
 
-    def _new_info(self, robot_type: str) -> dict:
-        height, width = self.image_size
-        fps = int(self.fps) if self.fps == int(self.fps) else self.fps
-        video = {"video.height": height, "video.width": width, "video.channels": 3, "video.fps": fps}
-        video |= {"video.codec": "h264", "video.pix_fmt": "yuv420p", "video.is_depth_map": False, "has_audio": False}
-        camera = {
-            "dtype": "video",
-            "shape": [height, width, 3],
-            "names": ["height", "width", "channels"],
-            "info": video,
-        }
-        features = {
-            STATE: {"dtype": "float32", "shape": [len(STATE_NAMES)], "names": list(STATE_NAMES)},
-            ACTION: {"dtype": "float32", "shape": [len(ACTION_NAMES)], "names": list(ACTION_NAMES)},
-        }
-        if self.object_names:
-            names = list(self.object_names)
-            features[ENVIRONMENT_STATE] = {"dtype": "float32", "shape": [len(names)], "names": names}
-        features |= {
-            self._video_key: camera,
-            "timestamp": {"dtype": "float32", "shape": [1], "names": None},
-        }
-        features |= {name: {"dtype": "int64", "shape": [1], "names": None} for name in COUNTERS}
-        return {
-            "codebase_version": "v3.0",
-            "robot_type": robot_type,
-            "total_episodes": 0,
-            "total_frames": 0,
-            "total_tasks": 0,
-            "chunks_size": CHUNK_SIZE,
-            "data_files_size_in_mb": 100,
-            "video_files_size_in_mb": 200,
-            "fps": fps,
-            "splits": {},
-            "data_path": DATA_PATH,
-            "video_path": VIDEO_PATH,
-            "features": features,
-        }
+    def _files_of(self, number: int) -> list[Path]:
+        """List the files of one episode: a video per camera, its data, its row."""
+        place = _place(number)
+        videos = [VIDEO_PATH.format(video_key=IMAGES + camera, **place) for camera in self.cameras]
+        return [self.root / path for path in (*videos, DATA_PATH.format(**place), EPISODES_PATH.format(**place))]
+
+    def _write_summary(self, tasks: list[str], stats: dict[str, FeatureStats]) -> None:
+        write_table(self.root / TASKS_PATH, tasks_table(tasks))
+        write_json(self.root / STATS_PATH, _to_lists(stats))
+
+    def _open(self) -> None:
+        """Lock the folder and take up what is in it."""
+        begun = (self.root / INFO_PATH).exists() or not self.root.exists()
+        if not begun and any(path.name not in ("meta", "data", "videos") for path in self.root.iterdir()):
+            raise TrajectoryError(f"root must be a new or empty folder or a LeRobot v3 data set, got {self.root}")
+        try:
+            self._lock = FolderLock(self.root / LOCK_PATH)
+        except BlockingIOError as error:
+            raise TrajectoryError(
+                f"another collection is writing into {self.root} just now; let it end, or choose another folder"
+            ) from error
+        try:
+            if (self.root / INFO_PATH).exists():
+                self._continue()
+        except BaseException:
+            self.close()
+            raise
 
     def _continue(self) -> None:
         """Take up the data set in the folder where it ended."""
         found = read_info(self.root)
-        theirs, ours = _settings(found), _settings(self._info)
+        theirs, ours = settings(found), settings(self._info)
         for name in {**theirs, **ours}:
             if theirs.get(name) != ours.get(name):
                 raise TrajectoryError(
                     f"{name} must be {theirs.get(name)} to append to {self.root}, got {ours.get(name)}"
                 )
         self._info = found
-        if self.num_episodes == 0:
-            return
-        rows = read_episode_rows(self.root, self.num_episodes, with_stats=True)
-        # From the episodes, not from stats.json: a recorder killed between writing the two counted one too many there.
-        self._stats = reduce(merge_all, [_row_stats(row, found["features"]) for row in rows])
-        for row in rows:
-            self._tasks += [task for task in row["tasks"] if task not in self._tasks]
+        # A recorder that was killed may have left files of an episode that does not count, and readers that take all
+        # files of a folder would count it.
+        for path in self._files_of(self.num_episodes):
+            remove(path)
+        unfinished_name(self.root / INFO_PATH).unlink(missing_ok=True)
+        if self.num_episodes:
+            self._tasks, self._stats = self._read_summary()
+            self._write_summary(self._tasks, self._stats)
+
+    def _read_summary(self) -> tuple[list[str], dict[str, FeatureStats]]:
+        """Return tasks and statistics of the episodes that count."""
+        tasks = read_tasks(self.root / TASKS_PATH)[: self._info["total_tasks"]]
+        stats = _to_arrays(json.loads((self.root / STATS_PATH).read_text()))
+        if stats["index"]["count"].tolist() != [self.num_frames]:
+            # The recorder was killed after it had counted an episode there, before it had counted it for good.
+            rows = read_episode_rows(self.root, self.num_episodes, with_stats=True)
+            stats = reduce(merge_all, [_row_stats(row, self._info["features"]) for row in rows])
+        return tasks, stats
 
 
-def _settings(info: dict) -> dict[str, object]:
-    """Gather what must not change within a data set."""
-    settings = {name: info[name] for name in ("fps", "robot_type", "chunks_size", "data_path", "video_path")}
-    return settings | {f"shape of {name}": feature["shape"] for name, feature in info["features"].items()}
+def _place(number: int) -> dict[str, int]:
+    """Return which file an episode is in."""
+    return {"chunk_index": number // CHUNK_SIZE, "file_index": number % CHUNK_SIZE}
 
 
 def _row_stats(row: dict, features: dict) -> dict[str, FeatureStats]:
     return {name: {stat: np.array(row[f"stats/{name}/{stat}"]) for stat in STATS} for name in features}
+
+
+def _to_arrays(stats: dict[str, dict[str, list]]) -> dict[str, FeatureStats]:
+    return {name: {stat: np.array(value) for stat, value in feature.items()} for name, feature in stats.items()}
 
 
 def _to_lists(stats: dict[str, FeatureStats]) -> dict[str, dict[str, list]]:

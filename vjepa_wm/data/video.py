@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import av
@@ -45,19 +46,37 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float, *, crf:
     path = Path(path)
     if path.suffix != ".mp4":
         raise ValueError(f"path must end in .mp4, got {path}")
+    content = encode_video(frames, fps, crf=crf, gop=gop)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)
+
+
+def encode_video(frames: np.ndarray, fps: float, *, crf: int = 18, gop: int = 2) -> bytes:
+    """Return what `write_video` writes; equal frames give equal bytes.
+
+    Args:
+        frames: uint8 RGB, (T, H, W, 3); H and W even, as 4:2:0 colour needs.
+        fps: frames per second.
+        crf: x264 quality, 0 lossless to 51 worst.
+        gop: frames from one key frame to the next; small makes random access cheap.
+
+    Raises:
+        ValueError: frames or fps break the rules above.
+    """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or len(frames) == 0:
         raise ValueError(f"frames must be uint8 (T, H, W, 3) with T > 0, got {frames.dtype} {frames.shape}")
     if frames.shape[1] % 2 or frames.shape[2] % 2:
         raise ValueError(f"frames must have even height and width for 4:2:0 colour, got {frames.shape[1:3]}")
     if not fps > 0:
         raise ValueError(f"fps must be positive, got {fps}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
     rate = Fraction(fps).limit_denominator(1001)
     # Looking ahead gains nothing in groups of two frames, and at 32 px x264 then reads memory that it never wrote, so
     # that equal frames now and then became different files.
     options = {"crf": str(crf), "g": str(gop), "bf": "0", "rc-lookahead": "0", "mbtree": "0"}
-    with av.open(str(unfinished), "w", format="mp4") as container:
+    file = BytesIO()
+    with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
         stream.codec_context.time_base = 1 / rate
@@ -67,7 +86,7 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float, *, crf:
             frame.pts, frame.time_base = k, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    os.replace(unfinished, path)
+    return file.getvalue()
 
 
 def read_frames(

@@ -5,7 +5,10 @@ add: this file holds the one place where Euler angles become matrices and come b
 world model's rollout and the environments agree on what an action means.
 
 A pose (7) is xyz [m], extrinsic xyz Euler angles [rad] and the gripper, 0 open to 1 closed. An action (7) is the
-displacement of the three. Leading dimensions are free and broadcast; float32 and float64 keep their precision.
+displacement of the three. States of any other size, such as places in a plane (2), have no rotation: they just add.
+Leading dimensions are free and broadcast; float32 and float64 keep their precision.
+
+Letters: P numbers of a pose.
 """
 
 from __future__ import annotations
@@ -77,21 +80,23 @@ def pose_difference(pose: Tensor, next_pose: Tensor) -> Tensor:
     """Give the action that leads from one pose to another.
 
     Args:
-        pose: poses before the step, (..., 7).
-        next_pose: poses after the step, (..., 7).
+        pose: poses before the step, (..., P).
+        next_pose: poses after the step, (..., P).
 
     Returns:
-        Actions, (..., 7): dxyz [m], Euler angles of R_next R_now^T [rad], change of the gripper.
+        Actions, (..., P). P = 7: dxyz [m], Euler angles of R_next R_now^T [rad], change of the gripper. Else the
+        difference.
 
     Raises:
-        ValueError: if the last dimension of a pose is not 7.
+        ValueError: if the two have not the same last dimension.
 
     Source: V-JEPA 2 (arXiv 2506.09985), section 3.1, the DROID action convention.
     """
-    _check_last_dim("pose", pose)
-    _check_last_dim("next_pose", next_pose)
-    turn = euler_to_matrix(next_pose[..., 3:6]) @ euler_to_matrix(pose[..., 3:6]).mT
+    _check_last_dim("next_pose", next_pose, pose)
     moved = next_pose - pose
+    if pose.shape[-1] != POSE_DIM:
+        return moved
+    turn = euler_to_matrix(next_pose[..., 3:6]) @ euler_to_matrix(pose[..., 3:6]).mT
     return torch.cat([moved[..., :3], matrix_to_euler(turn), moved[..., 6:]], dim=-1)
 
 
@@ -99,24 +104,28 @@ def integrate_pose(pose: Tensor, action: Tensor) -> Tensor:
     """Give the pose that an action leads to: the inverse of `pose_difference`.
 
     Args:
-        pose: poses before the step, (..., 7).
-        action: displacements, (..., 7): dxyz [m], turn as Euler angles [rad], change of the gripper.
+        pose: poses before the step, (..., P).
+        action: displacements, (..., P); for P = 7 dxyz [m], turn as Euler angles [rad], change of the gripper.
 
     Returns:
-        Poses after the step, (..., 7); R_next = R_action R_now, the gripper clipped to 0..1.
+        Poses after the step, (..., P). P = 7: R_next = R_action R_now, the gripper clipped to 0..1. Else the sum.
 
     Raises:
-        ValueError: if the last dimension of an argument is not 7.
+        ValueError: if the two have not the same last dimension.
 
     Source: V-JEPA 2 (arXiv 2506.09985), section 3.2, poses in the planner's rollout.
     """
-    _check_last_dim("pose", pose)
-    _check_last_dim("action", action)
-    turned = euler_to_matrix(action[..., 3:6]) @ euler_to_matrix(pose[..., 3:6])
+    _check_last_dim("action", action, pose)
     moved = pose + action
+    if pose.shape[-1] != POSE_DIM:
+        return moved
+    turned = euler_to_matrix(action[..., 3:6]) @ euler_to_matrix(pose[..., 3:6])
     return torch.cat([moved[..., :3], matrix_to_euler(turned), moved[..., 6:].clamp(0.0, 1.0)], dim=-1)
 
 
-def _check_last_dim(name: str, value: Tensor) -> None:
-    if value.shape[-1:] != (POSE_DIM,):
-        raise ValueError(f"{name} must have the shape (..., {POSE_DIM}), got {tuple(value.shape)}")
+def _check_last_dim(name: str, value: Tensor, pose: Tensor) -> None:
+    if value.shape[-1:] != pose.shape[-1:]:
+        raise ValueError(
+            f"{name} must have the shape (..., {pose.shape[-1]}) of the pose {tuple(pose.shape)}, "
+            f"got {tuple(value.shape)}"
+        )

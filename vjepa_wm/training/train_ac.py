@@ -10,7 +10,7 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 3: teacher forcing plus a two-step 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vjepa_wm.data.trajectories import TrajectoryDataset
+from vjepa_wm.data.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig, KeyValueCache
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.load import load_encoder
@@ -39,6 +40,8 @@ class TrainACConfig(RunConfig):
 
     data: Path
     """LeRobot v3 dataset folder."""
+    read: TrajectoryOptions = field(default_factory=TrajectoryOptions)
+    """What of it is read: camera, rate, columns, and how they become states and actions."""
     encoder: Path
     """Encoder: a folder as `pretrain` writes it, a file of published weights, or their name."""
     predictor_dim: int = 192
@@ -229,7 +232,7 @@ def train_ac(config: TrainACConfig) -> Path:
     dtype = pick_dtype(config.precision, device)
     train, validation = (
         encode_episodes(encoder, part, config.num_frames, dtype)
-        for part in TrajectoryDataset(config.data).split(config.validation_share, config.seed)
+        for part in TrajectoryDataset(config.data, config.read).split(config.validation_share, config.seed)
     )
     trainer = ACTrainer(config, encoder, predictor_config(config, encoder, train))
     modules = {"predictor": trainer.model.predictor}

@@ -1,0 +1,1 @@
+"""The stages that need a simulator: here environments, planners and models meet, and none knows the others."""

@@ -1,0 +1,111 @@
+"""Recording of a policy in a simulated task."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from vjepa_wm.data.collect import CollectReport, collect
+from vjepa_wm.data.trajectory_writer import STATE_NAMES, TrajectoryWriter
+from vjepa_wm.envs import VariationConfig, make
+from vjepa_wm.envs.policies import PolicyName, policy_maker
+from vjepa_wm.envs.rendering import RendererName
+from vjepa_wm.stages.preview import write_preview
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectConfig:
+    """Record a policy in a simulated task as a LeRobot v3 dataset (parquet + mp4); a stopped collection goes on."""
+
+    out: Path
+    """Dataset folder; episodes found there count. With --preview the folder of the preview."""
+    env: str = "reach"
+    """Which environment."""
+    policy: PolicyName = "play"
+    """play explores, touching what there is, random draws every action, expert solves the task, noisy_expert nearly."""
+    episodes: int = 600
+    """Episodes the dataset shall have in the end."""
+    steps: int = 40
+    """Actions per episode."""
+    image_size: int = 128
+    """Height and width of the pictures [px]."""
+    cameras: tuple[str, ...] = ()
+    """Cameras that look on, the main one first; none: the task's main camera alone."""
+    renderer: RendererName = "auto"
+    """gl, ray (slower, needs no graphics library), or auto, the first of them that this machine has."""
+    variation: VariationConfig = field(default_factory=VariationConfig)
+    """What changes between episodes in look and physics."""
+    seed: int = 0
+    """Episode k depends on the seed and k alone, not on who plays it."""
+    workers: int | None = None
+    """Processes that play; none: one per core, 0: this process plays. The files do not depend on it."""
+    ray: str | None = None
+    """Address of a Ray cluster whose machines play, or local, to start one of this machine; needs `vjepa_wm[ray]`."""
+    preview: bool = False
+    """Instead of a dataset, write a video and a contact sheet of a few episodes of each policy, side by side."""
+
+
+def run_collect(config: CollectConfig) -> None:
+    """Record episodes; errors as `vjepa_wm.envs.make` and `vjepa_wm.data.collect.collect`."""
+    make_env = partial(
+        make,
+        config.env,
+        image_size=config.image_size,
+        cameras=config.cameras or None,
+        renderer=config.renderer,
+        variation=config.variation,
+    )
+    if config.preview:
+        for path in write_preview(config.out, config.env, make_env, steps=config.steps, seed=config.seed):
+            print(path)
+        return
+    env = make_env()
+    own = env.unwrapped
+    env.close()
+    with TrajectoryWriter(
+        config.out,
+        fps=own.control_hz,
+        image_size=config.image_size,
+        cameras=own.cameras,
+        state_names=own.state_names,
+        action_names=own.action_names,
+        object_names=own.object_names,
+        robot_type="franka" if own.state_names == STATE_NAMES else "point",
+    ) as writer:
+        begin_s = time.perf_counter()
+        report = collect(
+            make_env,
+            policy_maker(config.env, config.policy),
+            writer,
+            num_episodes=config.episodes,
+            num_steps=config.steps,
+            seed=config.seed,
+            task=f"{config.env}, {config.policy}",
+            workers=len(os.sched_getaffinity(0)) if config.workers is None else config.workers,
+            ray=config.ray,
+        )
+        print(describe(writer, report, time.perf_counter() - begin_s))
+
+
+def describe(writer: TrajectoryWriter, report: CollectReport, seconds: float) -> str:
+    """Say in a few lines what a collection did.
+
+    Args:
+        writer: recorder of the data set.
+        report: what was recorded.
+        seconds: time it took [s].
+    """
+    size = sum(path.stat().st_size for path in writer.root.rglob("*") if path.is_file())
+    lines = [
+        f"{writer.root}: {writer.num_episodes} episodes, {report.num_added} of them new; {writer.num_frames} frames of "
+        f"camera {', '.join(writer.cameras)} at {writer.fps} Hz; {size / 1e6:.1f} MB"
+    ]
+    if report.num_added:
+        rate = report.num_frames * len(writer.cameras) / seconds
+        share = report.num_success / report.num_added
+        lines.append(f"{report.num_success} of {report.num_added} new episodes ({share:.0%}) ended in success")
+        lines.append(f"{report.num_frames} new frames in {seconds:.1f} s: {rate:.0f} pictures a second")
+    return "\n".join(lines)
