@@ -146,6 +146,11 @@ class ForeignEnv(GoalEnv):
         self._env, self._task = env, task
         self._ended = (False, False)
 
+    @property
+    def success_rule(self) -> str:
+        """When the goal is reached, in words."""
+        return f"distance at most {self._task.success_radius:g}"
+
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Run one control step and look; arguments, returns and errors as `GoalEnv.step`, and see the table."""
         obs, reward, _, truncated, info = super().step(action)

@@ -56,6 +56,7 @@ class GoalEnv(gymnasium.Env, ABC):
         state_names: what the P numbers of `obs["state"]` are.
         action_names: what the A numbers of an action are.
         object_names: what the numbers of `info["object"]` are; empty for tasks without objects.
+        usual_steps: steps of an episode that leave an expert time to spare.
         cameras: names of the cameras that look on.
         factors: what can vary between episodes, and the values of each.
     """
@@ -65,6 +66,7 @@ class GoalEnv(gymnasium.Env, ABC):
     state_names: ClassVar[tuple[str, ...]]
     action_names: ClassVar[tuple[str, ...]]
     object_names: ClassVar[tuple[str, ...]] = ()
+    usual_steps: ClassVar[int] = 50
 
     def __init__(
         self, config: GoalEnvConfig, scene: Scene, *, action_space: spaces.Box, state_space: spaces.Box
@@ -93,6 +95,11 @@ class GoalEnv(gymnasium.Env, ABC):
         self._asked = config.variation.chosen(self.factors)
         self._goal: Goal | None = None
         self._num_steps = 0
+
+    @property
+    @abstractmethod
+    def success_rule(self) -> str:
+        """When the goal is reached, in words, with the numbers of this environment."""
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from vjepa_wm.envs.arm.arm import Arm
-from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose
-from vjepa_wm.envs.arm.block import in_block_frame
+from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose, hides
 from vjepa_wm.envs.arm.brick import (
     BRICK_HIGH,
     BRICK_LOW,
@@ -29,10 +28,6 @@ from vjepa_wm.envs.goal_env import GoalEnvConfig, check_options
 
 OPTIONS = ("start", "start_object", "goal", "goal_object")
 """What `reset` takes."""
-# Seen from the brick, the camera is in this direction; a hand within these distances along and across it hides the
-# brick [m].
-CAMERA_ANGLE = np.arctan2(-0.9, 0.8)
-HIDING_ALONG, HIDING_ACROSS = -0.05, 0.13
 # Sampled starts are this high [m]: above any brick.
 START_HEIGHTS = (0.12, 0.24)
 # A given brick may lie this far above or below the table, and given fingers this far within it [m].
@@ -84,7 +79,7 @@ class BrickEnv(ArmEnv):
             start_object = given.get("start_object", self.sample_object(self.np_random))
             start = given.get("start", self.sample_pose(self.np_random))
             is_free = "start_object" in given or not reaches_into(start, start_object, SLACK)
-            if is_free and ("start" in given or not _hides(start, start_object)):
+            if is_free and ("start" in given or not hides(start, start_object[:2])):
                 break
         check_not_inside("start", start, start_object)
         if not lies(start_object) and not holds(start, start_object):
@@ -133,12 +128,6 @@ def check_not_inside(name: str, pose: np.ndarray, brick: np.ndarray) -> None:
 def lies(brick: np.ndarray) -> bool:
     """Tell whether a brick lies on the table."""
     return bool(abs(brick[2] - LYING) <= SLACK)
-
-
-def _hides(pose: np.ndarray, brick: np.ndarray) -> bool:
-    """Tell whether the hand is between the brick and the camera."""
-    along, across = in_block_frame(pose[:2], np.array([*brick[:3], CAMERA_ANGLE]))
-    return along > HIDING_ALONG and abs(across) < HIDING_ACROSS
 
 
 def _check_brick(name: str, value: np.ndarray) -> np.ndarray:

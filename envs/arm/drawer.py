@@ -10,8 +10,7 @@ import mujoco
 import numpy as np
 
 from vjepa_wm.envs.arm.arm import Arm
-from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose
-from vjepa_wm.envs.arm.block import direction
+from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose, hides
 from vjepa_wm.envs.arm.cabinet import (
     DRAWER_HIGH,
     DRAWER_LOW,
@@ -24,10 +23,6 @@ from vjepa_wm.envs.arm.cabinet import (
 from vjepa_wm.envs.arm.workspace import DRAWER_WORKSPACE
 from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_options
 
-# Seen from between handle and cabinet, the camera is in this direction; a hand further than this along it and less than
-# that across it hides how far the drawer is open [m].
-TO_CAMERA = np.arctan2(-0.9, 0.8)
-HIDING_ALONG, HIDING_ACROSS = 0.0, 0.17
 # Sampled starts are this high [m]: above the cabinet.
 START_HEIGHTS = (0.16, 0.25)
 # Given fingers may be this far within the cabinet, and a given drawer this far beyond its stops [m].
@@ -134,6 +129,7 @@ class DrawerEnv(ArmEnv):
     """
 
     object_names = ("x", "y", "opening")
+    usual_steps = 40
 
     def __init__(self, config: DrawerConfig | None = None) -> None:
         """Build the simulation.
@@ -144,6 +140,11 @@ class DrawerEnv(ArmEnv):
         config = config or DrawerConfig()
         self._arm: DrawerArm
         super().__init__(config, DrawerArm(config))
+
+    @property
+    def success_rule(self) -> str:
+        """When the goal is reached, in words."""
+        return f"opening within {100 * self.config.success_distance:g} cm of the goal's"
 
     def sample_pose(self, rng: np.random.Generator) -> np.ndarray:
         """Sample a start of the gripper: straight down, open, higher than the cabinet.
@@ -195,7 +196,8 @@ class DrawerEnv(ArmEnv):
             apart = abs(start_object[2] - goal_object[2]) >= self.config.min_distance
             if not apart and len(drawers) < 2:
                 continue
-            if "start" not in given and _hides(start, start_object):
+            middle = (handle_place(start_object) + start_object[:2]) / 2
+            if "start" not in given and hides(start, middle, along=0.0, across=0.17):
                 continue
             if not reaches_into(start, start_object, SLACK) and not reaches_into(goal, goal_object, SLACK):
                 return start, start_object, goal, goal_object
@@ -215,13 +217,6 @@ class DrawerEnv(ArmEnv):
 
     def _reward(self, info: dict[str, Any]) -> float:
         return -info["distance"]
-
-
-def _hides(pose: np.ndarray, drawer: np.ndarray) -> bool:
-    """Tell whether the hand is between the drawer and the camera."""
-    offset = pose[:2] - (handle_place(drawer) + drawer[:2]) / 2
-    across = offset @ direction(TO_CAMERA + np.pi / 2)
-    return offset @ direction(TO_CAMERA) > HIDING_ALONG and abs(across) < HIDING_ACROSS
 
 
 def _check_drawer(name: str, value: np.ndarray) -> np.ndarray:

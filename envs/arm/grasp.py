@@ -86,6 +86,13 @@ class GraspEnv(BrickEnv):
     Control rate: `control_hz` = 5.
     """
 
+    usual_steps = 30
+
+    @property
+    def success_rule(self) -> str:
+        """When the goal is reached, in words."""
+        return f"brick within {100 * self.config.success_radius:g} cm of its place in the goal, in the air"
+
     def __init__(self, config: GraspConfig | None = None) -> None:
         """Build the simulation.
 

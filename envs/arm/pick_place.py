@@ -87,6 +87,13 @@ class PickPlaceEnv(BrickEnv):
     Control rate: `control_hz` = 5.
     """
 
+    usual_steps = 60
+
+    @property
+    def success_rule(self) -> str:
+        """When the goal is reached, in words."""
+        return f"brick let go within {100 * self.config.success_radius:g} cm of its place in the goal"
+
     def __init__(self, config: PickPlaceConfig | None = None) -> None:
         """Build the simulation.
 

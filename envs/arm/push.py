@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 
 from vjepa_wm.envs.arm.arm import Arm
-from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose
+from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose, hides
 from vjepa_wm.envs.arm.block import (
     BLOCK_HALF,
     BLOCK_HIGH,
     BLOCK_LOW,
-    direction,
     heading_error,
-    in_block_frame,
     pose_behind,
     reaches_into,
     stay_above,
@@ -23,10 +21,6 @@ from vjepa_wm.envs.arm.block import (
 from vjepa_wm.envs.arm.workspace import PUSH_WORKSPACE
 from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_options
 
-# Seen from the block, the camera is in this direction; a hand within these distances along and across it hides the
-# block [m].
-TO_CAMERA = direction(np.arctan2(-0.9, 0.8))
-HIDING_ALONG, HIDING_ACROSS = -0.05, 0.13
 # Sampled starts are this high [m]: above any block.
 START_HEIGHTS = (0.11, 0.22)
 # A given block may lie this far above or below the table, and given fingers this far within it [m].
@@ -114,6 +108,7 @@ class PushEnv(ArmEnv):
     """
 
     object_names = ("x", "y", "z", "yaw")
+    usual_steps = 60
 
     def __init__(self, config: PushConfig | None = None) -> None:
         """Build the simulation.
@@ -123,6 +118,12 @@ class PushEnv(ArmEnv):
         """
         config = config or PushConfig()
         super().__init__(config, Arm(config, scene="push.xml", workspace=PUSH_WORKSPACE))
+
+    @property
+    def success_rule(self) -> str:
+        """When the goal is reached, in words."""
+        radius, angle = self.config.success_radius, self.config.success_angle
+        return f"block within {100 * radius:g} cm and {angle:g} rad of its place in the goal"
 
     def sample_pose(self, rng: np.random.Generator) -> np.ndarray:
         """Sample a start of the gripper: straight down, closed, higher than a block.
@@ -170,7 +171,7 @@ class PushEnv(ArmEnv):
             apart = np.linalg.norm(start_object[:2] - goal_object[:2]) >= self.config.min_distance
             if not apart and not {"start_object", "goal_object"} <= set(given):
                 continue
-            if "start" not in given and _hides(start, start_object):
+            if "start" not in given and hides(start, start_object[:2]):
                 continue
             if not reaches_into(start, start_object, SLACK) and not reaches_into(goal, goal_object, SLACK):
                 return start, start_object, goal, goal_object
@@ -197,12 +198,6 @@ class PushEnv(ArmEnv):
 
     def _reward(self, info: dict[str, Any]) -> float:
         return -info["distance"] - 0.1 * info["heading_error"]
-
-
-def _hides(pose: np.ndarray, block: np.ndarray) -> bool:
-    """Tell whether the hand is between the block and the camera."""
-    along, across = in_block_frame(pose[:2], np.array([*block[:3], np.arctan2(TO_CAMERA[1], TO_CAMERA[0])]))
-    return along > HIDING_ALONG and abs(across) < HIDING_ACROSS
 
 
 def _check_block(name: str, value: np.ndarray) -> np.ndarray:

@@ -67,6 +67,8 @@ class ReachEnv(ArmEnv):
     Control rate: `control_hz` = 5.
     """
 
+    usual_steps = 20
+
     def __init__(self, config: ReachConfig | None = None) -> None:
         """Build the simulation.
 
@@ -75,6 +77,11 @@ class ReachEnv(ArmEnv):
         """
         config = config or ReachConfig()
         super().__init__(config, Arm(config))
+
+    @property
+    def success_rule(self) -> str:
+        """When the goal is reached, in words."""
+        return f"tool within {100 * self.config.success_radius:g} cm of the goal"
 
     def sample_pose(self, rng: np.random.Generator) -> np.ndarray:
         """Sample a start or goal: straight down, open, position uniform in the workspace.

@@ -44,6 +44,7 @@ class PointEnv(GoalEnv):
     control_hz = CONTROL_HZ
     state_names = ("x", "y")
     action_names = ("dx", "dy")
+    usual_steps = 40
 
     def __init__(self, config: PointConfig, scene: PointScene) -> None:
         """Declare the spaces.
@@ -59,6 +60,11 @@ class PointEnv(GoalEnv):
             state_space=spaces.Box(-HALF_WIDTH, HALF_WIDTH, (2,), np.float32),
         )
         self._plane = scene
+
+    @property
+    def success_rule(self) -> str:
+        """When the goal is reached, in words."""
+        return f"point within {100 * self.config.success_radius:g} cm of the goal"
 
     @abstractmethod
     def _are_apart(self, start: np.ndarray, goal: np.ndarray) -> bool:
