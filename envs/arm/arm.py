@@ -121,6 +121,7 @@ class Arm(Scene):
             ValueError: if no joints within the limits have that pose.
         """
         data, limits = self._scratch, self.model.jnt_range[:NUM_JOINTS]
+        data.qpos[:] = self.model.qpos0  # whatever was looked at before must not show in the last digits
         rotation, error, joints = matrix_from_euler(pose[3:6]), np.zeros(7), np.array(start, dtype=np.float64)
         for _ in range(50):
             data.qpos[:NUM_JOINTS] = joints

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-
 TASK_COLUMN = "__index_level_0__"
 
 

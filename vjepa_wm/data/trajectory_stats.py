@@ -111,3 +111,13 @@ def merge_all(first: Mapping[str, FeatureStats], second: Mapping[str, FeatureSta
     if not first or not second:
         return dict(first or second)
     return {name: merge_stats(first[name], second[name]) for name in first}
+
+
+def to_lists(stats: Mapping[str, FeatureStats]) -> dict[str, dict[str, list]]:
+    """Turn statistics by feature name into what json can hold."""
+    return {name: {stat: value.tolist() for stat, value in feature.items()} for name, feature in stats.items()}
+
+
+def to_arrays(stats: Mapping[str, Mapping[str, list]]) -> dict[str, FeatureStats]:
+    """Turn what `to_lists` returned back into statistics by feature name."""
+    return {name: {stat: np.array(value) for stat, value in feature.items()} for name, feature in stats.items()}

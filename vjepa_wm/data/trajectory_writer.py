@@ -47,7 +47,7 @@ from vjepa_wm.data.trajectory_layout import (
     read_episode_rows,
     read_info,
 )
-from vjepa_wm.data.trajectory_stats import STATS, FeatureStats, merge_all, vector_stats
+from vjepa_wm.data.trajectory_stats import STATS, FeatureStats, merge_all, to_arrays, to_lists, vector_stats
 
 STATE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "dgripper")
@@ -241,7 +241,7 @@ class TrajectoryWriter:
             row |= {f"{owner}/{name}": value for name, value in _place(self.num_episodes).items()}
         for video in videos:
             row |= {f"{video}/from_timestamp": 0.0, f"{video}/to_timestamp": length / self.fps}
-        for name, feature in _to_lists(stats).items():
+        for name, feature in to_lists(stats).items():
             row |= {f"stats/{name}/{stat}": feature[stat] for stat in STATS}
         return pa.Table.from_pylist([row])
 
@@ -253,7 +253,7 @@ class TrajectoryWriter:
 
     def _write_summary(self, tasks: list[str], stats: dict[str, FeatureStats]) -> None:
         write_table(self.root / TASKS_PATH, tasks_table(tasks))
-        write_json(self.root / STATS_PATH, _to_lists(stats))
+        write_json(self.root / STATS_PATH, to_lists(stats))
 
     def _open(self) -> None:
         """Lock the folder and take up what is in it."""
@@ -295,7 +295,7 @@ class TrajectoryWriter:
     def _read_summary(self) -> tuple[list[str], dict[str, FeatureStats]]:
         """Return tasks and statistics of the episodes that count."""
         tasks = read_tasks(self.root / TASKS_PATH)[: self._info["total_tasks"]]
-        stats = _to_arrays(json.loads((self.root / STATS_PATH).read_text()))
+        stats = to_arrays(json.loads((self.root / STATS_PATH).read_text()))
         if stats["index"]["count"].tolist() != [self.num_frames]:
             # The recorder was killed after it had counted an episode there, before it had counted it for good.
             rows = read_episode_rows(self.root, self.num_episodes, with_stats=True)
@@ -310,11 +310,3 @@ def _place(number: int) -> dict[str, int]:
 
 def _row_stats(row: dict, features: dict) -> dict[str, FeatureStats]:
     return {name: {stat: np.array(row[f"stats/{name}/{stat}"]) for stat in STATS} for name in features}
-
-
-def _to_arrays(stats: dict[str, dict[str, list]]) -> dict[str, FeatureStats]:
-    return {name: {stat: np.array(value) for stat, value in feature.items()} for name, feature in stats.items()}
-
-
-def _to_lists(stats: dict[str, FeatureStats]) -> dict[str, dict[str, list]]:
-    return {name: {stat: value.tolist() for stat, value in feature.items()} for name, feature in stats.items()}

@@ -84,10 +84,16 @@ def run_collect(config: CollectConfig) -> None:
             num_steps=config.steps,
             seed=config.seed,
             task=f"{config.env}, {config.policy}",
-            workers=len(os.sched_getaffinity(0)) if config.workers is None else config.workers,
+            workers=num_cores() if config.workers is None else config.workers,
             ray=config.ray,
         )
         print(describe(writer, report, time.perf_counter() - begin_s))
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    # macOS does not say which ones a process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe(writer: TrajectoryWriter, report: CollectReport, seconds: float) -> str:

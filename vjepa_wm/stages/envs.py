@@ -1,0 +1,90 @@
+"""The list of tasks, in words and in pictures."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+
+from vjepa_wm.envs import TASKS, make
+from vjepa_wm.envs.goal_env import GoalEnv
+from vjepa_wm.envs.rendering import RendererName
+from vjepa_wm.envs.tasks import check_task, class_prefix
+from vjepa_wm.stages.drawing import Tile, draw_row
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvsConfig:
+    """List the simulated tasks and draw a start, the sub-goals and the goal of each."""
+
+    out: Path = Path("runs/envs")
+    """Folder for `envs.png`, one row per task."""
+    tasks: tuple[str, ...] = TASKS
+    """Which tasks."""
+    image_size: int = 128
+    """Height and width of the pictures [px]."""
+    renderer: RendererName = "auto"
+    """gl, ray (slower, needs no graphics library), or auto, the first of them that this machine has."""
+    seed: int = 0
+    """Decides start and goal."""
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise ValueError("tasks must name at least one task, got none")
+        for task in self.tasks:
+            check_task(task)
+
+
+def run_envs(config: EnvsConfig) -> None:
+    """Print what the tasks are and write their pictures; errors as `vjepa_wm.envs.make`."""
+    rows = []
+    for task in config.tasks:
+        with closing(make(task, image_size=config.image_size, renderer=config.renderer)) as env:
+            print(describe(task, env))
+            rows.append(draw_task(task, env, config.seed))
+    width = max(row.shape[1] for row in rows)
+    # Rows with fewer pictures end in the background's colour.
+    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), mode="edge") for row in rows]
+    config.out.mkdir(parents=True, exist_ok=True)
+    path = config.out / "envs.png"
+    iio.imwrite(path, np.concatenate(padded))
+    print(f"pictures of a start and its goal: {path}")
+
+
+def describe(task: str, env: GoalEnv) -> str:
+    """Say in a few lines what a task is.
+
+    Args:
+        task: its name.
+        env: its environment.
+    """
+    aim = type(env).__doc__.splitlines()[0]
+    objects = f"; object {', '.join(env.object_names)}" if env.object_names else ""
+    return (
+        f"{task:<11} {aim}\n"
+        f"{'':<11} success: {env.success_rule}; {env.control_hz} Hz; gymnasium.make('vjepa_wm/{class_prefix(task)}-v0')\n"
+        f"{'':<11} state {', '.join(env.state_names)}{objects}; {len(env.action_names)} action numbers\n"
+        f"{'':<11} varies: {', '.join(env.factors)}\n"
+    )
+
+
+def draw_task(task: str, env: GoalEnv, seed: int) -> np.ndarray:
+    """Draw a start, the sub-goals if there are any, and the goal.
+
+    Args:
+        task: name of the task.
+        env: its environment.
+        seed: decides start and goal.
+
+    Returns:
+        Picture, (height, width, 3) uint8.
+    """
+    obs, info = env.reset(seed=seed)
+    goal = info["goal"]
+    tiles = [Tile(f"{task}: start", obs["image"]), Tile("goal", goal["image"])]
+    # The last sub-goal is the goal.
+    tiles[1:1] = [Tile(part["name"], part["image"]) for part in goal.get("subgoals", [])[:-1]]
+    return draw_row(tiles, obs["image"].shape[0])
