@@ -58,6 +58,7 @@ class GoalEnv(gymnasium.Env, ABC):
         object_names: what the numbers of `info["object"]` are; empty for tasks without objects.
         usual_steps: steps of an episode that leave an expert time to spare.
         cameras: names of the cameras that look on.
+        known_cameras: names of all cameras that could.
         factors: what can vary between episodes, and the values of each.
     """
 
@@ -90,7 +91,8 @@ class GoalEnv(gymnasium.Env, ABC):
         names = ("image", *(f"image_{camera}" for camera in scene.cameras[1:]))
         self.observation_space = spaces.Dict({name: picture for name in names} | {"state": state_space})
         self._scene = scene
-        # Simulations of somebody else's environments have none.
+        # Simulations of somebody else's environments have neither.
+        self.known_cameras: tuple[str, ...] = getattr(scene, "known_cameras", scene.cameras)
         self.factors: dict[str, Values] = getattr(scene, "factors", {})
         self._asked = config.variation.chosen(self.factors)
         self._goal: Goal | None = None

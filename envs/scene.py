@@ -47,7 +47,7 @@ class Scene:
         unknown = sorted(set(cameras) - set(known))
         if unknown or not cameras or len(set(cameras)) < len(cameras):
             raise ValueError(f"cameras must be different ones of {', '.join(known)}, got {list(cameras)}")
-        self.cameras = tuple(cameras)
+        self.cameras, self.known_cameras = tuple(cameras), tuple(known)
         self._physics_size = mujoco.mj_stateSize(self.model, STATE_KIND)
         self._varied = VariedModel(self.model, self.cameras[0])
         self.factors: dict[str, Values] = dict(self._varied.values)

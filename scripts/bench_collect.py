@@ -12,8 +12,8 @@ import time
 from functools import partial
 
 from vjepa_wm import envs
-from vjepa_wm.data.collect import collect
-from vjepa_wm.data.trajectory_writer import TrajectoryWriter
+from vjepa_wm.data.collection.collect import collect
+from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.envs.policies import policy_maker
 
 

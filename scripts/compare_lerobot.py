@@ -33,8 +33,8 @@ def record(out: Path, num_episodes: int) -> None:
     """Collect a data set as `vjepa-wm collect` does, and keep what went into it."""
     import gymnasium
 
-    from vjepa_wm.data.collect import collect
-    from vjepa_wm.data.trajectory_writer import TrajectoryWriter
+    from vjepa_wm.data.collection.collect import collect
+    from vjepa_wm.data.trajectories.writer import TrajectoryWriter
     from vjepa_wm.envs import make
     from vjepa_wm.envs.policies import policy_maker
 
@@ -73,7 +73,7 @@ def compare_ours(out: Path) -> None:
     """Read our data set with lerobot, with frames before and after, and with this package."""
     from lerobot.datasets import LeRobotDataset
 
-    from vjepa_wm.data.trajectories import TrajectoryDataset
+    from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 
     ours, raw = TrajectoryDataset(out / "ours"), np.load(out / "raw.npz")
     step = 1 / ours.fps
@@ -120,7 +120,7 @@ def compare_ours(out: Path) -> None:
 
 def compare_theirs(out: Path) -> None:
     """Write with lerobot with two codecs and read both here."""
-    from vjepa_wm.data.trajectories import TrajectoryDataset, TrajectoryOptions
+    from vjepa_wm.data.trajectories.dataset import TrajectoryDataset, TrajectoryOptions
 
     options = TrajectoryOptions(camera="top", state=(STATE, "tool:1,0", "held"), action=("action:lift.pos,turn.pos",))
     for codec in ("libsvtav1", "h264"):

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vjepa_wm.data.trajectories import TrajectoryDataset
-from vjepa_wm.data.trajectory_writer import TrajectoryWriter
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 
 FRONT = "observation.images.front"
 OBJECT = ("x", "y", "z", "yaw")

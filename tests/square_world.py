@@ -9,8 +9,8 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 
-from vjepa_wm.data.collect import collect
-from vjepa_wm.data.trajectory_writer import TrajectoryWriter
+from vjepa_wm.data.collection.collect import collect
+from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 
 
 class SquareEnv(gymnasium.Env):

@@ -5,9 +5,9 @@ import pytest
 from square_world import SquareEnv, run
 
 from vjepa_wm import envs
-from vjepa_wm.data.collect import CollectReport, collect
-from vjepa_wm.data.trajectories import TrajectoryDataset
-from vjepa_wm.data.trajectory_writer import TrajectoryWriter
+from vjepa_wm.data.collection.collect import CollectReport, collect
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.data.video import read_frames
 from vjepa_wm.envs.policies import policy_maker
 

@@ -9,7 +9,7 @@ import pytest
 from small_trajectories import contents
 from square_world import group_is_alive, run, start
 
-from vjepa_wm.data.trajectories import TrajectoryDataset
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 
 
 def kill(process, only_parent):

@@ -10,7 +10,7 @@ import pytest
 from small_trajectories import contents
 from square_world import run
 
-from vjepa_wm.data.trajectories import TrajectoryDataset
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 
 CODE = """
 import sys

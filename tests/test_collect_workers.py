@@ -11,9 +11,9 @@ from small_trajectories import contents
 from square_world import SquareEnv, group_is_alive, run, start
 
 from vjepa_wm import envs
-from vjepa_wm.data.collect import collect
-from vjepa_wm.data.collect_workers import play_in_workers
-from vjepa_wm.data.trajectory_writer import TrajectoryWriter
+from vjepa_wm.data.collection.collect import collect
+from vjepa_wm.data.collection.workers import play_in_workers
+from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.envs.policies import policy_maker
 
 

@@ -11,7 +11,7 @@ from vjepa_wm.data.clip_mixture import ClipMixture
 from vjepa_wm.data.footage import open_footage
 from vjepa_wm.data.items import Names
 from vjepa_wm.data.sources import find_source
-from vjepa_wm.data.trajectories import TrajectoryError
+from vjepa_wm.data.trajectories.dataset import TrajectoryError
 from vjepa_wm.data.video import write_video
 
 TOP, WRIST = "observation.images.top", "observation.images.wrist"

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from vjepa_wm.cli import main
-from vjepa_wm.data.episode_player import seeds_of
-from vjepa_wm.data.trajectories import TrajectoryDataset
+from vjepa_wm.data.collection.player import seeds_of
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.video import read_frames
 from vjepa_wm.envs import TASKS, VariationConfig, make
 from vjepa_wm.envs.policies import PolicyName

@@ -1,4 +1,4 @@
-"""The contract that every task keeps: gymnasium's checker, exact goals, exact repetition here and in other processes."""
+"""The contract that every task keeps: gymnasium's checker, exact goals, repetition here and in other processes."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from vjepa_wm.cli import parse
-from vjepa_wm.data.trajectories import TrajectoryDataset
-from vjepa_wm.data.trajectory_options import TrajectoryOptions
-from vjepa_wm.data.trajectory_writer import TrajectoryWriter
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.data.trajectories.options import TrajectoryOptions
+from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import CheckpointError, save_model
 from vjepa_wm.models.encoder import VideoEncoder

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from vjepa_wm.cli import main
-from vjepa_wm.data.trajectory_writer import TrajectoryWriter
+from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.models.checkpoint import save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig

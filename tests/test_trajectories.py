@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from small_trajectories import FRONT, OBJECT, make_dataset, make_episode, make_objects, make_writer, read_all
 
-from vjepa_wm.data.trajectories import TrajectoryDataset, TrajectoryError
-from vjepa_wm.data.trajectory_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset, TrajectoryError
+from vjepa_wm.data.trajectories.options import TrajectoryOptions
 from vjepa_wm.data.video import write_video
 
 

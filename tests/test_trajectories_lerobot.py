@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from vjepa_wm.data.sources import find_source
-from vjepa_wm.data.trajectories import TrajectoryDataset
-from vjepa_wm.data.trajectory_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.data.trajectories.options import TrajectoryOptions
 
 TOP, HAND = "observation.images.top", "observation.images.hand"
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from vjepa_wm.data.trajectories import TrajectoryDataset
-from vjepa_wm.data.trajectory_frames import kept_frames
-from vjepa_wm.data.trajectory_layout import TrajectoryError
-from vjepa_wm.data.trajectory_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.data.trajectories.frames import kept_frames
+from vjepa_wm.data.trajectories.layout import TrajectoryError
+from vjepa_wm.data.trajectories.options import TrajectoryOptions
 from vjepa_wm.data.video import write_video
 from vjepa_wm.models.pose import pose_difference
 

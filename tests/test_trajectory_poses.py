@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import vjepa_wm.envs
-from vjepa_wm.data.trajectory_kinematics import ForwardKinematics
-from vjepa_wm.data.trajectory_layout import TrajectoryError
-from vjepa_wm.data.trajectory_options import TrajectoryOptions
-from vjepa_wm.data.trajectory_poses import PoseConverter, displacements
+from vjepa_wm.data.trajectories.kinematics import ForwardKinematics
+from vjepa_wm.data.trajectories.layout import TrajectoryError
+from vjepa_wm.data.trajectories.options import TrajectoryOptions
+from vjepa_wm.data.trajectories.poses import PoseConverter, displacements
 
 ARM = Path(vjepa_wm.envs.__file__).parent / "arm/arm.xml"
 PLANAR = """<robot name="planar">

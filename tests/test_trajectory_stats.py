@@ -1,6 +1,6 @@
 import numpy as np
 
-from vjepa_wm.data.trajectory_stats import QUANTILES, image_stats, merge_stats, vector_stats
+from vjepa_wm.data.trajectories.stats import QUANTILES, image_stats, merge_stats, vector_stats
 
 
 def test_vector_and_image_statistics_agree_with_numpy():

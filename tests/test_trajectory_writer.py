@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from small_trajectories import FRONT, OBJECT, contents, make_dataset, make_episode, make_objects, make_writer, read_all
 
-from vjepa_wm.data.trajectories import TrajectoryDataset, TrajectoryError
-from vjepa_wm.data.trajectory_stats import STATS
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset, TrajectoryError
+from vjepa_wm.data.trajectories.stats import STATS
 from vjepa_wm.data.video import read_frames
 
 
@@ -114,7 +114,7 @@ def test_a_killed_recorder_leaves_all_finished_episodes(dataset, monkeypatch, la
 
 
 def test_files_move_on_to_the_next_chunk(tmp_path, monkeypatch):
-    monkeypatch.setattr("vjepa_wm.data.trajectory_writer.CHUNK_SIZE", 2)
+    monkeypatch.setattr("vjepa_wm.data.trajectories.writer.CHUNK_SIZE", 2)
     with make_writer(tmp_path / "set") as writer:
         for seed in range(3):
             writer.add_episode(*make_episode(4, seed), "play")

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """From raw video to a robot that reaches a goal picture.
 
-The stages feed each other: `collect` records videos and actions in a simulator, `pretrain` learns a video encoder from
-the videos, `train-ac` learns what actions do to its features, `plan` reaches one goal picture, `evaluate` measures how
-often that works. `probe` tells what an encoder knows.
+`envs` lists the simulated tasks. The stages feed each other: `collect` records videos and actions in a simulator,
+`pretrain` learns a video encoder from the videos, `train-ac` learns what actions do to its features, `plan` reaches one
+goal picture, `evaluate` measures how often that works. `probe` tells what an encoder knows.
 
 Published weights: `inspect` tells what a checkpoint is, `features` encodes videos and pictures with it, `convert` turns
 it into this package's format or Hugging Face's. Each command has its own --help."""
@@ -31,10 +31,11 @@ def stages() -> dict[str, tuple[type, Callable]]:
     """
     from vjepa_wm.evaluation import features
     from vjepa_wm.models import convert, inspect
-    from vjepa_wm.stages import collect, evaluate, plan
+    from vjepa_wm.stages import collect, envs, evaluate, plan
     from vjepa_wm.training import pretrain, pretrain_config, train_ac, train_probe
 
     return {
+        "envs": (envs.EnvsConfig, envs.run_envs),
         "collect": (collect.CollectConfig, collect.run_collect),
         "pretrain": (pretrain_config.PretrainConfig, pretrain.pretrain),
         "train-ac": (train_ac.TrainACConfig, train_ac.train_ac),

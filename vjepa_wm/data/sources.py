@@ -17,7 +17,7 @@ from vjepa_wm.data.files import files_under
 from vjepa_wm.data.items import Names, PictureItems, VideoItem, VideoItems
 from vjepa_wm.data.path_lists import LIST_SUFFIXES, read_path_list
 from vjepa_wm.data.pictures import PICTURE_SUFFIXES
-from vjepa_wm.data.trajectory_layout import (
+from vjepa_wm.data.trajectories.layout import (
     INFO_PATH,
     TrajectoryError,
     episode_video,

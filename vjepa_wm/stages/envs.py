@@ -5,15 +5,18 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import imageio.v3 as iio
 import numpy as np
 
 from vjepa_wm.envs import TASKS, make
-from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.rendering import RendererName
-from vjepa_wm.envs.tasks import check_task, class_prefix
+from vjepa_wm.envs.tasks import check_task
 from vjepa_wm.stages.drawing import Tile, draw_row
+
+if TYPE_CHECKING:  # it imports mujoco, which is too early here
+    from vjepa_wm.envs.goal_env import GoalEnv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +66,12 @@ def describe(task: str, env: GoalEnv) -> str:
     """
     aim = type(env).__doc__.splitlines()[0]
     objects = f"; object {', '.join(env.object_names)}" if env.object_names else ""
-    return (
-        f"{task:<11} {aim}\n"
-        f"{'':<11} success: {env.success_rule}; {env.control_hz} Hz; gymnasium.make('vjepa_wm/{class_prefix(task)}-v0')\n"
-        f"{'':<11} state {', '.join(env.state_names)}{objects}; {len(env.action_names)} action numbers\n"
-        f"{'':<11} varies: {', '.join(env.factors)}\n"
+    lines = (
+        f"success: {env.success_rule}; {env.usual_steps} steps at {env.control_hz} Hz are enough for an expert",
+        f"state {', '.join(env.state_names)}{objects}; {len(env.action_names)} numbers of an action",
+        f"varies: {', '.join(env.factors)}; cameras: {', '.join(env.known_cameras)}",
     )
+    return "\n  ".join((f"{task}: {aim[0].lower()}{aim[1:]}", *lines))
 
 
 def draw_task(task: str, env: GoalEnv, seed: int) -> np.ndarray:

@@ -5,7 +5,7 @@ Letters: S steps of an episode.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +14,19 @@ from typing import get_args
 import gymnasium
 import imageio.v3 as iio
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from vjepa_wm.data.episode_player import Policy, seeds_of
+from vjepa_wm.data.collection.player import Policy, seeds_of
 from vjepa_wm.data.video import write_video
 from vjepa_wm.envs.policies import PolicyName, policy_maker
+from vjepa_wm.stages.drawing import Tile, draw_row
 
 NUM_EPISODES = 3
 NUM_MOMENTS = 6
 """Moments of an episode on the contact sheet."""
 VIDEO_TILE, SHEET_TILE = 208, 144
 """Side of a picture [px]."""
-LINE = 24
-"""Height of a line of text [px]."""
-GAP = 6
 HOLD = 5
 """Times the last moment of an episode is shown, so that its end can be seen."""
-BACKGROUND, TEXT, SOLVED = (250, 250, 250), (40, 40, 40), (0, 130, 60)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +95,9 @@ def draw_moment(played: dict[str, Shown], step: int, title: str) -> np.ndarray:
     Returns:
         Picture, (height, width, 3) uint8; height and width are even.
     """
-    tiles = [(name, shown.frames[step], _distance(shown, step), shown.reached[step]) for name, shown in played.items()]
     goal = next(iter(played.values())).goal_image
-    return _draw_row([*tiles, ("goal picture", goal, "", False)], VIDEO_TILE, title)
+    tiles = [_tile(name, shown, step) for name, shown in played.items()]
+    return draw_row([*tiles, Tile("goal picture", goal)], VIDEO_TILE, title)
 
 
 def draw_sheet(played: dict[str, Shown], title: str) -> np.ndarray:
@@ -117,11 +113,8 @@ def draw_sheet(played: dict[str, Shown], title: str) -> np.ndarray:
     rows = []
     for name, shown in played.items():
         steps = np.linspace(0, len(shown.frames) - 1, NUM_MOMENTS).round().astype(int)
-        tiles = [(f"step {step}", shown.frames[step], _distance(shown, step), shown.reached[step]) for step in steps]
-        tiles[0] = (f"{name}: step 0", *tiles[0][1:])
-        rows.append(
-            _draw_row([*tiles, ("goal picture", shown.goal_image, "", False)], SHEET_TILE, "" if rows else title)
-        )
+        tiles = [_tile(f"step {step}" if step else f"{name}: step 0", shown, step) for step in steps]
+        rows.append(draw_row([*tiles, Tile("goal picture", shown.goal_image)], SHEET_TILE, "" if rows else title))
     return np.concatenate(rows)
 
 
@@ -145,19 +138,7 @@ def _play(
     return shown
 
 
-def _distance(shown: Shown, step: int) -> str:
-    return "reached" if shown.reached[step] else f"{100 * shown.distances[step]:.1f} cm off"
-
-
-def _draw_row(tiles: Sequence[tuple[str, np.ndarray, str, bool]], side: int, title: str) -> np.ndarray:
-    """Draw pictures in a row, each with a line of text above and one below, which is green where it is good."""
-    top = LINE if title else 0
-    canvas = Image.new("RGB", (GAP + len(tiles) * (side + GAP), top + 2 * LINE + side + GAP), BACKGROUND)
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
-    draw.text((GAP, LINE / 2), title, fill=TEXT, font=ImageFont.load_default(16), anchor="lm")
-    for column, (above, picture, below, good) in enumerate(tiles):
-        left = GAP + column * (side + GAP)
-        canvas.paste(Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC), (left, top + LINE))
-        draw.text((left, top + LINE / 2), above, fill=TEXT, font=font, anchor="lm")
-        draw.text((left, top + 1.5 * LINE + side), below, fill=SOLVED if good else TEXT, font=font, anchor="lm")
-    return np.array(canvas)
+def _tile(above: str, shown: Shown, step: int) -> Tile:
+    reached = shown.reached[step]
+    below = "reached" if reached else f"{100 * shown.distances[step]:.1f} cm off"
+    return Tile(above, shown.frames[step], below, reached)

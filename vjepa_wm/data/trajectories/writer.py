@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vjepa_wm.data.trajectory_episode import EncodedEpisode, check_episode, encode_episode
-from vjepa_wm.data.trajectory_files import (
+from vjepa_wm.data.trajectories.episode import EncodedEpisode, check_episode, encode_episode
+from vjepa_wm.data.trajectories.files import (
     FolderLock,
     read_tasks,
     remove,
@@ -31,8 +31,8 @@ from vjepa_wm.data.trajectory_files import (
     write_json,
     write_table,
 )
-from vjepa_wm.data.trajectory_info import new_info, settings
-from vjepa_wm.data.trajectory_layout import (
+from vjepa_wm.data.trajectories.info import new_info, settings
+from vjepa_wm.data.trajectories.layout import (
     ACTION,
     DATA_PATH,
     ENVIRONMENT_STATE,
@@ -47,7 +47,7 @@ from vjepa_wm.data.trajectory_layout import (
     read_episode_rows,
     read_info,
 )
-from vjepa_wm.data.trajectory_stats import STATS, FeatureStats, merge_all, to_arrays, to_lists, vector_stats
+from vjepa_wm.data.trajectories.stats import STATS, FeatureStats, merge_all, to_arrays, to_lists, vector_stats
 
 STATE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "dgripper")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from vjepa_wm.data.random_access import read_frames_at, scan_video
-from vjepa_wm.data.trajectory_layout import TrajectoryError, check_columns
+from vjepa_wm.data.trajectories.layout import TrajectoryError, check_columns
 
 
 def kept_frames(length: int, stride: float) -> np.ndarray:

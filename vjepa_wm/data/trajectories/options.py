@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vjepa_wm.data.trajectory_layout import ACTION, STATE
+from vjepa_wm.data.trajectories.layout import ACTION, STATE
 
 PoseForm = Literal[
     "as_is",

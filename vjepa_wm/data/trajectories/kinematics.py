@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vjepa_wm.data.trajectory_layout import TrajectoryError
+from vjepa_wm.data.trajectories.layout import TrajectoryError
 
 
 class ForwardKinematics:

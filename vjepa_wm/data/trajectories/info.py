@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vjepa_wm.data.trajectory_layout import ACTION, DATA_PATH, ENVIRONMENT_STATE, IMAGES, STATE, VIDEO_PATH
+from vjepa_wm.data.trajectories.layout import ACTION, DATA_PATH, ENVIRONMENT_STATE, IMAGES, STATE, VIDEO_PATH
 
 COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 

@@ -16,10 +16,10 @@ import gymnasium
 import numpy as np
 from tqdm import tqdm
 
-from vjepa_wm.data.collect_ray import play_on_ray
-from vjepa_wm.data.collect_workers import play_in_workers
-from vjepa_wm.data.episode_player import EpisodePlayer, EpisodeRecipe, PlayedEpisode, Policy, picture_names
-from vjepa_wm.data.trajectory_writer import TrajectoryWriter
+from vjepa_wm.data.collection.on_ray import play_on_ray
+from vjepa_wm.data.collection.player import EpisodePlayer, EpisodeRecipe, PlayedEpisode, Policy, picture_names
+from vjepa_wm.data.collection.workers import play_in_workers
+from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vjepa_wm.data.trajectory_layout import ENVIRONMENT_STATE
-from vjepa_wm.data.trajectory_stats import FeatureStats, image_stats
+from vjepa_wm.data.trajectories.layout import ENVIRONMENT_STATE
+from vjepa_wm.data.trajectories.stats import FeatureStats, image_stats
 from vjepa_wm.data.video import encode_video
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vjepa_wm.data.trajectory_layout import TrajectoryError, check_columns, element_names, listed
+from vjepa_wm.data.trajectories.layout import TrajectoryError, check_columns, element_names, listed
 
 _NUMBERS = ("float", "int", "uint", "bool")
 

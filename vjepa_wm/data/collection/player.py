@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from vjepa_wm.data.trajectory_episode import EncodedEpisode, encode_episode
+from vjepa_wm.data.trajectories.episode import EncodedEpisode, encode_episode
 
 Policy = Callable[[dict[str, np.ndarray], dict[str, Any]], np.ndarray]
 """From observation and info to an action (A,)."""

@@ -1,0 +1,1 @@
+"""Recording of policies in environments, by this process, several, or a cluster."""
