@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from contextlib import closing
 from typing import get_args
 
 import imageio.v3 as iio
@@ -40,6 +43,20 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("collected") / "set"
     assert main(["collect", "--out", str(folder), "--episodes", "3", "--steps", "5", "--image-size", "64"]) == 0
     return folder
+
+
+def test_envs_tells_and_shows_what_the_tasks_are(tmp_path, capsys):
+    arguments = ["envs", "--tasks", "pick_place", "two_room", "--image-size", "32", "--out", str(tmp_path / "envs")]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "pick_place: grasp a brick" in out and "two_room: bring a point through a door" in out
+    assert "success: point within 5 cm of the goal; 40 steps at 5 Hz" in out
+    assert "varies: table, object, light, camera, layout; cameras: top" in out
+    picture = iio.imread(tmp_path / "envs/envs.png")
+    assert picture.shape == (24 + 32 + 6, 6 * (32 + 6) + 6, 3)  # start, grasped, carried, goal; start, goal
+    with closing(make("two_room", image_size=32)) as env:
+        goal = env.reset(seed=0)[1]["goal"]["image"]
+    np.testing.assert_array_equal(picture[24:56, -38:-6], goal)
 
 
 def test_collect_writes_a_dataset_and_goes_on(data, capsys):
@@ -209,10 +226,16 @@ def test_what_a_user_can_mend_is_one_message(arguments, message, checkpoint, tmp
 
 
 @pytest.mark.parametrize(
-    "stage", ["collect", "pretrain", "train-ac", "probe", "plan", "evaluate", "features", "inspect", "convert"]
+    "stage", ["envs", "collect", "pretrain", "train-ac", "probe", "plan", "evaluate", "features", "inspect", "convert"]
 )
 def test_help_explains_every_option(stage, capsys):
     with pytest.raises(SystemExit) as stop:
         main([stage, "--help"])
     assert stop.value.code == 0
     assert "--out" in capsys.readouterr().out or stage in ("probe", "inspect")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m vjepa_wm pretrain --help | head -c 10"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert len(done.stdout) == 10 and done.stderr == ""

@@ -83,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run, config = parse(arguments)
         run(config)
+    except BrokenPipeError:  # who reads the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at its end
+        return 1
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"vjepa-wm: {error}", file=sys.stderr)
         return 1

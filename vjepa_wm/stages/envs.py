@@ -18,13 +18,16 @@ from vjepa_wm.stages.drawing import Tile, draw_row
 if TYPE_CHECKING:  # it imports mujoco, which is too early here
     from vjepa_wm.envs.goal_env import GoalEnv
 
+PER_ROW = 8
+"""Pictures in a row."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EnvsConfig:
     """List the simulated tasks and draw a start, the sub-goals and the goal of each."""
 
     out: Path = Path("runs/envs")
-    """Folder for `envs.png`, one row per task."""
+    """Folder for `envs.png`."""
     tasks: tuple[str, ...] = TASKS
     """Which tasks."""
     image_size: int = 128
@@ -43,17 +46,18 @@ class EnvsConfig:
 
 def run_envs(config: EnvsConfig) -> None:
     """Print what the tasks are and write their pictures; errors as `vjepa_wm.envs.make`."""
-    rows = []
+    tiles: list[Tile] = []
     for task in config.tasks:
         with closing(make(task, image_size=config.image_size, renderer=config.renderer)) as env:
             print(describe(task, env))
-            rows.append(draw_task(task, env, config.seed))
-    width = max(row.shape[1] for row in rows)
-    # Rows with fewer pictures end in the background's colour.
-    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), mode="edge") for row in rows]
+            tiles += draw_task(task, env, config.seed)
+    rows = [draw_row(tiles[k : k + PER_ROW], config.image_size) for k in range(0, len(tiles), PER_ROW)]
+    # The last row may be shorter; it ends in the background's colour.
+    missing = [rows[0].shape[1] - row.shape[1] for row in rows]
+    rows = [np.pad(row, ((0, 0), (0, width), (0, 0)), mode="edge") for row, width in zip(rows, missing, strict=True)]
     config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "envs.png"
-    iio.imwrite(path, np.concatenate(padded))
+    iio.imwrite(path, np.concatenate(rows))
     print(f"pictures of a start and its goal: {path}")
 
 
@@ -74,20 +78,15 @@ def describe(task: str, env: GoalEnv) -> str:
     return "\n  ".join((f"{task}: {aim[0].lower()}{aim[1:]}", *lines))
 
 
-def draw_task(task: str, env: GoalEnv, seed: int) -> np.ndarray:
-    """Draw a start, the sub-goals if there are any, and the goal.
+def draw_task(task: str, env: GoalEnv, seed: int) -> list[Tile]:
+    """Return pictures of a start, the sub-goals if there are any, and the goal.
 
     Args:
         task: name of the task.
         env: its environment.
         seed: decides start and goal.
-
-    Returns:
-        Picture, (height, width, 3) uint8.
     """
     obs, info = env.reset(seed=seed)
-    goal = info["goal"]
-    tiles = [Tile(f"{task}: start", obs["image"]), Tile("goal", goal["image"])]
-    # The last sub-goal is the goal.
-    tiles[1:1] = [Tile(part["name"], part["image"]) for part in goal.get("subgoals", [])[:-1]]
-    return draw_row(tiles, obs["image"].shape[0])
+    parts = info["goal"].get("subgoals", [])[:-1]  # the last is the goal
+    subgoals = [Tile(f"{task}: {part['name']}", part["image"]) for part in parts]
+    return [Tile(f"{task}: start", obs["image"]), *subgoals, Tile(f"{task}: goal", info["goal"]["image"])]
