@@ -14,6 +14,7 @@ from PIL import Image
 from vjepa_wm.cli import main
 from vjepa_wm.data.collection.player import seeds_of
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.data.trajectories.options import TrajectoryOptions
 from vjepa_wm.data.video import read_frames
 from vjepa_wm.envs import TASKS, VariationConfig, make
 from vjepa_wm.envs.policies import PolicyName
@@ -100,12 +101,14 @@ def test_cameras_variation_and_renderer_of_a_collection(tmp_path):
     seen = []
     for variation in (varied, None):
         env = make("push", image_size=64, cameras=["side", "front"], renderer="ray", variation=variation)
-        seen.append(env.reset(seed=seeds_of(0, 1)[0])[0])
+        seen.append(env.reset(seed=seeds_of(0, 1)[0]))
         env.close()
+    episode = TrajectoryDataset(tmp_path / "set", TrajectoryOptions(camera="side")).episode(1)
+    assert episode.variation == seen[0][1]["variation"] and episode.variation["table"] == "navy"
     for camera, name in (("side", "image"), ("front", "image_front")):
         path = tmp_path / f"set/videos/observation.images.{camera}/chunk-000/file-001.mp4"
         frame = read_frames(path)[0][0].mean(axis=-1)
-        off = [np.abs(frame - obs[name].mean(axis=-1)).mean() for obs in seen]
+        off = [np.abs(frame - obs[name].mean(axis=-1)).mean() for obs, _ in seen]
         assert off[0] < 3 and off[1] > 20
 
 

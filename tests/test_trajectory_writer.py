@@ -276,3 +276,18 @@ def test_the_work_of_an_episode_does_not_grow_with_their_number(tmp_path, monkey
             counts.append((len(written), sum((path.parent / path.stem).stat().st_size for path in written)))
     assert len({number for number, _ in counts}) == 1
     assert counts[-1][1] < 1.1 * counts[1][1]
+
+
+def test_the_variation_of_every_episode_comes_back(tmp_path):
+    with make_writer(tmp_path) as writer:
+        writer.add_episode(*make_episode(4), task="go", variation={"table": "oak", "light": "dim"})
+    with make_writer(tmp_path) as writer:
+        with pytest.raises(ValueError, match=r"factors of the episodes before, \['light', 'table'\], got \[\]"):
+            writer.add_episode(*make_episode(4), task="go")
+        writer.add_episode(*make_episode(4), task="go", variation={"light": "warm", "table": "default"})
+    dataset = TrajectoryDataset(tmp_path)
+    assert [dataset.episode(i).variation for i in range(2)] == [
+        {"light": "dim", "table": "oak"},
+        {"light": "warm", "table": "default"},
+    ]
+    assert read_all(tmp_path / "meta/episodes").num_rows == 2

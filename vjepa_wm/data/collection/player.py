@@ -84,6 +84,7 @@ class EpisodePlayer:
         env_seed, generator = seeds_of(recipe.seed, k)
         policy = recipe.make_policy(generator)
         obs, info = env.reset(seed=env_seed)
+        variation = info.get("variation")
         seen, actions = [self._copied(obs, info, k)], []
         for _ in range(recipe.num_steps):
             action = np.asarray(policy(obs, info), dtype=env.action_space.dtype)
@@ -103,6 +104,7 @@ class EpisodePlayer:
                 np.stack(actions),
                 recipe.task,
                 objects=columns.get("object"),
+                variation=variation,
                 fps=recipe.fps,
             ),
             success=bool(info.get("is_success", False)),

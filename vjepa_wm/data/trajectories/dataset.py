@@ -13,7 +13,7 @@ import copy
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from vjepa_wm.data.trajectories.layout import (
     ENVIRONMENT_STATE,
     IMAGES,
     STATS_PATH,
+    VARIATION,
     TrajectoryError,
     colour_cameras,
     element_names,
@@ -49,6 +50,7 @@ class Episode:
         task: what the episode shows, in words.
         index: number of the episode in its data set.
         objects: poses of the objects in the scene at each frame, float32 (T, E); None where no column has them.
+        variation: value of each factor of look and physics that can vary, by their names; empty where none is recorded.
     """
 
     frames: np.ndarray
@@ -57,6 +59,7 @@ class Episode:
     task: str
     index: int
     objects: np.ndarray | None = None
+    variation: dict[str, str] = field(default_factory=dict)
 
 
 class TrajectoryDataset:
@@ -160,6 +163,7 @@ class TrajectoryDataset:
             task=", ".join(row.get("tasks") or ()),
             index=row["episode_index"],
             objects=self._objects(numbers),
+            variation={name.removeprefix(VARIATION): row[name] for name in row if name.startswith(VARIATION)},
         )
 
     def frames(self, i: int, camera: str) -> np.ndarray:

@@ -43,6 +43,7 @@ class EncodedEpisode:
         actions: (T, A) float32.
         objects: (T, E) float32, or None.
         task: what the episode shows, in words.
+        variation: by the name of a factor that can vary between episodes, the name of its value.
     """
 
     videos: dict[str, EncodedVideo]
@@ -50,6 +51,7 @@ class EncodedEpisode:
     actions: np.ndarray
     objects: np.ndarray | None
     task: str
+    variation: dict[str, str]
 
 
 def encode_episode(
@@ -59,6 +61,7 @@ def encode_episode(
     task: str,
     *,
     objects: np.ndarray | None = None,
+    variation: Mapping[str, str] | None = None,
     fps: float,
 ) -> EncodedEpisode:
     """Encode the videos of an episode.
@@ -69,6 +72,7 @@ def encode_episode(
         actions: action from each frame to the next, (T, A).
         task: what the episode shows, in words.
         objects: where the objects are at each frame, (T, E).
+        variation: what the episode has of each factor that can vary, by name; None: nothing can.
         fps: frames per second.
 
     Raises:
@@ -84,6 +88,7 @@ def encode_episode(
         actions=np.asarray(actions, np.float32),
         objects=None if objects is None else np.asarray(objects, np.float32),
         task=task,
+        variation=dict(variation or {}),
     )
 
 

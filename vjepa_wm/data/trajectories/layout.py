@@ -23,6 +23,8 @@ DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
 ENVIRONMENT_STATE = "observation.environment_state"
+VARIATION = "variation/"
+"""What begins the names of the columns that this package adds to an episode's row: one per factor that can vary."""
 
 
 class TrajectoryError(ValueError):

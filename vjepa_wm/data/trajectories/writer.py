@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from vjepa_wm.data.trajectories.episode import EncodedEpisode, check_episode, encode_episode
 from vjepa_wm.data.trajectories.files import (
@@ -42,6 +43,7 @@ from vjepa_wm.data.trajectories.layout import (
     STATE,
     STATS_PATH,
     TASKS_PATH,
+    VARIATION,
     VIDEO_PATH,
     TrajectoryError,
     read_episode_rows,
@@ -127,6 +129,7 @@ class TrajectoryWriter:
             chunk_size=CHUNK_SIZE,
         )
         self._tasks: list[str] = []
+        self._factors: list[str] = []
         self._stats: dict[str, FeatureStats] = {}
         self._open()
 
@@ -160,6 +163,7 @@ class TrajectoryWriter:
         task: str,
         *,
         objects: np.ndarray | None = None,
+        variation: Mapping[str, str] | None = None,
     ) -> None:
         """Encode and write one episode; it counts once this returns.
 
@@ -169,13 +173,17 @@ class TrajectoryWriter:
             actions: action from each frame to the next, (T, A), in the units of `action_names`; the last row is zeros.
             task: what the episode shows, in words.
             objects: where the objects are at each frame, (T, E); None without `object_names`.
+            variation: the value of each factor that can vary between episodes, by their names; the same factors in all
+                episodes of a data set.
 
         Raises:
-            ValueError: an array has a wrong shape or type, holds NaN or infinity, or the last action is not zero.
+            ValueError: an array has a wrong shape or type, holds NaN or infinity, the last action is not zero, or the
+                factors are others than those of the episodes before.
         """
         if not isinstance(frames, Mapping):
             frames = {self.cameras[0]: frames}
-        self.add_encoded(encode_episode(frames, states, actions, task, objects=objects, fps=self.fps))
+        encoded = encode_episode(frames, states, actions, task, objects=objects, variation=variation, fps=self.fps)
+        self.add_encoded(encoded)
 
     def add_encoded(self, episode: EncodedEpisode) -> None:
         """Write one episode whose videos are encoded; it counts once this returns.
@@ -194,6 +202,9 @@ class TrajectoryWriter:
             action_names=self.action_names,
             object_names=self.object_names,
         )
+        factors = sorted(episode.variation)
+        if self.num_episodes and factors != self._factors:
+            raise ValueError(f"variation must have the factors of the episodes before, {self._factors}, got {factors}")
         number, length = self.num_episodes, len(episode.states)
         tasks = self._tasks if episode.task in self._tasks else [*self._tasks, episode.task]
         counts = {"total_episodes": number + 1, "total_frames": self.num_frames + length, "total_tasks": len(tasks)}
@@ -202,7 +213,7 @@ class TrajectoryWriter:
         found = {name: vector_stats(values) for name, values in columns.items()}
         found |= {IMAGES + camera: episode.videos[camera].stats for camera in self.cameras}
         episode_stats = {name: found[name] for name in info["features"]}
-        row = self._episode_row(length, episode.task, episode_stats)
+        row = self._episode_row(episode, episode_stats)
 
         *videos, data, episodes = self._files_of(number)
         for camera, path in zip(self.cameras, videos, strict=True):
@@ -212,7 +223,7 @@ class TrajectoryWriter:
         stats = merge_all(self._stats, episode_stats)
         self._write_summary(tasks, stats)
         write_json(self.root / INFO_PATH, info)
-        self._info, self._tasks, self._stats = info, tasks, stats
+        self._info, self._tasks, self._stats, self._factors = info, tasks, stats, factors
 
     def _columns(self, episode: EncodedEpisode, task_index: int) -> dict[str, np.ndarray]:
         """Gather the columns of the episode's parquet file, each (T,) or (T, D)."""
@@ -227,11 +238,12 @@ class TrajectoryWriter:
         }
         return {STATE: episode.states, ACTION: episode.actions} | scene | counters
 
-    def _episode_row(self, length: int, task: str, stats: dict[str, FeatureStats]) -> pa.Table:
+    def _episode_row(self, episode: EncodedEpisode, stats: dict[str, FeatureStats]) -> pa.Table:
         """Make the episode's row of meta/episodes."""
+        length = len(episode.states)
         row: dict[str, Any] = {
             "episode_index": self.num_episodes,
-            "tasks": [task],
+            "tasks": [episode.task],
             "length": length,
             "dataset_from_index": self.num_frames,
             "dataset_to_index": self.num_frames + length,
@@ -241,6 +253,7 @@ class TrajectoryWriter:
             row |= {f"{owner}/{name}": value for name, value in _place(self.num_episodes).items()}
         for video in videos:
             row |= {f"{video}/from_timestamp": 0.0, f"{video}/to_timestamp": length / self.fps}
+        row |= {VARIATION + factor: episode.variation[factor] for factor in sorted(episode.variation)}
         for name, feature in to_lists(stats).items():
             row |= {f"stats/{name}/{stat}": feature[stat] for stat in STATS}
         return pa.Table.from_pylist([row])
@@ -290,6 +303,8 @@ class TrajectoryWriter:
         unfinished_name(self.root / INFO_PATH).unlink(missing_ok=True)
         if self.num_episodes:
             self._tasks, self._stats = self._read_summary()
+            names = pq.read_schema(self._files_of(0)[-1]).names
+            self._factors = [name.removeprefix(VARIATION) for name in names if name.startswith(VARIATION)]
             self._write_summary(self._tasks, self._stats)
 
     def _read_summary(self) -> tuple[list[str], dict[str, FeatureStats]]:
