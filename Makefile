@@ -39,6 +39,7 @@ format: $(READY)
 
 bench: $(READY)  ## speed, as ratios and rates measured side by side
 	$(BIN)/python scripts/bench_env.py
+	$(BIN)/python scripts/bench_collect.py
 	$(BIN)/python scripts/bench_planning.py
 
 release: $(READY)  ## make the released checkpoint again, hours on a CPU

@@ -99,7 +99,9 @@ class VariationConfig:
     mass: MassName | None = None
     """Mass of what is moved, times the default; held out: 0.4, 2.4, 3.0."""
     layout: str | None = None
-    """Layout of the walls or the place of the door; the task's documentation lists them."""
+    """Walls. point_maze: medium, rooms, loops, snake, comb, spiral, winding; held out: ring, hall, pinwheel, knot,
+    branches. two_room: middle_door_2, left_door_1, left_door_3, right_door_1, right_door_3; held out: middle_door_3,
+    left_door_2, left_door_4, right_door_2."""
 
     def __post_init__(self) -> None:
         """Check the names; those of layouts are the task's and checked there."""

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from vjepa_wm import envs
+from vjepa_wm.cli import main
 from vjepa_wm.envs import VariationConfig
+from vjepa_wm.envs.plane.layouts import MAZES, TWO_ROOMS
 from vjepa_wm.envs.variation import FACTORS, Mode
 from vjepa_wm.envs.variation_values import (
     CAMERAS,
@@ -84,9 +86,17 @@ def test_objects_are_told_apart_from_every_table_in_every_light(task):
         assert np.linalg.norm(seen[0][:, None] - seen[1][None], axis=-1).min() > 25
 
 
+def test_help_names_every_layout(capsys):
+    with pytest.raises(SystemExit):
+        main(["collect", "--help"])
+    words = set(re.split(r"\W+", capsys.readouterr().out))
+    assert {*MAZES.names(), *TWO_ROOMS.names()} <= words
+
+
 @pytest.mark.checkout
 def test_documentation_names_every_value():
     text = (Path(__file__).parents[1] / "docs" / "environments.md").read_text()
-    for factor, values in VALUES.items():
+    layouts = {"layout` of `point_maze": MAZES, "layout` of `two_room": TWO_ROOMS}
+    for factor, values in (VALUES | layouts).items():
         row = next(line for line in text.splitlines() if line.startswith(f"| `{factor}`"))
         assert all(re.search(rf"[ ,]{re.escape(name)}[ ,]", row) for name in values.names()[1:]), factor

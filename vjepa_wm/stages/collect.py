@@ -23,7 +23,7 @@ class CollectConfig:
     out: Path
     """Dataset folder; episodes found there count. With --preview the folder of the preview."""
     env: str = "reach"
-    """Which environment."""
+    """Which environment; `vjepa-wm envs` lists them."""
     policy: PolicyName = "play"
     """play explores, touching what there is, random draws every action, expert solves the task, noisy_expert nearly."""
     episodes: int = 600

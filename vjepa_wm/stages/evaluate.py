@@ -21,7 +21,7 @@ class EvaluateConfig:
     out: Path
     """Folder for the results."""
     env: str = "reach"
-    """Which environment."""
+    """Which environment; `vjepa-wm envs` lists them."""
     episodes: int = 20
     """Starts and goals, drawn from seeds that no collection uses."""
     policies: tuple[PolicyName, ...] = ("world_model", "random", "zero", "true_dynamics")

@@ -23,7 +23,7 @@ class PlanConfig:
     out: Path
     """Folder for `plan.mp4`, `plan.gif` and `goal.png`."""
     env: str = "reach"
-    """Which environment."""
+    """Which environment; `vjepa-wm envs` lists them."""
     goal_image: Path | None = None
     """Picture to reach (png or jpg, as the environment's camera sees it); none: one is rendered from an exact state."""
     checkpoint: Path | None = None

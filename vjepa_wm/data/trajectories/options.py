@@ -1,8 +1,7 @@
 """What is read of a trajectory data set: the options that the stages share.
 
 Why this file exists: every robot records other columns at another rate, and a world model wants one kind of state and
-action. `trajectories` reads by these options, `trajectory_columns` chooses the numbers, `trajectory_poses` converts
-them.
+action. `dataset` reads by these options, `columns` chooses the numbers, `poses` converts them.
 """
 
 from __future__ import annotations
