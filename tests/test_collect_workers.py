@@ -116,5 +116,6 @@ def test_workers_end_with_the_collection(tmp_path, how):
             process.kill()
         errors = process.communicate()[1]
         wait_until(lambda: not group_is_alive(process), "the workers had ended")
-    assert errors.count("Traceback") == (1 if how == "ctrl_c" else 0), errors
-    assert how == "parent_killed" or errors.endswith("KeyboardInterrupt\n")
+    # The workers say nothing; of Ctrl-C, which reaches all, the collection does.
+    assert "SpawnProcess" not in errors
+    assert errors.endswith("KeyboardInterrupt\n") if how == "ctrl_c" else "Traceback" not in errors

@@ -125,7 +125,7 @@ def _work(requests: connection.Connection, make_player: Callable[[], Play]) -> N
     """Play what is asked for until this process is killed or its parent is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     play = None
-    with suppress(EOFError, BrokenPipeError):
+    with suppress(EOFError, ConnectionError):  # the parent is gone
         while True:
             episode = requests.recv()
             try:
