@@ -52,6 +52,7 @@ class GoalEnv(gymnasium.Env, ABC):
     `terminated` is always False, so that success can be judged at any step or at the last.
 
     Attributes:
+        robot_type: name of what moves, for data sets.
         control_hz: control steps per second.
         state_names: what the P numbers of `obs["state"]` are.
         action_names: what the A numbers of an action are.
@@ -63,6 +64,7 @@ class GoalEnv(gymnasium.Env, ABC):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    robot_type: ClassVar[str] = "unknown"
     control_hz: ClassVar[int]
     state_names: ClassVar[tuple[str, ...]]
     action_names: ClassVar[tuple[str, ...]]

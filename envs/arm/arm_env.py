@@ -26,6 +26,7 @@ class ArmEnv(GoalEnv):
     """A task of the arm."""
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}
+    robot_type = "franka"
     control_hz = CONTROL_HZ
     state_names = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
     action_names = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "dgripper")

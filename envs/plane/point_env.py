@@ -41,6 +41,7 @@ class PointEnv(GoalEnv):
     """A task of a point in the plane."""
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}
+    robot_type = "point"
     control_hz = CONTROL_HZ
     state_names = ("x", "y")
     action_names = ("dx", "dy")

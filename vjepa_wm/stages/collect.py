@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from vjepa_wm.data.collection.collect import CollectReport, collect
-from vjepa_wm.data.trajectories.writer import STATE_NAMES, TrajectoryWriter
+from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.envs import VariationConfig, make
 from vjepa_wm.envs.policies import PolicyName, policy_maker
 from vjepa_wm.envs.rendering import RendererName
@@ -73,7 +73,7 @@ def run_collect(config: CollectConfig) -> None:
         state_names=own.state_names,
         action_names=own.action_names,
         object_names=own.object_names,
-        robot_type="franka" if own.state_names == STATE_NAMES else "point",
+        robot_type=own.robot_type,
     ) as writer:
         begin_s = time.perf_counter()
         report = collect(
