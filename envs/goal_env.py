@@ -242,6 +242,42 @@ def check_options(options: Mapping[str, Any], known: tuple[str, ...]) -> None:
         raise ValueError(f"options of reset must be {names}, got {unknown}")
 
 
+def check_numbers(name: str, value: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Return an option of `reset` as float64.
+
+    Args:
+        name: what it is, for the message.
+        value: the numbers.
+        names: what each of them is.
+
+    Raises:
+        ValueError: if it is not as many finite numbers.
+    """
+    numbers = np.asarray(value, dtype=np.float64)
+    if numbers.shape != (len(names),) or not np.isfinite(numbers).all():
+        listed = ", ".join(names[:-1]) + f" and {names[-1]}"
+        raise ValueError(
+            f"{name} must be {len(names)} finite numbers, {listed}, got {numbers.tolist()} of shape {numbers.shape}"
+        )
+    return numbers
+
+
+def check_distances(name: str, success: float, min_distance: float, limit: float) -> None:
+    """Raise a ValueError unless starts are further from the goal than what counts as success, and such starts exist.
+
+    Args:
+        name: the option that says what counts as success, for the message.
+        success: its value [m].
+        min_distance: the option `min_distance` [m].
+        limit: largest distance that is surely found [m].
+    """
+    if not 0 < success < min_distance <= limit:
+        raise ValueError(
+            f"{name} and min_distance must satisfy 0 < {name} < min_distance <= {limit:g}, "
+            f"got {success} and {min_distance}"
+        )
+
+
 def _copied(goal: Goal) -> Goal:
     copied = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in goal.items()}
     if "subgoals" in goal:

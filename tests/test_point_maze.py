@@ -109,7 +109,7 @@ def test_walls_of_the_info_are_those_of_the_layout_and_a_copy(env):
     ("options", "message"),
     [
         ({"place": [0, 0]}, r"options of reset must be 'start' and 'goal', got \['place'\]"),
-        ({"start": [0, 0, 0]}, r"start must be 2 finite numbers, x and y, got \[0, 0, 0\]"),
+        ({"start": [0, 0, 0]}, r"start must be 2 finite numbers, x and y, got \[0.0, 0.0, 0.0\] of shape \(3,\)"),
         ({"goal": [0, np.nan]}, "goal must be 2 finite numbers"),
         ({"start": [0.7, 0.9]}, r"start must lie within ± 0.5 m, got \[0.7, 0.9\]"),
         ({"start": [0.0, 0.45]}, r"start must keep 0.065 m from the walls of layout 'default', got \[0.0, 0.45\]"),

@@ -23,9 +23,16 @@ TO_CAMERA = np.array([0.8, -0.9]) / np.hypot(0.8, -0.9)
 
 
 class ArmEnv(GoalEnv):
-    """A task of the arm."""
+    """A task of the arm.
+
+    Attributes:
+        start_heights: least and largest z of sampled starts [m].
+        start_gripper: the gripper at sampled starts, 0 open .. 1 closed.
+    """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}
+    start_heights: ClassVar[tuple[float, float]]
+    start_gripper: ClassVar[float] = 0.0
     robot_type = "franka"
     control_hz = CONTROL_HZ
     state_names = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
@@ -50,6 +57,21 @@ class ArmEnv(GoalEnv):
     def workspace(self) -> Workspace:
         """Where the tool may be."""
         return self._arm.workspace
+
+    def sample_pose(self, rng: np.random.Generator) -> np.ndarray:
+        """Sample a start of the gripper: straight down, uniform in the workspace, at the task's heights.
+
+        Args:
+            rng: generator to draw from.
+
+        Returns:
+            State, (7,) float32.
+        """
+        low, high = self.workspace
+        (lowest, highest), pose = self.start_heights, np.zeros(7, dtype=np.float32)
+        pose[:3] = rng.uniform([*low[:2], lowest], [*high[:2], highest])
+        pose[6] = self.start_gripper
+        return pose
 
     def _move(self, action: np.ndarray) -> None:
         self._arm.move(action)

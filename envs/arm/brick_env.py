@@ -24,12 +24,10 @@ from vjepa_wm.envs.arm.brick import (
     reaches_into,
 )
 from vjepa_wm.envs.arm.workspace import BRICK_WORKSPACE
-from vjepa_wm.envs.goal_env import GoalEnvConfig, check_options
+from vjepa_wm.envs.goal_env import GoalEnvConfig, check_numbers, check_options
 
 OPTIONS = ("start", "start_object", "goal", "goal_object")
 """What `reset` takes."""
-# Sampled starts are this high [m]: above any brick.
-START_HEIGHTS = (0.12, 0.24)
 # A given brick may lie this far above or below the table, and given fingers this far within it [m].
 SLACK = 0.005
 
@@ -37,6 +35,7 @@ SLACK = 0.005
 class BrickEnv(ArmEnv):
     """A task in which a brick is grasped."""
 
+    start_heights = (0.12, 0.24)  # above any brick
     object_names = ("x", "y", "z", "yaw")
 
     def __init__(self, config: GoalEnvConfig) -> None:
@@ -46,20 +45,6 @@ class BrickEnv(ArmEnv):
             config: options.
         """
         super().__init__(config, Arm(config, scene="brick.xml", workspace=BRICK_WORKSPACE))
-
-    def sample_pose(self, rng: np.random.Generator) -> np.ndarray:
-        """Sample a start of the gripper: straight down, open, higher than a brick.
-
-        Args:
-            rng: generator to draw from.
-
-        Returns:
-            State, (7,) float32.
-        """
-        pose = np.zeros(7, dtype=np.float32)
-        pose[:2] = rng.uniform(BRICK_WORKSPACE.low[:2], BRICK_WORKSPACE.high[:2])
-        pose[2] = rng.uniform(*START_HEIGHTS)
-        return pose
 
     def sample_object(self, rng: np.random.Generator) -> np.ndarray:
         """Sample a place and heading of the brick on the table.
@@ -131,11 +116,7 @@ def lies(brick: np.ndarray) -> bool:
 
 
 def _check_brick(name: str, value: np.ndarray) -> np.ndarray:
-    brick = np.asarray(value, dtype=np.float64)
-    if brick.shape != (4,) or not np.isfinite(brick).all():
-        raise ValueError(
-            f"{name} must be 4 finite numbers, x, y, z and yaw, got {brick.tolist()} of shape {brick.shape}"
-        )
+    brick = check_numbers(name, value, BrickEnv.object_names)
     low, high = BRICK_WORKSPACE.low[:3].copy(), BRICK_WORKSPACE.high[:3]
     low[2] = LYING - SLACK
     if (brick[:3] < low).any() or (brick[:3] > high).any():

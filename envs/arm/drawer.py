@@ -21,10 +21,8 @@ from vjepa_wm.envs.arm.cabinet import (
     stay_out,
 )
 from vjepa_wm.envs.arm.workspace import DRAWER_WORKSPACE
-from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_options
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, check_numbers, check_options
 
-# Sampled starts are this high [m]: above the cabinet.
-START_HEIGHTS = (0.16, 0.25)
 # Given fingers may be this far within the cabinet, and a given drawer this far beyond its stops [m].
 SLACK = 0.005
 
@@ -41,11 +39,7 @@ class DrawerConfig(GoalEnvConfig):
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
-        if not 0 < self.success_distance < self.min_distance <= 0.12:
-            raise ValueError(
-                "success_distance and min_distance must satisfy 0 < success_distance < min_distance <= 0.12, "
-                f"got {self.success_distance} and {self.min_distance}"
-            )
+        check_distances("success_distance", self.success_distance, self.min_distance, 0.12)
 
 
 class DrawerArm(Arm):
@@ -129,6 +123,7 @@ class DrawerEnv(ArmEnv):
     """
 
     object_names = ("x", "y", "opening")
+    start_heights = (0.16, 0.25)  # above the cabinet
     usual_steps = 40
 
     def __init__(self, config: DrawerConfig | None = None) -> None:
@@ -145,20 +140,6 @@ class DrawerEnv(ArmEnv):
     def success_rule(self) -> str:
         """When the goal is reached, in words."""
         return f"opening within {100 * self.config.success_distance:g} cm of the goal's"
-
-    def sample_pose(self, rng: np.random.Generator) -> np.ndarray:
-        """Sample a start of the gripper: straight down, open, higher than the cabinet.
-
-        Args:
-            rng: generator to draw from.
-
-        Returns:
-            State, (7,) float32.
-        """
-        pose = np.zeros(7, dtype=np.float32)
-        pose[:2] = rng.uniform(DRAWER_WORKSPACE.low[:2], DRAWER_WORKSPACE.high[:2])
-        pose[2] = rng.uniform(*START_HEIGHTS)
-        return pose
 
     def sample_object(self, rng: np.random.Generator) -> np.ndarray:
         """Sample a place of the cabinet and an opening of its drawer.
@@ -220,11 +201,7 @@ class DrawerEnv(ArmEnv):
 
 
 def _check_drawer(name: str, value: np.ndarray) -> np.ndarray:
-    drawer = np.asarray(value, dtype=np.float64)
-    if drawer.shape != (3,) or not np.isfinite(drawer).all():
-        raise ValueError(
-            f"{name} must be 3 finite numbers, x, y and opening, got {drawer.tolist()} of shape {drawer.shape}"
-        )
+    drawer = check_numbers(name, value, DrawerEnv.object_names)
     low, high = DRAWER_LOW - SLACK, np.append(DRAWER_HIGH[:2], MAX_OPENING) + SLACK
     if (drawer < low).any() or (drawer > high).any():
         limits = f"{DRAWER_LOW.tolist()} .. {[*DRAWER_HIGH[:2].tolist(), MAX_OPENING]}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from vjepa_wm.envs.arm.brick import LIFT, LYING, holds, pose_around
 from vjepa_wm.envs.arm.brick_env import BrickEnv, check_given, check_not_inside, lies
-from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances
 
 SUBGOALS = ("grasped", "carried", "placed")
 """Names of the parts in order."""
@@ -33,11 +33,7 @@ class PickPlaceConfig(GoalEnvConfig):
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
-        if not 0 < self.success_radius < self.min_distance <= 0.2:
-            raise ValueError(
-                "success_radius and min_distance must satisfy 0 < success_radius < min_distance <= 0.2, "
-                f"got {self.success_radius} and {self.min_distance}"
-            )
+        check_distances("success_radius", self.success_radius, self.min_distance, 0.2)
 
 
 class PickPlaceEnv(BrickEnv):

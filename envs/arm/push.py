@@ -19,10 +19,8 @@ from vjepa_wm.envs.arm.block import (
     stay_above,
 )
 from vjepa_wm.envs.arm.workspace import PUSH_WORKSPACE
-from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_options
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, check_numbers, check_options
 
-# Sampled starts are this high [m]: above any block.
-START_HEIGHTS = (0.11, 0.22)
 # A given block may lie this far above or below the table, and given fingers this far within it [m].
 SLACK = 0.005
 
@@ -41,11 +39,7 @@ class PushConfig(GoalEnvConfig):
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
-        if not 0 < self.success_radius < self.min_distance <= 0.2:
-            raise ValueError(
-                "success_radius and min_distance must satisfy 0 < success_radius < min_distance <= 0.2, "
-                f"got {self.success_radius} and {self.min_distance}"
-            )
+        check_distances("success_radius", self.success_radius, self.min_distance, 0.2)
         if not 0 < self.success_angle < np.pi:
             raise ValueError(f"success_angle must be between 0 and pi, got {self.success_angle}")
 
@@ -108,6 +102,8 @@ class PushEnv(ArmEnv):
     """
 
     object_names = ("x", "y", "z", "yaw")
+    start_heights = (0.11, 0.22)  # above any block
+    start_gripper = 1.0
     usual_steps = 60
 
     def __init__(self, config: PushConfig | None = None) -> None:
@@ -124,21 +120,6 @@ class PushEnv(ArmEnv):
         """When the goal is reached, in words."""
         radius, angle = self.config.success_radius, self.config.success_angle
         return f"block within {100 * radius:g} cm and {angle:g} rad of its place in the goal"
-
-    def sample_pose(self, rng: np.random.Generator) -> np.ndarray:
-        """Sample a start of the gripper: straight down, closed, higher than a block.
-
-        Args:
-            rng: generator to draw from.
-
-        Returns:
-            State, (7,) float32.
-        """
-        pose = np.zeros(7, dtype=np.float32)
-        pose[:2] = rng.uniform(PUSH_WORKSPACE.low[:2], PUSH_WORKSPACE.high[:2])
-        pose[2] = rng.uniform(*START_HEIGHTS)
-        pose[6] = 1.0
-        return pose
 
     def sample_object(self, rng: np.random.Generator) -> np.ndarray:
         """Sample a place and heading of the block.
@@ -201,11 +182,7 @@ class PushEnv(ArmEnv):
 
 
 def _check_block(name: str, value: np.ndarray) -> np.ndarray:
-    block = np.asarray(value, dtype=np.float64)
-    if block.shape != (4,) or not np.isfinite(block).all():
-        raise ValueError(
-            f"{name} must be 4 finite numbers, x, y, z and yaw, got {block.tolist()} of shape {block.shape}"
-        )
+    block = check_numbers(name, value, PushEnv.object_names)
     if abs(block[2] - BLOCK_HALF[2]) > SLACK:
         raise ValueError(f"{name} must lie on the table, with its centre at z = {BLOCK_HALF[2]}, got {block[2]:.3f}")
     low, high = PUSH_WORKSPACE.low[:2], PUSH_WORKSPACE.high[:2]

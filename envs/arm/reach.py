@@ -10,7 +10,7 @@ import numpy as np
 from vjepa_wm.envs.arm.arm import Arm
 from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose
 from vjepa_wm.envs.arm.workspace import POSE_HIGH, POSE_LOW, REACH_WORKSPACE
-from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_options
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +25,7 @@ class ReachConfig(GoalEnvConfig):
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
-        if not 0 < self.success_radius < self.min_distance <= 0.25:
-            raise ValueError(
-                "success_radius and min_distance must satisfy 0 < success_radius < min_distance <= 0.25, "
-                f"got {self.success_radius} and {self.min_distance}"
-            )
+        check_distances("success_radius", self.success_radius, self.min_distance, 0.25)
 
 
 class ReachEnv(ArmEnv):
@@ -67,6 +63,7 @@ class ReachEnv(ArmEnv):
     Control rate: `control_hz` = 5.
     """
 
+    start_heights = (float(POSE_LOW[2]), float(POSE_HIGH[2]))
     usual_steps = 20
 
     def __init__(self, config: ReachConfig | None = None) -> None:
@@ -82,19 +79,6 @@ class ReachEnv(ArmEnv):
     def success_rule(self) -> str:
         """When the goal is reached, in words."""
         return f"tool within {100 * self.config.success_radius:g} cm of the goal"
-
-    def sample_pose(self, rng: np.random.Generator) -> np.ndarray:
-        """Sample a start or goal: straight down, open, position uniform in the workspace.
-
-        Args:
-            rng: generator to draw from.
-
-        Returns:
-            State, (7,) float32.
-        """
-        pose = np.zeros(7, dtype=np.float32)
-        pose[:3] = rng.uniform(POSE_LOW[:3], POSE_HIGH[:3])
-        return pose
 
     def _begin(self, options: dict[str, Any]) -> Goal:
         start, goal = self._start_and_goal(options)

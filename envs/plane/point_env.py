@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from gymnasium import spaces
 
-from vjepa_wm.envs.goal_env import Goal, GoalEnv, GoalEnvConfig, check_options
+from vjepa_wm.envs.goal_env import Goal, GoalEnv, GoalEnvConfig, check_numbers, check_options
 from vjepa_wm.envs.plane.point_scene import PointScene
 from vjepa_wm.envs.plane.space import CONTROL_HZ, HALF_WIDTH, POINT_ACTION_HIGH, POINT_RADIUS, are_free
 
@@ -106,9 +106,7 @@ class PointEnv(GoalEnv):
         )
 
     def _check_position(self, name: str, value: np.ndarray) -> np.ndarray:
-        position = np.asarray(value, dtype=np.float64)
-        if position.shape != (2,) or not np.isfinite(position).all():
-            raise ValueError(f"{name} must be 2 finite numbers, x and y, got {np.asarray(value).tolist()}")
+        position = check_numbers(name, value, self.state_names)
         if np.abs(position).max() > HALF_WIDTH:
             raise ValueError(f"{name} must lie within ± {HALF_WIDTH} m, got {position.round(3).tolist()}")
         if not are_free(position[None], self._plane.walls, POINT_RADIUS - SLACK).all():

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -279,12 +280,11 @@ class TrajectoryWriter:
             raise TrajectoryError(
                 f"another collection is writing into {self.root} just now; let it end, or choose another folder"
             ) from error
-        try:
+        with ExitStack() as on_error:
+            on_error.callback(self.close)
             if (self.root / INFO_PATH).exists():
                 self._continue()
-        except BaseException:
-            self.close()
-            raise
+            on_error.pop_all()
 
     def _continue(self) -> None:
         """Take up the data set in the folder where it ended."""
