@@ -89,7 +89,9 @@ def run(root, make_env=SquareEnv, *, num_episodes=3, fps=5, cameras=("front",), 
 def start(root, num_episodes, **settings):
     """Start a collection in a process group of its own, so that all of it can be killed."""
     settings |= {"root": str(root), "num_episodes": num_episodes}
-    code = f"import square_world; square_world.run(**{settings})"
+    # Ctrl-C as at a terminal, also where the tests were started in the background, which ignores it.
+    listening = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"import signal, square_world; {listening}; square_world.run(**{settings})"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     return subprocess.Popen(
         [sys.executable, "-c", code], env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True

@@ -114,7 +114,7 @@ def test_workers_end_with_the_collection(tmp_path, how):
             os.killpg(process.pid, signal.SIGINT)
         else:
             process.kill()
-        errors = process.communicate()[1]
+        errors = process.communicate(timeout=60)[1]
         wait_until(lambda: not group_is_alive(process), "the workers had ended")
     # The workers say nothing; of Ctrl-C, which reaches all, the collection does.
     assert "SpawnProcess" not in errors
