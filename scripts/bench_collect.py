@@ -12,7 +12,7 @@ import time
 from functools import partial
 
 from vjepa_wm import envs
-from vjepa_wm.data.collection.collect import collect
+from vjepa_wm.data.collection.record import collect
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.envs.policies import policy_maker
 

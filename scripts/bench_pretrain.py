@@ -27,14 +27,14 @@ from torch import nn
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
-from vjepa_wm.data.masking import Mask
-from vjepa_wm.data.multi_block import vjepa2_masks
+from vjepa_wm.data.masks.mask import Mask
+from vjepa_wm.data.masks.multi_block import vjepa2_masks
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_large, vit_tiny
 from vjepa_wm.models.precision import autocast
 from vjepa_wm.models.tubelets import gather_tokens
-from vjepa_wm.training.loader import MicroBatch
-from vjepa_wm.training.pretrain_config import PretrainConfig
-from vjepa_wm.training.pretrainer import Pretrainer
+from vjepa_wm.training.pretrain.batches import MicroBatch
+from vjepa_wm.training.pretrain.config import PretrainConfig
+from vjepa_wm.training.pretrain.step import Pretrainer
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 CASES = {"ViT-T": vit_tiny(128), "ViT-L": vit_large(256)}

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from vjepa_wm.data.clip_mixture import ClipMixture
-from vjepa_wm.data.clip_times import nearest
-from vjepa_wm.data.random_access import VideoScan, read_frames_at, scan_video
-from vjepa_wm.data.sources import find_source
-from vjepa_wm.data.video import rgb_converter
+from vjepa_wm.data.clips.clip_mixture import ClipMixture
+from vjepa_wm.data.clips.clip_sources import find_source
+from vjepa_wm.data.clips.clip_times import nearest
+from vjepa_wm.data.media.random_access import VideoScan, read_frames_at, scan_video
+from vjepa_wm.data.media.video import rgb_converter
 
 SIZE, VIDEO_FRAMES, VIDEO_FPS = 256, 300, 30
 NUM_FRAMES, FPS = 16, 4.0

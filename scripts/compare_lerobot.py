@@ -33,7 +33,7 @@ def record(out: Path, num_episodes: int) -> None:
     """Collect a data set as `vjepa-wm collect` does, and keep what went into it."""
     import gymnasium
 
-    from vjepa_wm.data.collection.collect import collect
+    from vjepa_wm.data.collection.record import collect
     from vjepa_wm.data.trajectories.writer import TrajectoryWriter
     from vjepa_wm.envs import make
     from vjepa_wm.envs.policies import policy_maker

@@ -17,10 +17,10 @@ from reference_checkout import open_checkout
 from torch import nn
 
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig
+from vjepa_wm.models.attentive_probe import AttentiveProbe, AttentiveProbeConfig
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vjepa21
 from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
-from vjepa_wm.models.probe import AttentiveProbe, AttentiveProbeConfig
 
 LIMIT = 1e-5
 NORM = partial(nn.LayerNorm, eps=1e-6)

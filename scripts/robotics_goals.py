@@ -14,11 +14,11 @@ from typing import get_args
 import imageio.v3 as iio
 import numpy as np
 
-from vjepa_wm.data.collection.collect import collect
+from vjepa_wm.data.collection.record import collect
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.envs.adapters.fetch import FetchName, make_fetch
-from vjepa_wm.envs.adapters.point_maze import PointMazeName, make_point_maze
-from vjepa_wm.envs.policies.policy import RandomPolicy
+from vjepa_wm.envs.adapters.robotics_point_maze import PointMazeName, make_point_maze
+from vjepa_wm.envs.policy import RandomPolicy
 
 
 def main() -> None:

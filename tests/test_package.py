@@ -14,10 +14,23 @@ import vjepa_wm
 import vjepa_wm.envs
 import vjepa_wm.planners
 
-PARTS = ("models", "data", "training", "evaluation", "envs", "planners", "stages", "cli", "weights", "__main__")
+PARTS = (
+    "models",
+    "parallel",
+    "data",
+    "training",
+    "evaluation",
+    "envs",
+    "planners",
+    "stages",
+    "cli",
+    "weights",
+    "__main__",
+)
 ALLOWED = {
     "models": {"models"},
-    "data": {"data", "models"},
+    "parallel": {"parallel"},
+    "data": {"data", "models", "parallel"},
     "training": {"training", "data", "models"},
     "evaluation": {"evaluation", "data", "models", "planners"},
     "envs": {"envs"},
@@ -30,8 +43,6 @@ ALLOWED = {
 
 def modules() -> list[str]:
     names = [info.name for info in pkgutil.walk_packages(vjepa_wm.__path__, "vjepa_wm.")]
-    for part in (vjepa_wm.envs, vjepa_wm.planners):
-        names += [info.name for info in pkgutil.walk_packages(part.__path__, part.__name__ + ".")]
     return sorted(set(names))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Union, get_args
 import tyro
 
 if TYPE_CHECKING:
-    from vjepa_wm.training.pretrain_config import PretrainConfig
+    from vjepa_wm.training.pretrain.config import PretrainConfig
 
 DESCRIPTION = """From raw video to a robot that reaches a goal picture.
 
@@ -29,10 +29,13 @@ def stages() -> dict[str, tuple[type, Callable]]:
 
     They are imported here because the processes that play a collection's episodes import this file too, and need none.
     """
-    from vjepa_wm.evaluation import features
+    from vjepa_wm.evaluation.features import extraction as features
     from vjepa_wm.models import convert, inspect
     from vjepa_wm.stages import collect, envs, evaluate, plan
-    from vjepa_wm.training import pretrain, pretrain_config, train_ac, train_probe
+    from vjepa_wm.training import linear_probe as train_probe
+    from vjepa_wm.training import train_ac
+    from vjepa_wm.training.pretrain import config as pretrain_config
+    from vjepa_wm.training.pretrain import loop as pretrain
 
     return {
         "envs": (envs.EnvsConfig, envs.run_envs),
@@ -61,8 +64,8 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Callable, object]:
 
 def _chosen_recipe(arguments: Sequence[str]) -> PretrainConfig:
     """Return the recipe that `arguments` name, whose values are the defaults of all other options of `pretrain`."""
-    from vjepa_wm.training.pretrain_config import RecipeName
-    from vjepa_wm.training.recipes import recipe
+    from vjepa_wm.training.pretrain.config import RecipeName
+    from vjepa_wm.training.pretrain.recipes import recipe
 
     known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     known.add_argument("--recipe", default="cpu")

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from vjepa_wm.data.video import write_video
+from vjepa_wm.data.media.video import write_video
 from vjepa_wm.evaluation.evaluate import EpisodeResult, PolicyResult
 from vjepa_wm.evaluation.protocol import Protocol, wilson_interval
 

@@ -26,7 +26,7 @@ from vjepa_wm.models.inspect import list_models
 from vjepa_wm.models.load import load_ac_predictor, load_encoder, load_predictor, load_probe, load_world_model
 from vjepa_wm.models.official.architecture import Positions
 from vjepa_wm.models.official.huggingface_export import save_huggingface
-from vjepa_wm.models.official.sources import KINDS
+from vjepa_wm.models.official.weight_source import KINDS
 
 _FOLDERS = {
     WORLD_MODEL: "world_model",

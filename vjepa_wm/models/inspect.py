@@ -13,6 +13,7 @@ import tyro
 from torch import Tensor
 
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.attentive_probe import AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,
     ATTENTIVE_PROBE,
@@ -35,7 +36,7 @@ from vjepa_wm.models.official import huggingface
 from vjepa_wm.models.official.parts import Part, likely_cause, read_parts
 from vjepa_wm.models.official.reading import read_huggingface, read_pt
 from vjepa_wm.models.official.releases import release_of
-from vjepa_wm.models.official.sources import (
+from vjepa_wm.models.official.weight_source import (
     KINDS,
     find_source,
     huggingface_config,
@@ -44,7 +45,6 @@ from vjepa_wm.models.official.sources import (
     official_parts,
 )
 from vjepa_wm.models.predictor import MaskedPredictorConfig
-from vjepa_wm.models.probe import AttentiveProbeConfig
 
 _SIZES = {
     (192, 12): "ViT-T",

@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictor
+from vjepa_wm.models.attentive_probe import AttentiveProbe
 from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,
     ATTENTIVE_PROBE,
@@ -34,7 +35,7 @@ from vjepa_wm.models.official import huggingface
 from vjepa_wm.models.official.architecture import Positions
 from vjepa_wm.models.official.parts import likely_cause
 from vjepa_wm.models.official.reading import read_huggingface
-from vjepa_wm.models.official.sources import (
+from vjepa_wm.models.official.weight_source import (
     KINDS,
     choose,
     find_source,
@@ -45,7 +46,6 @@ from vjepa_wm.models.official.sources import (
     wrong_kind,
 )
 from vjepa_wm.models.predictor import MaskedPredictor
-from vjepa_wm.models.probe import AttentiveProbe
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
 
 _HALVES = {VIDEO_ENCODER: "encoder", AC_PREDICTOR: "predictor"}

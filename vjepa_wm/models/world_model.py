@@ -18,8 +18,8 @@ from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionCondi
 from vjepa_wm.models.checkpoint import WORLD_MODEL, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
-from vjepa_wm.models.frames import prepare_frames
 from vjepa_wm.models.layers import normalize_features
+from vjepa_wm.models.pixels import prepare_frames
 from vjepa_wm.models.pose import integrate_pose, pose_difference
 
 

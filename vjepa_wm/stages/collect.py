@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from vjepa_wm.data.collection.collect import CollectReport, collect
+from vjepa_wm.data.collection.record import CollectReport, collect
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.envs import VariationConfig, make
 from vjepa_wm.envs.policies import PolicyName, policy_maker
-from vjepa_wm.envs.rendering import RendererName
+from vjepa_wm.envs.render.back_end import RendererName
 from vjepa_wm.stages.preview import write_preview
 
 
@@ -49,7 +49,7 @@ class CollectConfig:
 
 
 def run_collect(config: CollectConfig) -> None:
-    """Record episodes; errors as `vjepa_wm.envs.make` and `vjepa_wm.data.collection.collect.collect`."""
+    """Record episodes; errors as `vjepa_wm.envs.make` and `vjepa_wm.data.collection.record.collect`."""
     make_env = partial(
         make,
         config.env,

@@ -11,7 +11,7 @@ import imageio.v3 as iio
 import numpy as np
 
 from vjepa_wm.envs import TASKS, make
-from vjepa_wm.envs.rendering import RendererName
+from vjepa_wm.envs.render.back_end import RendererName
 from vjepa_wm.envs.tasks import check_task
 from vjepa_wm.stages.drawing import Tile, draw_row
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import imageio.v3 as iio
 
-from vjepa_wm.data.pictures import read_picture
-from vjepa_wm.data.video import write_video
+from vjepa_wm.data.media.pictures import read_picture
+from vjepa_wm.data.media.video import write_video
 from vjepa_wm.evaluation.evaluate import play_episode
 from vjepa_wm.evaluation.protocol import make_protocol
 from vjepa_wm.evaluation.report import draw_episode

@@ -15,8 +15,8 @@ import gymnasium
 import imageio.v3 as iio
 import numpy as np
 
-from vjepa_wm.data.collection.player import Policy, seeds_of
-from vjepa_wm.data.video import write_video
+from vjepa_wm.data.collection.episode_player import Policy, seeds_of
+from vjepa_wm.data.media.video import write_video
 from vjepa_wm.envs.policies import PolicyName, policy_maker
 from vjepa_wm.stages.drawing import Tile, draw_row
 

@@ -18,18 +18,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
-from vjepa_wm.data.trajectories.options import TrajectoryOptions
+from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig, KeyValueCache
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, encode_frames, save_world_model
-from vjepa_wm.training.checkpoint import TrainingState
-from vjepa_wm.training.distributed import World
 from vjepa_wm.training.losses import prediction_loss
-from vjepa_wm.training.metrics import MetricsWriter
-from vjepa_wm.training.optimizer import make_optimizer, take_step
-from vjepa_wm.training.run import RunConfig, step_generator
+from vjepa_wm.training.run.distributed import World
+from vjepa_wm.training.run.metrics import MetricsWriter
+from vjepa_wm.training.run.optimizer import make_optimizer, take_step
+from vjepa_wm.training.run.run_config import RunConfig, step_generator
+from vjepa_wm.training.run.training_state import TrainingState
 
 logger = logging.getLogger(__name__)
 

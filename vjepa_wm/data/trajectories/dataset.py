@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from vjepa_wm.data.trajectories.columns import choose_numbers, join_numbers, read_columns
-from vjepa_wm.data.trajectories.frames import kept_frames, read_pictures, read_video_frames
+from vjepa_wm.data.trajectories.episode_frames import kept_frames, read_pictures, read_video_frames
 from vjepa_wm.data.trajectories.layout import (
     ENVIRONMENT_STATE,
     IMAGES,
@@ -33,8 +33,8 @@ from vjepa_wm.data.trajectories.layout import (
     read_episode_rows,
     read_info,
 )
-from vjepa_wm.data.trajectories.options import TrajectoryOptions
 from vjepa_wm.data.trajectories.poses import PoseConverter, displacements
+from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
 from vjepa_wm.data.trajectories.stats import FeatureStats
 from vjepa_wm.models.pose import POSE_DIM
 

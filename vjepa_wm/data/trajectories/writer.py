@@ -21,8 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vjepa_wm.data.trajectories.episode import EncodedEpisode, check_episode, encode_episode
-from vjepa_wm.data.trajectories.files import (
+from vjepa_wm.data.trajectories.atomic_files import (
     FolderLock,
     read_tasks,
     remove,
@@ -33,7 +32,8 @@ from vjepa_wm.data.trajectories.files import (
     write_json,
     write_table,
 )
-from vjepa_wm.data.trajectories.info import new_info, settings
+from vjepa_wm.data.trajectories.encoded_episode import EncodedEpisode, check_episode, encode_episode
+from vjepa_wm.data.trajectories.info_file import new_info, settings
 from vjepa_wm.data.trajectories.layout import (
     ACTION,
     DATA_PATH,

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.attentive_probe import AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, level_blocks
 from vjepa_wm.models.layers import Activation, hidden_width
 from vjepa_wm.models.official.parts import Part
 from vjepa_wm.models.official.releases import release_of
 from vjepa_wm.models.predictor import MaskedPredictorConfig
-from vjepa_wm.models.probe import AttentiveProbeConfig
 from vjepa_wm.models.sincos import Grid, fixed_positions
 
 logger = logging.getLogger(__name__)

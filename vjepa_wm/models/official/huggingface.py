@@ -16,12 +16,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vjepa_wm.models.attentive_probe import AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import ATTENTIVE_PROBE, MASKED_PREDICTOR, VIDEO_ENCODER, CheckpointError
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.layers import hidden_width
 from vjepa_wm.models.official.architecture import count_blocks, heads
 from vjepa_wm.models.predictor import MaskedPredictorConfig
-from vjepa_wm.models.probe import AttentiveProbeConfig
 
 MODEL_TYPE = "vjepa2"
 MISFIT = "does not fit its config.json: it was cut down, or is not of transformers' vjepa2"

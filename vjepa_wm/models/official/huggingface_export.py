@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vjepa_wm.models.attentive_probe import AttentiveProbe, AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import (
     ATTENTIVE_PROBE,
     MASKED_PREDICTOR,
@@ -22,7 +23,6 @@ from vjepa_wm.models.checkpoint import (
 )
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
-from vjepa_wm.models.frames import IMAGE_MEAN, IMAGE_STD, SHORT_SIDE
 from vjepa_wm.models.layers import hidden_width
 from vjepa_wm.models.official.huggingface import (
     CLASSIFIER_PREFIX,
@@ -32,8 +32,8 @@ from vjepa_wm.models.official.huggingface import (
     POOLER_MLP_RATIO,
     foreign_names,
 )
+from vjepa_wm.models.pixels import IMAGE_MEAN, IMAGE_STD, SHORT_SIDE
 from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
-from vjepa_wm.models.probe import AttentiveProbe, AttentiveProbeConfig
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def save_huggingface(
 
 
 def processor_values(image_size: int) -> dict:
-    """Return what transformers' video processor needs to know; `vjepa_wm.models.frames` compares it with ours."""
+    """Return what transformers' video processor needs to know; `vjepa_wm.models.pixels` compares it with ours."""
     return {
         "video_processor_type": "VJEPA2VideoProcessor",
         "do_resize": True,

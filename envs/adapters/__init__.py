@@ -1,1 +1,0 @@
-"""What `vjepa_wm.envs.adapter` needs of MuJoCo, and environments of others that were made to fit with it."""

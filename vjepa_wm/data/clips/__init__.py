@@ -1,0 +1,1 @@
+"""Clips and pictures drawn from a mixture of sources."""

@@ -1,0 +1,127 @@
+"""Where clips and pictures can be drawn from: folders, lists, LeRobot data sets, folders of frames, single files.
+
+Why this file exists: pretraining takes data as it lies on the disk. Here every form becomes a list of videos and a
+list of pictures, without opening any of the files, as there may be millions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vjepa_wm.data.clips.file_lists import Names, PictureItems, VideoItem, VideoItems
+from vjepa_wm.data.clips.path_lists import LIST_SUFFIXES, read_path_list
+from vjepa_wm.data.media.media_files import files_under
+from vjepa_wm.data.media.pictures import PICTURE_SUFFIXES
+from vjepa_wm.data.media.video import VIDEO_SUFFIXES
+from vjepa_wm.data.trajectories.layout import (
+    INFO_PATH,
+    TrajectoryError,
+    episode_video,
+    read_episode_rows,
+    read_info,
+    video_cameras,
+    video_columns,
+)
+
+_SUFFIXES = (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What clips and pictures can be drawn from.
+
+    Attributes:
+        name: the path it was found at.
+        videos: its videos.
+        pictures: its pictures.
+    """
+
+    name: str
+    videos: Sequence[VideoItem]
+    pictures: Sequence[Path]
+
+
+def find_source(path: str | os.PathLike, *, frames_fps: float | None = None) -> Source:
+    """Find the videos and pictures that a path stands for, without opening them.
+
+    Args:
+        path: one of
+            a folder: all videos and pictures under it, hidden ones left out, sorted by path;
+            the folder of a LeRobot v3 data set: every episode of every camera is a video;
+            a list (.csv, .tsv, .txt) of one path per line, as `read_path_list` takes it, relative to its own folder;
+            a video or a picture.
+        frames_fps: None, or what makes every folder that directly holds pictures (in a list: every folder) one video
+            of so many frames per second, its frames in the natural order of their names, 2 before 10.
+
+    Returns:
+        The source, with at least one video or picture.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder, or nothing of use in the folder or list.
+        ValueError: the file is of another kind, a line of the list names nothing, or frames_fps is not positive.
+        TrajectoryError: a LeRobot data set of another version, or one that stores no video.
+    """
+    if frames_fps is not None and not frames_fps > 0:
+        raise ValueError(f"frames_fps must be positive or None, got {frames_fps}")
+    path, name = Path(path), str(path)
+    if not path.exists():
+        raise FileNotFoundError(f"source of videos and pictures does not exist: {path}")
+    if path.is_dir():
+        if (path / INFO_PATH).is_file():
+            return Source(name=name, videos=_episodes(path), pictures=())
+        names, root = files_under(path, _SUFFIXES), path
+    elif path.suffix.lower() in LIST_SUFFIXES:
+        names, root = read_path_list(path, _SUFFIXES, folders=frames_fps is not None), path.parent
+    elif path.suffix.lower() in _SUFFIXES:
+        names, root = [path.name], path.parent
+    else:
+        raise ValueError(
+            f"source must be a folder, a list ({', '.join(LIST_SUFFIXES)}) or a file ending in one of "
+            f"{', '.join(_SUFFIXES)}, got {path}"
+        )
+    folders_are_videos = path.is_dir() and frames_fps is not None
+    videos, pictures = _sort_out(names, folders_are_videos=folders_are_videos)
+    if not videos and not pictures:
+        raise FileNotFoundError(f"no video or picture ({', '.join(_SUFFIXES)}) in {path}")
+    videos = VideoItems(root, videos, frames_fps=frames_fps)
+    return Source(name=name, videos=videos, pictures=PictureItems(root, pictures))
+
+
+def _sort_out(names: Iterable[str], *, folders_are_videos: bool) -> tuple[Names, Names]:
+    """Tell videos from pictures by their names; pictures may stand for the folder that holds them."""
+    videos, pictures = Names(), Names()
+    known_folders = set()
+    for name in names:
+        if not name.lower().endswith(PICTURE_SUFFIXES):
+            videos.append(name)
+        elif not folders_are_videos:
+            pictures.append(name)
+        else:
+            folder = name.rpartition("/")[0] + "/" if "/" in name else "./"
+            if folder not in known_folders:
+                known_folders.add(folder)
+                videos.append(folder)
+    return videos, pictures
+
+
+def _episodes(root: Path) -> VideoItems:
+    """List every episode of every camera of a LeRobot data set."""
+    info = read_info(root)
+    cameras = video_cameras(root, info)
+    columns = [column for camera in cameras for column in video_columns(camera)]
+    rows = read_episode_rows(root, info["total_episodes"], columns=columns)
+    if not rows:
+        raise TrajectoryError(f"no episode in {root}")
+    numbers: dict[str, int] = {}  # of the files, which episodes may share
+    files, times = [], []
+    for camera in cameras:
+        for row in rows:
+            name, start_s, end_s = episode_video(info, camera, row)
+            files.append(numbers.setdefault(name, len(numbers)))
+            times.append((start_s, end_s))
+    return VideoItems(root, Names(numbers), parts=(np.array(files), np.array(times)))

@@ -1,0 +1,1 @@
+"""Which tokens of a clip are shown and which are hidden."""

@@ -1,0 +1,136 @@
+"""The masks of V-JEPA 2: the union of several blocks is hidden.
+
+Letters: N tokens of a clip.
+
+Source: V-JEPA 2 (arXiv 2506.09985), section 2; V-JEPA (arXiv 2404.08471), appendix.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vjepa_wm.data.masks.mask import (
+    Mask,
+    Truncation,
+    block_size,
+    check_count,
+    check_mask,
+    check_request,
+    check_scale,
+    check_share,
+    check_truncation,
+    complement,
+    cut,
+    draw_blocks,
+    draw_filled,
+    fewest,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiBlockMask:
+    """Hide the union of several blocks. All blocks of a batch have one size; their places are drawn for each clip."""
+
+    num_blocks: int = 8
+    """Blocks per clip."""
+    spatial_scale: tuple[float, float] = (0.15, 0.15)
+    """Smallest and largest share of a frame's patches in a block."""
+    temporal_scale: tuple[float, float] = (1.0, 1.0)
+    """Smallest and largest share of the clip's duration in a block."""
+    aspect_ratio: tuple[float, float] = (0.75, 1.5)
+    """Smallest and largest height over width of a block."""
+    max_temporal_keep: float = 1.0
+    """Share of the clip's duration from which context may come; all later tokens are targets."""
+    max_keep: int | None = None
+    """Largest number of context tokens."""
+    full_complement: bool = False
+    """Make every token outside the (cut) context a target."""
+    pred_full_complement: bool = False
+    """Make every token outside the (cut) targets context."""
+    inverse: bool = False
+    """Swap the two sets: predict the outside from the inside."""
+    truncation: Truncation = "first"
+    """How sets are cut to one length in a batch: `first` drops the latest tokens, as V-JEPA 2; `random` has no bias."""
+
+    def __post_init__(self) -> None:
+        check_count("num_blocks", self.num_blocks)
+        check_scale("spatial_scale", self.spatial_scale)
+        check_scale("temporal_scale", self.temporal_scale)
+        check_scale("aspect_ratio", self.aspect_ratio, largest=math.inf)
+        check_share("max_temporal_keep", self.max_temporal_keep)
+        if self.max_keep is not None:
+            check_count("max_keep", self.max_keep)
+        if self.full_complement and self.pred_full_complement:
+            raise ValueError("full_complement and pred_full_complement exclude each other")
+        check_truncation(self.truncation)
+
+    def sample(self, grid: tuple[int, int, int], batch_size: int, *, step: int, generator: torch.Generator) -> Mask:
+        """Draw one mask for each clip of a batch.
+
+        Args:
+            grid: tokens of a clip in time, rows and columns.
+            batch_size: number of clips.
+            step: number of the training step; it alone decides the size of the blocks.
+            generator: decides their places.
+
+        Returns:
+            Context and target ids, disjoint and of equal length over the batch.
+
+        Raises:
+            MaskError: blocks of this size leave no visible token, or none to predict.
+        """
+        check_request(grid, batch_size)
+        size = self.block_size(grid, step)
+        visible, hidden = draw_filled(
+            lambda num_clips: self._draw(grid, size, num_clips, generator),
+            batch_size,
+            f"masks need visible and hidden tokens in every clip, but {self.num_blocks} blocks of {size} on a grid "
+            f"of {grid} leave none; lower spatial_scale {self.spatial_scale} or enlarge the clip",
+        )
+        keep = fewest(visible)
+        keep = keep if self.max_keep is None else min(keep, self.max_keep)
+        context_ids = cut(visible, keep, self.truncation, generator)
+        target_ids = cut(hidden, fewest(hidden), self.truncation, generator)
+        if self.full_complement:
+            target_ids = complement(context_ids, visible.shape[1])
+        if self.pred_full_complement:
+            context_ids = complement(target_ids, visible.shape[1])
+        return check_mask(Mask(target_ids, context_ids) if self.inverse else Mask(context_ids, target_ids), grid)
+
+    def block_size(self, grid: tuple[int, int, int], step: int) -> tuple[int, int, int]:
+        """Return the size of a step's blocks in time, rows and columns of tokens."""
+        return block_size(
+            grid,
+            spatial_scale=self.spatial_scale,
+            aspect_ratio=self.aspect_ratio,
+            generator=torch.Generator().manual_seed(step),
+            temporal_scale=self.temporal_scale,
+        )
+
+    def _draw(
+        self, grid: tuple[int, int, int], size: tuple[int, int, int], num_clips: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return True for visible and for hidden tokens, ``(num_clips, N)``; there may be none of one kind."""
+        hidden = draw_blocks(grid, size, num_blocks=self.num_blocks, batch_size=num_clips, generator=generator)
+        hidden[:, max(1, int(grid[0] * self.max_temporal_keep)) :] = True
+        return ~hidden.flatten(1), hidden.flatten(1)
+
+
+def vjepa2_masks(truncation: Truncation = "first") -> tuple[MultiBlockMask, MultiBlockMask]:
+    """Return the two mask settings V-JEPA 2 is trained with: eight short blocks, and two long ones."""
+    return (
+        MultiBlockMask(num_blocks=8, spatial_scale=(0.15, 0.15), truncation=truncation),
+        MultiBlockMask(num_blocks=2, spatial_scale=(0.7, 0.7), truncation=truncation),
+    )
+
+
+def small_grid_masks() -> tuple[MultiBlockMask, MultiBlockMask]:
+    """Return milder settings for grids of a few dozen patches, where V-JEPA 2's two long blocks hide nearly all."""
+    return (
+        MultiBlockMask(num_blocks=6, spatial_scale=(0.15, 0.15), truncation="random"),
+        MultiBlockMask(num_blocks=2, spatial_scale=(0.4, 0.4), truncation="random"),
+    )

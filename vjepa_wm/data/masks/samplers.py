@@ -1,0 +1,230 @@
+"""More ways to mask a clip, beside the multi-block masks of V-JEPA 2: tubes, image blocks, the future; and presets.
+
+Letters: B clips, T tubelets in time, G rows or columns of patches, K tokens or places of a set.
+
+Source: tubes: V-JEPA (arXiv 2404.08471) and VideoMAE (arXiv 2203.12602); image blocks: I-JEPA (arXiv 2301.08243).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from vjepa_wm.data.masks.mask import (
+    Mask,
+    Truncation,
+    block_size,
+    check_count,
+    check_mask,
+    check_request,
+    check_scale,
+    check_share,
+    check_truncation,
+    complement,
+    count_share,
+    cut,
+    draw_blocks,
+    draw_filled,
+    fewest,
+)
+from vjepa_wm.data.masks.multi_block import MultiBlockMask, small_grid_masks, vjepa2_masks
+
+
+def _draw_ids(num_ids: int, keep: int, batch_size: int, generator: torch.Generator) -> Tensor:
+    """Return `keep` different ids below `num_ids` for each clip, ascending, ``(batch_size, keep)``."""
+    return cut(torch.ones(batch_size, num_ids, dtype=torch.bool), keep, "random", generator)
+
+
+def _over_time(places: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """Return the ids of ``places (B, K)`` of a frame in every time step, ascending, ``(B, T * K)``."""
+    time, rows, columns = grid
+    starts = torch.arange(time).mul(rows * columns)
+    return rearrange(places[:, None, :] + starts[:, None], "b t k -> b (t k)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TubeMask:
+    """Hide a share of the places of a frame, the same ones in every time step; the rest is context."""
+
+    ratio: float = 0.9
+    """Share of the places that is hidden, rounded to a whole number of them."""
+
+    def __post_init__(self) -> None:
+        check_share("ratio", self.ratio, below_one=True)
+
+    def sample(self, grid: tuple[int, int, int], batch_size: int, *, step: int, generator: torch.Generator) -> Mask:
+        """Draw one mask for each clip of a batch.
+
+        Args:
+            grid: tokens of a clip in time, rows and columns.
+            batch_size: number of clips.
+            step: number of the training step; nothing here depends on it.
+            generator: decides the places.
+
+        Returns:
+            Context and target ids, each other's complement.
+
+        Raises:
+            MaskError: so few places cannot be divided by `ratio`.
+        """
+        check_request(grid, batch_size)
+        places = grid[1] * grid[2]
+        hidden = count_share("ratio", self.ratio, places, "places of a frame", largest=places - 1)
+        targets = _draw_ids(places, hidden, batch_size, generator)
+        context = complement(targets, places)
+        return check_mask(Mask(_over_time(context, grid), _over_time(targets, grid)), grid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageBlockMask:
+    """Predict several small blocks of a picture from one large block without them; on clips they last the whole clip.
+
+    All blocks of a batch have one size; their places are drawn for each clip. The targets are the union of the small
+    blocks, one set, where I-JEPA predicts them one after the other.
+    """
+
+    num_targets: int = 4
+    """Target blocks per clip."""
+    target_scale: tuple[float, float] = (0.15, 0.2)
+    """Smallest and largest share of a frame's patches in a target block."""
+    aspect_ratio: tuple[float, float] = (0.75, 1.5)
+    """Smallest and largest height over width of a target block."""
+    context_scale: tuple[float, float] = (0.85, 1.0)
+    """Smallest and largest share of a frame's patches in the context block, which has the shape of the frame."""
+    truncation: Truncation = "first"
+    """How sets are cut to one length in a batch: `first` drops the lowest places, as I-JEPA; `random` has no bias."""
+
+    def __post_init__(self) -> None:
+        check_count("num_targets", self.num_targets)
+        check_scale("target_scale", self.target_scale)
+        check_scale("aspect_ratio", self.aspect_ratio, largest=math.inf)
+        check_scale("context_scale", self.context_scale)
+        check_truncation(self.truncation)
+
+    def sample(self, grid: tuple[int, int, int], batch_size: int, *, step: int, generator: torch.Generator) -> Mask:
+        """Draw one mask for each clip of a batch.
+
+        Args:
+            grid: tokens of a clip in time, rows and columns.
+            batch_size: number of clips.
+            step: number of the training step; it alone decides the sizes of the blocks.
+            generator: decides their places.
+
+        Returns:
+            Context and target ids, disjoint, of equal length over the batch and of the same places in every time step.
+
+        Raises:
+            MaskError: targets of this size leave no context.
+        """
+        check_request(grid, batch_size)
+        frame = (1, *grid[1:])
+        target_size, context_size = self._sizes(frame, step)
+        context, targets = draw_filled(
+            lambda num_clips: self._draw(frame, target_size, context_size, num_clips, generator),
+            batch_size,
+            f"masks need context beside the targets in every clip, but {self.num_targets} targets of {target_size[1:]} "
+            f"in a context block of {context_size[1:]} on a grid of {grid} leave none; lower num_targets or "
+            f"target_scale {self.target_scale}, or enlarge the picture",
+        )
+        context_places, target_places = (
+            cut(places, fewest(places), self.truncation, generator) for places in (context, targets)
+        )
+        return check_mask(Mask(_over_time(context_places, grid), _over_time(target_places, grid)), grid)
+
+    def _sizes(self, frame: tuple[int, int, int], step: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Return the size of a step's target blocks and of its context block, in time, rows and columns of tokens."""
+        generator = torch.Generator().manual_seed(step)
+        target_size = block_size(
+            frame, spatial_scale=self.target_scale, aspect_ratio=self.aspect_ratio, generator=generator
+        )
+        low, high = self.context_scale
+        side = math.sqrt(low + torch.rand((), generator=generator).item() * (high - low))
+        return target_size, (1, max(1, round(frame[1] * side)), max(1, round(frame[2] * side)))
+
+    def _draw(
+        self,
+        frame: tuple[int, int, int],
+        target_size: tuple[int, int, int],
+        context_size: tuple[int, int, int],
+        num_clips: int,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Return True for context and for target places, ``(num_clips, G * G)``; there may be no context."""
+        targets = draw_blocks(
+            frame, target_size, num_blocks=self.num_targets, batch_size=num_clips, generator=generator
+        )
+        context = draw_blocks(frame, context_size, num_blocks=1, batch_size=num_clips, generator=generator) & ~targets
+        return context.flatten(1), targets.flatten(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FutureMask:
+    """Predict the late part of a clip from its early part, each thinned out at random places."""
+
+    context_duration: float = 0.5
+    """Share of the time steps that context comes from, rounded to a whole number; the later ones hold the targets."""
+    context_keep: float = 0.5
+    """Share of the early tokens that is visible."""
+    target_keep: float = 0.5
+    """Share of the late tokens that is to be predicted."""
+
+    def __post_init__(self) -> None:
+        check_share("context_duration", self.context_duration, below_one=True)
+        check_share("context_keep", self.context_keep)
+        check_share("target_keep", self.target_keep)
+
+    def sample(self, grid: tuple[int, int, int], batch_size: int, *, step: int, generator: torch.Generator) -> Mask:
+        """Draw one mask for each clip of a batch.
+
+        Args:
+            grid: tokens of a clip in time, rows and columns.
+            batch_size: number of clips.
+            step: number of the training step; nothing here depends on it.
+            generator: decides the places.
+
+        Returns:
+            Context and target ids; all context is earlier than all targets.
+
+        Raises:
+            MaskError: so few time steps or tokens cannot be divided by these shares.
+        """
+        check_request(grid, batch_size)
+        time, rows, columns = grid
+        steps = count_share("context_duration", self.context_duration, time, "time steps", largest=time - 1)
+        early, late = steps * rows * columns, (time - steps) * rows * columns
+        num_context = count_share("context_keep", self.context_keep, early, "early tokens", largest=early)
+        num_targets = count_share("target_keep", self.target_keep, late, "late tokens", largest=late)
+        context_ids = _draw_ids(early, num_context, batch_size, generator)
+        target_ids = early + _draw_ids(late, num_targets, batch_size, generator)
+        return check_mask(Mask(context_ids, target_ids), grid)
+
+
+MaskSetting = MultiBlockMask | TubeMask | ImageBlockMask | FutureMask
+MaskPreset = Literal["small", "vjepa2", "vjepa2.1-pictures", "tubes", "images", "future"]
+
+
+def preset_masks(preset: MaskPreset) -> tuple[MaskSetting, ...]:
+    """Return the mask settings that go by a name.
+
+    Raises:
+        ValueError: there is no such name.
+    """
+    match preset:
+        case "small":
+            return small_grid_masks()
+        case "vjepa2":
+            return vjepa2_masks()
+        case "vjepa2.1-pictures":
+            return (MultiBlockMask(num_blocks=10, spatial_scale=(0.15, 0.15)),)
+        case "tubes":
+            return (TubeMask(),)
+        case "images":
+            return (ImageBlockMask(truncation="random"),)
+        case "future":
+            return (FutureMask(),)
+    raise ValueError(f"masks must be one of {', '.join(get_args(MaskPreset))}, got {preset!r}")

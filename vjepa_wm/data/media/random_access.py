@@ -1,0 +1,217 @@
+"""Any frames of a video, without decoding more of it than they need.
+
+Why this file exists: a clip takes a few frames out of hundreds. What lies between them is skipped: as far as the next
+key frame (a frame that needs no other one to be decoded), and frames that no other one needs; and only wanted frames
+are turned into colours.
+
+Letters: T frames, H height, W width.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import chain, groupby
+from pathlib import Path
+
+import av
+import numpy as np
+
+from vjepa_wm.data.media.media_files import stated_size
+from vjepa_wm.data.media.video import TIME_TOLERANCE_S, VideoError, decode_video, open_video, rgb_converter
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoScan:
+    """What a file holds, found without decoding it.
+
+    Attributes:
+        times: time stamp of every frame, increasing [s], float64 (T,).
+        key_times: time stamp of every key frame that decoding can begin with, increasing [s].
+        height: height its frames decode to [pixels].
+        width: width its frames decode to [pixels].
+    """
+
+    times: np.ndarray
+    key_times: np.ndarray
+    height: int
+    width: int
+
+    def between(self, start_s: float, end_s: float) -> VideoScan:
+        """Return what scanning only the part from start_s to before end_s would have found (it may hold no frame)."""
+        begin, end = np.searchsorted(self.times, [start_s - TIME_TOLERANCE_S, end_s - TIME_TOLERANCE_S])
+        return replace(self, times=self.times[begin:end])
+
+
+def scan_video(path: str | os.PathLike, start_s: float | None = None, end_s: float | None = None) -> VideoScan:
+    """Read the time stamps of a file, or of a part of it, decoding only one frame.
+
+    Args:
+        path: video file.
+        start_s: time at which the part begins [s]; None is the beginning of the file.
+        end_s: time before which it ends [s]; None is the end of the file.
+
+    Returns:
+        Time stamps and frame size.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        VideoError: the file cannot be decoded, has no video or no frame, or ends before the length it states.
+    """
+    path = Path(path)
+    whole = start_s is None and end_s is None
+    _check_size(path)
+    with open_video(path) as (container, stream):
+        is_avi = container.format.name == "avi"
+        if is_avi and stream.codec_context.name == "h264" and stream.codec_context.has_b_frames:
+            raise VideoError(f"avi files do not say when H.264 frames stored out of order are shown: {path}")
+        base = stream.time_base
+        num_stated = 0 if is_avi or not whole else stream.frames  # avi counts moments, also those without a new frame
+        low, high = (
+            bound if time is None else math.ceil((time - TIME_TOLERANCE_S) / base)
+            for time, bound in ((start_s, -math.inf), (end_s, math.inf))
+        )
+        if low > 0:
+            container.seek(low, stream=stream, backward=True)
+        packets, first = _read_packets(path, container, stream, high)
+    if first is None:
+        raise VideoError(f"no frame can be decoded in {path}")
+    if len(packets) < num_stated:
+        raise VideoError(f"cut short, {len(packets)} of {num_stated} frames are left in {path}")
+    stamps = [stamp for stamp, _, is_hidden in packets if low <= stamp < high and not is_hidden]
+    if not stamps:
+        raise VideoError(f"no frame between {start_s} s and {end_s} s in {path}")
+    keys = [stamp for stamp, is_key, _ in packets if is_key]
+    height, width, _ = rgb_converter()(first).shape
+    return VideoScan(times=_seconds(stamps, base), key_times=_seconds(keys, base), height=height, width=width)
+
+
+def _check_size(path: Path) -> None:
+    """Compare the length of a file with the one it states."""
+    if not path.is_file():
+        raise FileNotFoundError(f"video does not exist: {path}")
+    size = path.stat().st_size
+    if not size:
+        raise VideoError(f"empty file: {path}")
+    try:
+        stated = stated_size(path)
+    except OSError as error:
+        raise VideoError(f"cannot read {path}: {error.strerror}") from error
+    if stated is not None and size < stated:
+        raise VideoError(f"cut short, {size} of {stated} bytes are left in {path}")
+
+
+def _read_packets(
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream, high: float
+) -> tuple[list[tuple[int, bool, bool]], av.VideoFrame | None]:
+    """Return (time stamp, is a key frame, is not to be shown) of each packet up to a stamp, and the first frame."""
+    packets, first = [], None
+    for packet in container.demux(stream):
+        if first is None:
+            first = next(iter(packet.decode()), None)
+        if not packet.size:  # the last packet is empty: it asks the decoder for what it still holds
+            return packets, first
+        if packet.dts is not None and packet.dts >= high:
+            break
+        if packet.pts is None:
+            raise VideoError(f"packets without time stamps in {path}")
+        packets.append((packet.pts, packet.is_keyframe, packet.is_discard))
+    return packets, first or next(iter(stream.decode(None)), None)
+
+
+def _seconds(stamps: list[int], base: Fraction) -> np.ndarray:
+    return np.array(sorted(stamps)) * base.numerator / base.denominator
+
+
+def _stamps(times: np.ndarray, base: Fraction) -> list[int]:
+    """Undo `_seconds`."""
+    return np.rint(times * base.denominator / base.numerator).astype(np.int64).tolist()
+
+
+def read_frames_at(path: str | os.PathLike, times: np.ndarray, *, key_times: np.ndarray | None = None) -> np.ndarray:
+    """Decode the frames that carry given time stamps, and no others.
+
+    Args:
+        path: video file.
+        times: time stamps as `scan_video` or `read_frames` returned them, strictly increasing [s], (T,).
+        key_times: those of the key frames, as `scan_video` returned them; without them all frames from the first wanted
+            one to the last are decoded.
+
+    Returns:
+        uint8 RGB, (T, H, W, 3).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        VideoError: the file cannot be decoded, or one of the frames is not in it.
+    """
+    with open_video(path) as (container, stream):
+        wanted = _stamps(np.asarray(times), stream.time_base)
+        keys = [] if key_times is None else _stamps(key_times, stream.time_base)
+        runs = (_decode_run(path, container, stream, key, run) for key, run in _runs(wanted, keys))
+        found = _pick(chain.from_iterable(runs), wanted)
+    if len(found) < len(wanted):
+        # The file's index led to a wrong place, so its whole length is decoded instead.
+        found = _pick((frame for _, frame in decode_video(path)), wanted)
+    for time, stamp in zip(times, wanted, strict=True):
+        if stamp not in found:
+            raise VideoError(f"the frame at {time:.3f} s cannot be decoded in {path}")
+    if len({frame.shape for frame in found.values()}) > 1:
+        raise VideoError(f"frames change their size within {path}")
+    return np.stack([found[stamp] for stamp in wanted])
+
+
+def _pick(frames: Iterable[av.VideoFrame], wanted: list[int]) -> dict[int, np.ndarray]:
+    """Turn the frames with wanted stamps into colours, by stamp."""
+    to_rgb, left, found = rgb_converter(), set(wanted), {}
+    for frame in frames:
+        if frame.pts in left:
+            left.discard(frame.pts)
+            found[frame.pts] = to_rgb(frame)
+    return found
+
+
+def _runs(wanted: list[int], keys: list[int]) -> Iterator[tuple[int | None, list[int]]]:
+    """Group increasing stamps by the last key frame before them; without one, or any, it is None."""
+    places = np.searchsorted(keys, wanted, side="right").tolist() if keys else [0] * len(wanted)
+    for place, run in groupby(zip(places, wanted, strict=True), key=lambda pair: pair[0]):
+        yield keys[place - 1] if place else None, [stamp for _, stamp in run]
+
+
+def _decode_run(
+    path: str | os.PathLike,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    key: int | None,
+    wanted: list[int],
+) -> Iterator[av.VideoFrame]:
+    """Yield frames from a key frame on until the wanted ones have been among them."""
+    container.seek(wanted[0] if key is None else key, stream=stream, backward=True)
+    last = -math.inf
+    for packet in _packets_needed(container, stream, key, set(wanted)):
+        for frame in stream.decode(packet):
+            if frame.pts is None or frame.pts < last:
+                raise VideoError(f"time stamps are missing or run backwards in {path}")
+            last = frame.pts
+            yield frame
+
+
+def _packets_needed(
+    container: av.container.InputContainer, stream: av.VideoStream, key: int | None, left: set[int]
+) -> Iterator[av.Packet | None]:
+    """Yield the packets to decode, from a key frame on, until all that are left to find have been among them."""
+    context, begun = stream.codec_context, key is None
+    # Only of H.264 is it known that what it marks so is never needed by others.
+    can_skip = context.name == "h264"
+    for packet in container.demux(stream):
+        begun = begun or packet.pts == key
+        if begun and packet.size:
+            if can_skip:
+                context.skip_frame = "DEFAULT" if packet.pts in left else "NONREF"
+            yield packet
+            left.discard(packet.pts)
+        if not left or not packet.size:
+            break
+    yield None  # the decoder holds frames back to put them in order; asked for all of them, it needs no more packets

@@ -1,0 +1,1 @@
+"""What the tasks share in which a brick is grasped."""

@@ -1,0 +1,1 @@
+"""Grasp a brick and lift it."""

@@ -1,0 +1,1 @@
+"""Grasp a brick, carry it, put it down and let go."""

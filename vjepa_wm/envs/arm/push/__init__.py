@@ -1,0 +1,1 @@
+"""Push a block to a place and heading."""

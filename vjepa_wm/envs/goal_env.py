@@ -1,0 +1,285 @@
+"""What all goal-picture tasks have in common as gymnasium environments: spaces, steps, pictures, saving and restoring.
+
+A task adds where an episode starts, what its goal is, and when it is reached. P = numbers of a state, A of an action.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from vjepa_wm.envs.render.back_end import RendererName
+from vjepa_wm.envs.scene import Scene
+from vjepa_wm.envs.variation.factors import Values, VariationConfig, draw
+
+Goal = dict[str, Any]
+"""`image` (and `image_<camera>`), `state`, with objects `object`; with parts in order `subgoals`, a list of such."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalEnvConfig:
+    """Options of every task."""
+
+    image_size: int = 128
+    """Height and width S of the pictures [px]."""
+    max_steps: int | None = None
+    """Control steps after which an episode is truncated; None: never."""
+    cameras: tuple[str, ...] = ("front",)
+    """Cameras that look on; the first one's pictures are `image`."""
+    renderer: RendererName = "auto"
+    """What draws: gl, ray (slower, needs no graphics library), or the first of them that this machine has."""
+    variation: VariationConfig = field(default_factory=VariationConfig)
+    """What changes between episodes in look and physics."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 16 <= self.image_size <= 1024:
+            raise ValueError(f"image_size must be between 16 and 1024, got {self.image_size}")
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, or None for no limit, got {self.max_steps}")
+
+
+class GoalEnv(gymnasium.Env, ABC):
+    """A task with goal pictures.
+
+    `terminated` is always False, so that success can be judged at any step or at the last.
+
+    Attributes:
+        robot_type: name of what moves, for data sets.
+        control_hz: control steps per second.
+        state_names: what the P numbers of `obs["state"]` are.
+        action_names: what the A numbers of an action are.
+        object_names: what the numbers of `info["object"]` are; empty for tasks without objects.
+        usual_steps: steps of an episode that leave an expert time to spare.
+        cameras: names of the cameras that look on.
+        known_cameras: names of all cameras that could.
+        factors: what can vary between episodes, and the values of each.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    robot_type: ClassVar[str] = "unknown"
+    control_hz: ClassVar[int]
+    state_names: ClassVar[tuple[str, ...]]
+    action_names: ClassVar[tuple[str, ...]]
+    object_names: ClassVar[tuple[str, ...]] = ()
+    usual_steps: ClassVar[int] = 50
+
+    def __init__(
+        self, config: GoalEnvConfig, scene: Scene, *, action_space: spaces.Box, state_space: spaces.Box
+    ) -> None:
+        """Declare the spaces.
+
+        Args:
+            config: options.
+            scene: what is simulated.
+            action_space: box of A numbers.
+            state_space: box of P numbers.
+
+        Raises:
+            ValueError: if the task lacks a factor that is to vary.
+        """
+        self.config = config
+        self.render_mode = "rgb_array"
+        self.cameras = scene.cameras
+        self.action_space = action_space
+        picture = spaces.Box(0, 255, (config.image_size, config.image_size, 3), np.uint8)
+        names = ("image", *(f"image_{camera}" for camera in scene.cameras[1:]))
+        self.observation_space = spaces.Dict({name: picture for name in names} | {"state": state_space})
+        self._scene = scene
+        # Simulations of somebody else's environments have neither.
+        self.known_cameras: tuple[str, ...] = getattr(scene, "known_cameras", scene.cameras)
+        self.factors: dict[str, Values] = getattr(scene, "factors", {})
+        self._asked = config.variation.chosen(self.factors)
+        self._goal: Goal | None = None
+        self._num_steps = 0
+
+    @property
+    @abstractmethod
+    def success_rule(self) -> str:
+        """When the goal is reached, in words, with the numbers of this environment."""
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: seed of the environment's generator; None: carry on with it.
+            options: start and goal, as the task names them; what is missing is sampled.
+
+        Returns:
+            Observation and info.
+
+        Raises:
+            ValueError: if an option is unknown or cannot be.
+        """
+        super().reset(seed=seed)
+        self._vary()
+        self._goal = self._begin(dict(options or {}))
+        self._num_steps = 0
+        return self._observe(), self._whole_info()
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """Run one control step and look.
+
+        Args:
+            action: displacement, (A,); see the table of the task.
+
+        Returns:
+            Observation, reward, terminated, truncated, info.
+
+        Raises:
+            ValueError: if the action has another shape or is not finite.
+            gymnasium.error.ResetNeeded: before the first reset.
+        """
+        if self._goal is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step(): there is no goal yet")
+        self.advance(action)
+        info = self._whole_info()
+        truncated = self.config.max_steps is not None and self._num_steps >= self.config.max_steps
+        return self._observe(), self._reward(info), False, truncated, info
+
+    def advance(self, action: np.ndarray) -> np.ndarray:
+        """Run one control step without rendering, for a planner that uses the simulator as its dynamics.
+
+        Args:
+            action: displacement, (A,); see the table of the task.
+
+        Returns:
+            The state after it, (P,) float32.
+
+        Raises:
+            ValueError: if the action has another shape or is not finite.
+        """
+        action = np.asarray(action, dtype=np.float64)
+        (size,) = self.action_space.shape
+        if action.shape != (size,) or not np.isfinite(action).all():
+            raise ValueError(f"action must be {size} finite numbers, got {action.tolist()} of shape {action.shape}")
+        self._move(np.clip(action, self.action_space.low, self.action_space.high))
+        self._num_steps += 1
+        return self._state()
+
+    def render(self) -> np.ndarray:
+        """Return the first camera's picture of the scene as it is, (S, S, 3) uint8."""
+        return self._scene.picture()
+
+    def get_state(self) -> np.ndarray:
+        """Return all that the coming steps and pictures depend on but the goal, as a float64 vector.
+
+        These are physics, targets, variation and step count.
+        """
+        return np.append(self._scene.get_state(), float(self._num_steps))
+
+    def set_state(self, state: np.ndarray) -> None:
+        """Restore exactly what `get_state` returned, here or in another environment; the goal stays as it is.
+
+        Args:
+            state: vector of `get_state`.
+
+        Raises:
+            ValueError: if it has another shape.
+        """
+        expected = self._scene.state_size + 1
+        state = np.asarray(state, dtype=np.float64)
+        if state.shape != (expected,):
+            raise ValueError(f"state must be what get_state returns, of shape ({expected},), got shape {state.shape}")
+        self._scene.set_state(state[:-1])
+        self._num_steps = int(state[-1])
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self._scene.close()
+
+    @abstractmethod
+    def _begin(self, options: dict[str, Any]) -> Goal:
+        """Put the scene into its start and return the goal."""
+
+    @abstractmethod
+    def _move(self, action: np.ndarray) -> None:
+        """Run one control step."""
+
+    @abstractmethod
+    def _state(self) -> np.ndarray:
+        """Return the state, (P,) float32."""
+
+    @abstractmethod
+    def _info(self) -> dict[str, Any]:
+        """Return goal, distance and success."""
+
+    @abstractmethod
+    def _reward(self, info: dict[str, Any]) -> float:
+        """Return the reward of a step."""
+
+    def _vary(self) -> None:
+        if self._asked:
+            # Of a generator of its own, so that starts and goals are the same whatever varies.
+            rng = np.random.default_rng(copy.deepcopy(self.np_random).integers(2**63))
+            self._scene.vary(draw(self._asked, self.factors, rng), rng)
+
+    def _whole_info(self) -> dict[str, Any]:
+        return self._info() | ({"variation": dict(self._scene.variation)} if self._asked else {})
+
+    def _observe(self) -> dict[str, np.ndarray]:
+        return self._scene.pictures() | {"state": self._state()}
+
+    def _copy_of_goal(self) -> Goal:
+        # Copies, since callers may write to what they get.
+        return _copied(self._goal)
+
+
+def check_options(options: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Raise a ValueError unless all options of `reset` are known."""
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        names = ", ".join(map(repr, known[:-1])) + f" and {known[-1]!r}"
+        raise ValueError(f"options of reset must be {names}, got {unknown}")
+
+
+def check_numbers(name: str, value: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Return an option of `reset` as float64.
+
+    Args:
+        name: what it is, for the message.
+        value: the numbers.
+        names: what each of them is.
+
+    Raises:
+        ValueError: if it is not as many finite numbers.
+    """
+    numbers = np.asarray(value, dtype=np.float64)
+    if numbers.shape != (len(names),) or not np.isfinite(numbers).all():
+        listed = ", ".join(names[:-1]) + f" and {names[-1]}"
+        raise ValueError(
+            f"{name} must be {len(names)} finite numbers, {listed}, got {numbers.tolist()} of shape {numbers.shape}"
+        )
+    return numbers
+
+
+def check_distances(name: str, success: float, min_distance: float, limit: float) -> None:
+    """Raise a ValueError unless starts are further from the goal than what counts as success, and such starts exist.
+
+    Args:
+        name: the option that says what counts as success, for the message.
+        success: its value [m].
+        min_distance: the option `min_distance` [m].
+        limit: largest distance that is surely found [m].
+    """
+    if not 0 < success < min_distance <= limit:
+        raise ValueError(
+            f"{name} and min_distance must satisfy 0 < {name} < min_distance <= {limit:g}, "
+            f"got {success} and {min_distance}"
+        )
+
+
+def _copied(goal: Goal) -> Goal:
+    copied = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in goal.items()}
+    if "subgoals" in goal:
+        copied["subgoals"] = [_copied(subgoal) for subgoal in goal["subgoals"]]
+    return copied

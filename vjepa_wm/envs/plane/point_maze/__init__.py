@@ -1,0 +1,1 @@
+"""Bring a point through a maze."""

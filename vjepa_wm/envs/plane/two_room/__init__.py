@@ -1,0 +1,1 @@
+"""Bring a point through a door into the other room."""

@@ -1,0 +1,1 @@
+"""What draws the pictures: OpenGL, or rays that need no graphics library."""

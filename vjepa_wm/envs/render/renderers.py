@@ -1,0 +1,85 @@
+"""One interface to the two back ends that draw a scene: OpenGL and rays.
+
+Letter: S image size.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import mujoco
+import numpy as np
+
+from vjepa_wm.envs.render.back_end import RendererName, choose_renderer
+from vjepa_wm.envs.render.ray_renderer import RayRenderer
+
+
+class Renderer(Protocol):
+    """What draws the pictures of one model. Colours, lights and cameras are read from it at every picture."""
+
+    def render(self, data: mujoco.MjData, camera: str) -> np.ndarray:
+        """Return what a camera sees.
+
+        Args:
+            data: state of the model, its kinematics up to date (`mj_kinematics`, `mj_comPos`, `mj_camlight`).
+            camera: name of a camera of the model.
+
+        Returns:
+            A new picture, (S, S, 3) uint8.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what was taken; a later picture takes it again."""
+        ...
+
+
+class GLRenderer:
+    """Draws with OpenGL. Bound to the thread of its first picture, after which the process must not be forked."""
+
+    def __init__(self, model: mujoco.MjModel, image_size: int) -> None:
+        """Keep what is needed; the OpenGL context is made at the first picture.
+
+        Args:
+            model: the scene; its off-screen buffer is enlarged to the size of the pictures where it is smaller.
+            image_size: height and width S of the pictures [px].
+        """
+        self._model = model
+        self._image_size = image_size
+        self._renderer: mujoco.Renderer | None = None
+
+    def render(self, data: mujoco.MjData, camera: str) -> np.ndarray:
+        """Return what a camera sees; see `Renderer.render`."""
+        # Made at the first picture: a scene that only serves as dynamics needs no graphics.
+        if self._renderer is None:
+            buffer, size = self._model.vis.global_, self._image_size
+            buffer.offwidth, buffer.offheight = max(buffer.offwidth, size), max(buffer.offheight, size)
+            self._renderer = mujoco.Renderer(self._model, size, size)
+        self._renderer.update_scene(data, camera=camera)
+        return self._renderer.render()
+
+    def close(self) -> None:
+        """Free the OpenGL context."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+
+def make_renderer(model: mujoco.MjModel, image_size: int, name: RendererName = "auto") -> Renderer:
+    """Make a renderer of a model.
+
+    Args:
+        model: the scene.
+        image_size: height and width S of the pictures [px].
+        name: as for `vjepa_wm.envs.render.back_end.choose_renderer`, which is best called before mujoco is imported.
+
+    Returns:
+        The renderer.
+
+    Raises:
+        ValueError: if the name is unknown.
+        RuntimeError: if OpenGL is asked for and there is none.
+    """
+    if choose_renderer(name) == "gl":
+        return GLRenderer(model, image_size)
+    return RayRenderer(model, image_size)

@@ -1,0 +1,1 @@
+"""What changes between episodes in look and physics."""

@@ -1,0 +1,1 @@
+"""Masked pretraining: options and recipes, batches, one step, the loop."""

@@ -1,0 +1,190 @@
+"""Masked pretraining: from videos to a video encoder.
+
+The encoder sees the visible tokens of a clip, the predictor estimates the features of the hidden ones, and the targets
+come from a slow copy of the encoder that sees the whole clip. The slow copy is what later stages use.
+
+Letters: D width.
+
+Source: V-JEPA 2 (arXiv 2506.09985), section 2 and appendix; loss on visible tokens: V-JEPA 2.1 (arXiv 2603.14482).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from multiprocessing import get_all_start_methods
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vjepa_wm.data.clips.bad_files import write_bad_files
+from vjepa_wm.data.clips.clip_mixture import ClipMixture
+from vjepa_wm.data.clips.clip_sources import find_source
+from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, write_folder
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
+from vjepa_wm.models.precision import pick_device
+from vjepa_wm.training.losses import LossName, prediction_loss
+from vjepa_wm.training.pretrain.batches import StepBatches, load_steps
+from vjepa_wm.training.pretrain.config import PretrainConfig
+from vjepa_wm.training.pretrain.curriculum import Stage
+from vjepa_wm.training.pretrain.step import Pretrainer
+from vjepa_wm.training.run.distributed import World, joined_world, whole_state
+from vjepa_wm.training.run.metrics import effective_rank, feature_std
+from vjepa_wm.training.run.run_log import RunLog
+from vjepa_wm.training.run.training_state import TrainingState, has_training_state
+
+logger = logging.getLogger(__name__)
+
+BAD_FILES = "bad_files.csv"
+
+
+def open_mixture(config: PretrainConfig, stage: Stage, world: World) -> ClipMixture:
+    """Find the sources of clips, and open their files if there are not too many.
+
+    Raises:
+        FileNotFoundError: a source does not exist or holds nothing.
+        VideoError: too many of the files are bad.
+    """
+    mixture = ClipMixture(
+        [find_source(path, frames_fps=config.frame_folders_fps) for path in config.data],
+        config.data_weights or None,
+        num_frames=stage.num_frames,
+        fps=config.fps,
+        seed=config.seed,
+        cache_bytes=int(config.cache_gib * 2**30 / world.local_size),
+        max_bad_share=config.max_bad_share,
+        share_memory=config.workers > 0 and get_all_start_methods()[0] != "fork",  # the first is the default
+        progress=world.is_main,
+    )
+    if world.is_main:
+        logger.info("%s", mixture.report())
+    return mixture
+
+
+def health(world: World, result: dict[str, Tensor], loss: LossName = "l1") -> dict[str, float]:
+    """Return the losses over all processes, and what shows collapse.
+
+    ``target_std`` is 1 for spread and 0 for collapsed targets; ``target_rank`` is their effective rank;
+    ``loss_over_mean`` compares the loss with that of always predicting the mean target: 1 is nothing learned.
+    """
+    targets = world.gather(result["targets"])
+    names = ("loss", "context_loss", "variance_loss", "covariance_loss")
+    losses = world.mean(torch.stack([result[name] for name in names])).tolist()
+    mean_loss = prediction_loss(targets.mean(dim=0, keepdim=True), targets, loss)
+    return dict(zip(names, losses, strict=True)) | {
+        "grad_norm": float(result["grad_norm"]),
+        "target_std": feature_std(targets),
+        "target_rank": effective_rank(targets),
+        "loss_over_mean": losses[0] / max(float(mean_loss), 1e-12),
+    }
+
+
+def save_networks(trainer: Pretrainer, stage: Stage) -> None:
+    """Write the encoder (the slow copy) and the predictor, as later stages load them."""
+    encoder = trained_config(trainer.config.encoder, stage)
+    for name, network, kind, config in (
+        ("encoder", trainer.target_encoder, VIDEO_ENCODER, encoder),
+        ("predictor", trainer.predictor, MASKED_PREDICTOR, trainer.predictor.config),
+    ):
+        weights = whole_state(network)
+        if trainer.world.is_main:
+            write_folder(weights, {"kind": kind, **dataclasses.asdict(config)}, trainer.config.out / name)
+
+
+def trained_config(config: VideoEncoderConfig, stage: Stage) -> VideoEncoderConfig:
+    """Return the configuration of an encoder after a stage; fixed positions stay those it began with."""
+    return config if config.rope is None else dataclasses.replace(config, image_size=stage.image_size)
+
+
+def pretrain(config: PretrainConfig) -> Path:
+    """Run or resume pretraining, in this process or with the others that `torchrun` started.
+
+    Returns:
+        The folder of the encoder checkpoint.
+
+    Raises:
+        FileNotFoundError: a source does not exist or holds nothing.
+        VideoError: too many of the files are bad.
+        CheckpointError: `config.out` holds a run of another architecture, or `start_from` or `teacher` do not fit.
+    """
+    with joined_world(pick_device(config.device)) as world:
+        _train(config, world)
+    return config.out / "encoder"
+
+
+def _train(config: PretrainConfig, world: World) -> None:
+    trainer = Pretrainer(config, world)
+    state, first_step = _resume(trainer)
+    if first_step >= config.steps:
+        logger.warning("%s has already been trained for %d steps; nothing to do", config.out, first_step)
+        return
+    if world.is_main:
+        config.record("pretrain.json")
+    bad: dict[Path, str] = {}
+    with state, _open_log(trainer, first_step) as log:
+        for stage, mixture, begin, end in _open_stages(config, world, first_step):
+            batches = StepBatches(config, stage, mixture, world)
+            for step, data in load_steps(batches, begin, end, pin=trainer.device.type == "cuda"):
+                result = trainer.step(step, (cuts.prepare(trainer.device) for cuts in data.micro_batches))
+                bad |= data.bad
+                if log:
+                    log.step(step)
+                if config.is_due(step, config.log_every):
+                    _write_log(log, trainer, step, result, bad)
+                if config.is_due(step, config.save_every) or step + 1 == end:
+                    save_networks(trainer, stage)
+                    state.save(step + 1)
+
+
+def _resume(trainer: Pretrainer) -> tuple[TrainingState, int]:
+    """Read the newest state of this run, or of the run that it starts from; return the next step too."""
+    config, parts = trainer.config, {"modules": trainer.modules, "optimizer": trainer.optimizer, "world": trainer.world}
+    state = TrainingState(config.out, **parts)
+    first_step = state.load()
+    if not first_step and config.start_from and has_training_state(config.start_from):
+        done = TrainingState(config.start_from, **parts).load()
+        logger.info("starting from step %d of %s", done, config.start_from)
+    return state, first_step
+
+
+def _open_log(trainer: Pretrainer, first_step: int) -> AbstractContextManager[RunLog | None]:
+    """Return the log in the process that writes it, None in the others."""
+    config = trainer.config
+    if not trainer.world.is_main:
+        return nullcontext()
+    return RunLog(
+        config.out,
+        first_step=first_step,
+        total_steps=config.steps,
+        samples_per_step=config.batch_size,
+        tensorboard=config.tensorboard,
+    )
+
+
+def _open_stages(
+    config: PretrainConfig, world: World, first_step: int
+) -> Iterator[tuple[Stage, ClipMixture, int, int]]:
+    """Yield the stages that are left, with their clips, first step and the step to stop before."""
+    end, mixture, num_frames = 0, None, 0
+    for stage in config.all_stages:
+        begin, end = max(end, first_step), end + stage.steps
+        if begin < end:
+            if stage.num_frames != num_frames:
+                mixture, num_frames = open_mixture(config, stage, world), stage.num_frames
+            yield stage, mixture, begin, end
+
+
+def _write_log(
+    log: RunLog | None, trainer: Pretrainer, step: int, result: dict[str, Tensor], bad: dict[Path, str]
+) -> None:
+    """Write a row of metrics and the list of bad files; every process must call it."""
+    config, world = trainer.config, trainer.world
+    values = health(world, result, config.loss)
+    values |= {"learning_rate": trainer.learning_rate(step), "ema": trainer.momentum(step)}
+    known = {path: reason for found in world.gather_objects(bad) for path, reason in found.items()}
+    if log:
+        log.write(step, values)
+        write_bad_files(known, config.out / BAD_FILES)

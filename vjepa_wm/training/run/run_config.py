@@ -1,0 +1,103 @@
+"""What every training stage shares: the options of a run, its learning rate and its randomness."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from vjepa_wm.data.randomness import generator_for
+from vjepa_wm.models.precision import Precision
+from vjepa_wm.training.run.schedules import WarmupConstantDecay, WarmupCosine, cosine_ramp
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Options of a training run; each stage adds its own and sets the defaults."""
+
+    out: Path
+    """Folder for checkpoints and metrics; a run found there is resumed."""
+    steps: int
+    """Optimizer steps."""
+    batch_size: int
+    """Samples per step."""
+    learning_rate: float = 1e-3
+    """Highest rate."""
+    learning_rate_start: float | None = None
+    """Rate that the rise begins with; none: a tenth of the highest."""
+    learning_rate_end: float | None = None
+    """Rate that the fall ends with; none: a thousandth of the highest."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """What the rate does after its rise: stay until it falls at the end (V-JEPA 2), or fall as a cosine (V-JEPA)."""
+    warmup_share: float = 0.05
+    """Share of the steps in which the rate rises."""
+    decay_share: float = 0.3
+    """Share of the steps, at the end, in which a constant rate falls."""
+    schedule_stretch: float = 1.0
+    """Length of all schedules over that of the run, which then ends before they do (V-JEPA: 1.25)."""
+    weight_decay: float = 0.04
+    """Decay of the weight matrices."""
+    weight_decay_end: float | None = None
+    """Decay at the last step, reached along a cosine; none: it stays (V-JEPA went from 0.04 to 0.4)."""
+    clip_grad_norm: float | None = 1.0
+    """Largest norm of the gradient; none: any."""
+    precision: Precision = "auto"
+    """auto takes bf16 where the processor has it."""
+    device: str = "auto"
+    """auto takes a GPU if there is one."""
+    seed: int = 0
+    """Decides initial weights and everything that is drawn."""
+    log_every: int = 50
+    """Steps between rows of metrics."""
+    save_every: int = 500
+    """Steps between checkpoints."""
+    tensorboard: bool = False
+    """Write TensorBoard files too (needs the extra `log`)."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.schedule_stretch < 1.0:
+            raise ValueError(f"schedule_stretch must be at least 1, got {self.schedule_stretch}")
+
+    @property
+    def schedule_steps(self) -> int:
+        """Steps after which the schedules would end."""
+        return round(self.schedule_stretch * self.steps)
+
+    def rate_schedule(self) -> WarmupConstantDecay | WarmupCosine:
+        """Return the learning rate of every step."""
+        peak = self.learning_rate
+        values = {
+            "start": 0.1 * peak if self.learning_rate_start is None else self.learning_rate_start,
+            "peak": peak,
+            "end": 1e-3 * peak if self.learning_rate_end is None else self.learning_rate_end,
+        }
+        steps = {"warmup_steps": round(self.warmup_share * self.steps), "total_steps": self.schedule_steps}
+        if self.schedule == "cosine":
+            return WarmupCosine(**values, **steps)
+        return WarmupConstantDecay(**values, **steps, decay_steps=round(self.decay_share * self.steps))
+
+    def decay_at(self, step: int) -> float:
+        """Return the weight decay of a step."""
+        end = self.weight_decay if self.weight_decay_end is None else self.weight_decay_end
+        return cosine_ramp(step, self.weight_decay, end, self.schedule_steps)
+
+    def is_due(self, step: int, every: int) -> bool:
+        """Tell whether something done every so many steps, and at the last, is done after this one."""
+        return (step + 1) % every == 0 or step + 1 == self.steps
+
+    def record(self, name: str) -> None:
+        """Make the folder of the run and write the options into it, for people to read."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / name).write_text(json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n")
+
+
+def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
+    """Return the source of all randomness of one step and process, so that a resumed run draws as it would have."""
+    return generator_for(seed, step, rank)
