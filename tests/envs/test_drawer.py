@@ -17,7 +17,7 @@ from vjepa_wm.envs.arm.drawer.geometry import (
     MAX_OPENING,
     pose_at_handle,
 )
-from vjepa_wm.envs.arm.push.geometry import TIP_BELOW_TOOL
+from vjepa_wm.envs.arm.hand import TIP_BELOW_TOOL
 from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 
 DRAWER = np.array([0.53, 0.11, 0.06])

@@ -15,6 +15,7 @@ from vjepa_wm.envs.arm.drawer.geometry import (
     BOXES_LOW,
     BOXES_TOP,
     CABINET_TOP,
+    DRAWER_WORKSPACE,
     GRIP_HEIGHT,
     HANDLE_OUT,
     HANDLE_TOP,
@@ -23,7 +24,7 @@ from vjepa_wm.envs.arm.drawer.geometry import (
     reaches_into,
     stay_out,
 )
-from vjepa_wm.envs.arm.workspace import ACTION_HIGH, DRAWER_WORKSPACE
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 
 DRAWER = np.array([0.53, 0.11, 0.06])

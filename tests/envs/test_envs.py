@@ -14,8 +14,9 @@ from gymnasium.utils.env_checker import check_env
 
 from vjepa_wm import envs
 from vjepa_wm.envs.arm.arm import REST_JOINTS, Arm
+from vjepa_wm.envs.arm.reach.geometry import POSE_HIGH, POSE_LOW
 from vjepa_wm.envs.arm.rotation import compose, difference, euler_from_matrix, matrix_from_euler
-from vjepa_wm.envs.arm.workspace import ACTION_HIGH, POSE_HIGH, POSE_LOW
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 from vjepa_wm.models.pose import integrate_pose
 

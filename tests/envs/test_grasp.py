@@ -14,6 +14,7 @@ from vjepa_wm.envs.arm.brick.geometry import (
     BRICK_HALF,
     BRICK_HIGH,
     BRICK_LOW,
+    BRICK_WORKSPACE,
     FINGER,
     HOLDING,
     LIFT,
@@ -27,7 +28,7 @@ from vjepa_wm.envs.arm.brick.geometry import (
     reaches_into,
 )
 from vjepa_wm.envs.arm.brick.grasp.env import GraspConfig
-from vjepa_wm.envs.arm.workspace import ACTION_HIGH, BRICK_WORKSPACE
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 
 BRICK = np.array([0.53, 0.02, LYING, 0.4])

@@ -11,11 +11,11 @@ import pytest
 from vjepa_wm import envs
 from vjepa_wm.envs.arm.arm_policies import NoisyPolicy
 from vjepa_wm.envs.arm.brick.brick_play import BrickPlay
-from vjepa_wm.envs.arm.brick.geometry import LYING, PRESSING, holds, pose_around
+from vjepa_wm.envs.arm.brick.geometry import BRICK_WORKSPACE, LYING, PRESSING, holds, pose_around
 from vjepa_wm.envs.arm.brick.grasp.policies import GraspExpert
 from vjepa_wm.envs.arm.brick.moves import CLEAR_ABOVE, carry, grasp, let_go
 from vjepa_wm.envs.arm.brick.pick_place.policies import PickPlaceExpert
-from vjepa_wm.envs.arm.workspace import ACTION_HIGH, BRICK_WORKSPACE
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 from vjepa_wm.envs.policy import RandomPolicy
 
 BRICK = np.array([0.53, 0.02, LYING, 0.3])

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from vjepa_wm import envs
-from vjepa_wm.envs.arm.brick.geometry import BRICK_HIGH, BRICK_LOW, LIFT, LYING, holds, pose_around
+from vjepa_wm.envs.arm.brick.geometry import BRICK_HIGH, BRICK_LOW, BRICK_WORKSPACE, LIFT, LYING, holds, pose_around
 from vjepa_wm.envs.arm.brick.pick_place.env import GONE_ABOVE, SUBGOALS, PickPlaceConfig, pose_above
-from vjepa_wm.envs.arm.workspace import BRICK_WORKSPACE
 
 BRICK = np.array([0.50, -0.10, LYING, 0.4])
 GOAL = np.array([0.56, 0.10, LYING, -0.3])

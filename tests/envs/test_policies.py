@@ -7,7 +7,8 @@ import pytest
 
 from vjepa_wm import envs
 from vjepa_wm.envs.arm.arm_policies import NoisyPolicy, PlayPolicy, ReachExpert
-from vjepa_wm.envs.arm.workspace import ACTION_HIGH, POSE_HIGH, POSE_LOW
+from vjepa_wm.envs.arm.reach.geometry import POSE_HIGH, POSE_LOW
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 from vjepa_wm.envs.policy import RandomPolicy
 
 

@@ -11,19 +11,19 @@ from gymnasium.utils.env_checker import check_env
 
 from vjepa_wm import envs
 from vjepa_wm.envs.arm.arm import REST_JOINTS, Arm
+from vjepa_wm.envs.arm.hand import FINGER_HALF, TIP_BELOW_TOOL
 from vjepa_wm.envs.arm.push.geometry import (
     BLOCK_HALF,
     BLOCK_HIGH,
     BLOCK_LOW,
     BLOCK_TOP,
-    FINGER_HALF,
     PUSH_HEIGHT,
-    TIP_BELOW_TOOL,
+    PUSH_WORKSPACE,
     heading_error,
     pose_behind,
     reaches_into,
 )
-from vjepa_wm.envs.arm.workspace import ACTION_HIGH, PUSH_WORKSPACE
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 
 BLOCK = np.array([0.52, 0.0, 0.035, 0.0])

@@ -11,9 +11,9 @@ import pytest
 from vjepa_wm import envs
 from vjepa_wm.envs.arm.arm_policies import NoisyPolicy
 from vjepa_wm.envs.arm.push.expert import POINT_DISTANCE, PushExpert, foresee, goal_error
-from vjepa_wm.envs.arm.push.geometry import PUSH_HEIGHT, reaches_into
+from vjepa_wm.envs.arm.push.geometry import PUSH_HEIGHT, PUSH_WORKSPACE, reaches_into
 from vjepa_wm.envs.arm.push.strokes import SIDES, PushPlay, Stroke, StrokeRunner, stroke_against
-from vjepa_wm.envs.arm.workspace import ACTION_HIGH, PUSH_WORKSPACE
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 from vjepa_wm.envs.policy import RandomPolicy
 
 BLOCK = np.array([0.53, 0.02, 0.035, 0.3])

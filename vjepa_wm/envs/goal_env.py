@@ -7,20 +7,63 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from vjepa_wm.envs.pictures import picture_names
 from vjepa_wm.envs.render.back_end import RendererName
-from vjepa_wm.envs.scene import Scene
-from vjepa_wm.envs.variation.factors import Values, VariationConfig, draw
+from vjepa_wm.envs.variation.factors import VariationConfig, draw
+from vjepa_wm.envs.variation.values import Values
 
 Goal = dict[str, Any]
 """`image` (and `image_<camera>`), `state`, with objects `object`; with parts in order `subgoals`, a list of such."""
+T = TypeVar("T")
+MAX_DRAWS = 1000
+WALKS = ("start_actions", "goal_actions")
+
+
+class Simulation(Protocol):
+    """What is simulated and looked at: a `vjepa_wm.envs.scene.Scene`, or somebody else's environment."""
+
+    cameras: tuple[str, ...]
+    """Cameras that look on; the first one's pictures are `image`."""
+    known_cameras: tuple[str, ...]
+    """All that could look on."""
+    factors: dict[str, Values]
+    """What can vary between episodes, and the values of each; empty if nothing can."""
+    variation: dict[str, str]
+    """The name of the value that each factor has now."""
+    state_size: int
+    """How many numbers `get_state` returns."""
+
+    def vary(self, names: Mapping[str, str], rng: np.random.Generator) -> None:
+        """Look and move otherwise from now on; only asked of one with factors."""
+        ...
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """Return what the cameras see, (S, S, 3) uint8 each, by `picture_names`."""
+        ...
+
+    def picture(self) -> np.ndarray:
+        """Return what the first camera sees, (S, S, 3) uint8."""
+        ...
+
+    def get_state(self) -> np.ndarray:
+        """Return all that the coming steps depend on, (state_size,) float64."""
+        ...
+
+    def set_state(self, state: np.ndarray) -> None:
+        """Restore exactly what `get_state` returned, also in another process."""
+        ...
+
+    def close(self) -> None:
+        """Free what draws."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +94,16 @@ class GoalEnv(gymnasium.Env, ABC):
 
     `terminated` is always False, so that success can be judged at any step or at the last.
 
+    `options` of `reset` may give start and goal as the task names them. Any task also takes two walks from there,
+    actions (K, A) played before the episode begins: "start_actions" lead from the start to another one, "goal_actions"
+    on to a state that becomes the goal; its picture is taken and the start restored.
+
     Attributes:
         robot_type: name of what moves, for data sets.
         control_hz: control steps per second.
         state_names: what the P numbers of `obs["state"]` are.
         action_names: what the A numbers of an action are.
         object_names: what the numbers of `info["object"]` are; empty for tasks without objects.
-        usual_steps: steps of an episode that leave an expert time to spare.
         cameras: names of the cameras that look on.
         known_cameras: names of all cameras that could.
         factors: what can vary between episodes, and the values of each.
@@ -69,10 +115,9 @@ class GoalEnv(gymnasium.Env, ABC):
     state_names: ClassVar[tuple[str, ...]]
     action_names: ClassVar[tuple[str, ...]]
     object_names: ClassVar[tuple[str, ...]] = ()
-    usual_steps: ClassVar[int] = 50
 
     def __init__(
-        self, config: GoalEnvConfig, scene: Scene, *, action_space: spaces.Box, state_space: spaces.Box
+        self, config: GoalEnvConfig, scene: Simulation, *, action_space: spaces.Box, state_space: spaces.Box
     ) -> None:
         """Declare the spaces.
 
@@ -90,20 +135,13 @@ class GoalEnv(gymnasium.Env, ABC):
         self.cameras = scene.cameras
         self.action_space = action_space
         picture = spaces.Box(0, 255, (config.image_size, config.image_size, 3), np.uint8)
-        names = ("image", *(f"image_{camera}" for camera in scene.cameras[1:]))
-        self.observation_space = spaces.Dict({name: picture for name in names} | {"state": state_space})
+        names = picture_names(scene.cameras).values()
+        self.observation_space = spaces.Dict(dict.fromkeys(names, picture) | {"state": state_space})
         self._scene = scene
-        # Simulations of somebody else's environments have neither.
-        self.known_cameras: tuple[str, ...] = getattr(scene, "known_cameras", scene.cameras)
-        self.factors: dict[str, Values] = getattr(scene, "factors", {})
+        self.known_cameras, self.factors = scene.known_cameras, scene.factors
         self._asked = config.variation.chosen(self.factors)
         self._goal: Goal | None = None
         self._num_steps = 0
-
-    @property
-    @abstractmethod
-    def success_rule(self) -> str:
-        """When the goal is reached, in words, with the numbers of this environment."""
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -112,7 +150,7 @@ class GoalEnv(gymnasium.Env, ABC):
 
         Args:
             seed: seed of the environment's generator; None: carry on with it.
-            options: start and goal, as the task names them; what is missing is sampled.
+            options: start and goal, as the task names them, and walks from there; what is missing is sampled.
 
         Returns:
             Observation and info.
@@ -121,8 +159,11 @@ class GoalEnv(gymnasium.Env, ABC):
             ValueError: if an option is unknown or cannot be.
         """
         super().reset(seed=seed)
+        given = dict(options or {})
+        walks = {name: self._check_walk(name, given.pop(name)) for name in WALKS if name in given}
         self._vary()
-        self._goal = self._begin(dict(options or {}))
+        self._goal = self._begin(given)
+        self._walk(**walks)
         self._num_steps = 0
         return self._observe(), self._whole_info()
 
@@ -226,12 +267,57 @@ class GoalEnv(gymnasium.Env, ABC):
     def _whole_info(self) -> dict[str, Any]:
         return self._info() | ({"variation": dict(self._scene.variation)} if self._asked else {})
 
+    def _check_walk(self, name: str, actions: Any) -> np.ndarray:
+        walk = np.asarray(actions, dtype=np.float64)
+        (size,) = self.action_space.shape
+        if walk.ndim != 2 or walk.shape[1] != size or not np.isfinite(walk).all():
+            raise ValueError(f"{name} must be finite actions of {size} numbers each, got shape {walk.shape}")
+        return walk
+
+    def _walk(self, start_actions: np.ndarray | None = None, goal_actions: np.ndarray | None = None) -> None:
+        """Play from the start to another one, and on to a state that becomes the goal."""
+        for action in () if start_actions is None else start_actions:
+            self.advance(action)
+        if goal_actions is None:
+            return
+        start = self._scene.get_state()
+        for action in goal_actions:
+            self.advance(action)
+        self._goal = self._goal_here()
+        self._scene.set_state(start)
+
+    def _goal_here(self) -> Goal:
+        """Return the state as it is as a goal."""
+        objects = {"object": np.array(self._info()["object"])} if self.object_names else {}
+        return self._scene.pictures() | {"state": self._state()} | objects
+
     def _observe(self) -> dict[str, np.ndarray]:
         return self._scene.pictures() | {"state": self._state()}
 
     def _copy_of_goal(self) -> Goal:
         # Copies, since callers may write to what they get.
         return _copied(self._goal)
+
+
+def draw_until(draw: Callable[[], T], is_right: Callable[[T], bool], complaint: str) -> T:
+    """Draw starts and goals until some are right.
+
+    Args:
+        draw: makes some.
+        is_right: whether an episode can begin with them.
+        complaint: what the options of `reset` lack if none are, for the message.
+
+    Returns:
+        The first that are.
+
+    Raises:
+        ValueError: if none of `MAX_DRAWS` are.
+    """
+    for _ in range(MAX_DRAWS):
+        drawn = draw()
+        if is_right(drawn):
+            return drawn
+    raise ValueError(f"options of reset must leave room for what they do not give: in {MAX_DRAWS} draws {complaint}")
 
 
 def check_options(options: Mapping[str, Any], known: tuple[str, ...]) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
+from vjepa_wm.envs.pictures import picture_names
 from vjepa_wm.envs.render.back_end import RendererName
 from vjepa_wm.envs.render.renderers import Renderer, make_renderer
-from vjepa_wm.envs.variation.factors import FACTORS, Values
-from vjepa_wm.envs.variation.values import DISTRACTORS, MAX_DISTRACTORS, SPOT_RADIUS, SPOTS
+from vjepa_wm.envs.variation.factors import FACTORS
+from vjepa_wm.envs.variation.values import DISTRACTORS, MAX_DISTRACTORS, SPOT_RADIUS, SPOTS, Values
 from vjepa_wm.envs.variation.varied_model import VariedModel
 
 STATE_KIND = int(mujoco.mjtState.mjSTATE_INTEGRATION)
@@ -115,8 +116,7 @@ class Scene:
         self._renderer.close()
 
     def _pictures(self, data: mujoco.MjData) -> dict[str, np.ndarray]:
-        names = ("image", *(f"image_{camera}" for camera in self.cameras[1:]))
-        return {name: self._renderer.render(data, camera) for name, camera in zip(names, self.cameras, strict=True)}
+        return {name: self._renderer.render(data, camera) for camera, name in picture_names(self.cameras).items()}
 
     def _change(self, names: dict[str, str], places: np.ndarray) -> None:
         """Become another variation; it is saved as the place of each value in its factor's list, and `places`."""

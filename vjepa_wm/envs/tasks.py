@@ -1,31 +1,61 @@
-"""The list of tasks. Apart, so that naming one imports no simulator."""
+"""The list of tasks, a line each, and how a task is found by its name. Naming one imports no simulator."""
 
 from __future__ import annotations
 
+import sys
 from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
 
-MODULES = {
-    "reach": "vjepa_wm.envs.arm.reach.env",
-    "push": "vjepa_wm.envs.arm.push.env",
-    "grasp": "vjepa_wm.envs.arm.brick.grasp.env",
-    "pick_place": "vjepa_wm.envs.arm.brick.pick_place.env",
-    "drawer": "vjepa_wm.envs.arm.drawer.env",
-    "point_maze": "vjepa_wm.envs.plane.point_maze.env",
-    "two_room": "vjepa_wm.envs.plane.two_room.env",
+from vjepa_wm.envs.task import Task
+
+TASKS = {
+    "reach": "vjepa_wm.envs.arm.reach",
+    "push": "vjepa_wm.envs.arm.push",
+    "grasp": "vjepa_wm.envs.arm.brick.grasp",
+    "pick_place": "vjepa_wm.envs.arm.brick.pick_place",
+    "drawer": "vjepa_wm.envs.arm.drawer",
+    "point_maze": "vjepa_wm.envs.plane.point_maze",
+    "two_room": "vjepa_wm.envs.plane.two_room",
 }
-"""Where each task is; the first module has `ReachEnv` and `ReachConfig`, and so on."""
-TASKS = tuple(MODULES)
-"""Names of all tasks."""
+"""The folder of each task, by its name; the folder has `TASK`."""
 
 
-def check_task(task: str) -> None:
-    """Raise a ValueError that names the tasks unless this is one of them."""
-    if task not in TASKS:
-        close = get_close_matches(task, TASKS, n=1)
+def find_task(name: str) -> Task:
+    """Return the task of a name.
+
+    Args:
+        name: one of `TASKS`, or `module:name` for a `Task` of somebody's own, in a module that can be imported, here or
+            from the working directory.
+
+    Returns:
+        The task.
+
+    Raises:
+        ValueError: if there is no such task or module, or what the module has under this name is no task.
+    """
+    if ":" in name:
+        return _load_task(*name.split(":", 1))
+    if name not in TASKS:
+        close = get_close_matches(name, TASKS, n=1)
         hint = f", did you mean {close[0]!r}?" if close else ";"
-        raise ValueError(f"unknown task {task!r}{hint} known tasks: {', '.join(TASKS)}")
+        raise ValueError(
+            f"unknown task {name!r}{hint} known tasks: {', '.join(TASKS)}; one of your own is named as module:name"
+        )
+    return _load_task(TASKS[name], "TASK")
 
 
-def class_prefix(task: str) -> str:
-    """Return what the names of a task's classes begin with, for example `PickPlace` for `pick_place`."""
-    return "".join(word.capitalize() for word in task.split("_"))
+def _load_task(module: str, name: str) -> Task:
+    here = str(Path.cwd())
+    if here not in sys.path:  # where an installed command does not look; its worker processes take over this path
+        sys.path.append(here)
+    try:
+        task = getattr(import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"task {module}:{name} needs the module {error.name!r}, which cannot be imported; it is written as in "
+            f"Python, for example my_tasks:LEVER for LEVER in my_tasks.py in {here}"
+        ) from error
+    if not isinstance(task, Task):
+        raise ValueError(f"task {module}:{name} must be a vjepa_wm.envs.Task, got {type(task).__name__}")
+    return task

@@ -1,236 +1,302 @@
-"""The list of starts and goals that every policy is measured on, and how sure a success rate is.
+"""What every policy is measured on: a named, versioned list of episodes with a step budget.
 
 Numbers of two policies can only be compared on the same episodes, and only on episodes that nobody trained on or
-solved by standing still. So the list is made once from a seed of its own, saved, and read by every later run.
+solved by standing still. So a list is made once from a seed of its own, saved under a name, and read by every later
+run. An episode is a seed and reset options, whatever they are; when it is solved only the environment says.
+
+Letters: A numbers of an action.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-from vjepa_wm.models.pose import POSE_DIM
+from vjepa_wm.checks import check_at_least
+from vjepa_wm.envs.goal_env import Goal, GoalEnv
+from vjepa_wm.envs.play import play
+from vjepa_wm.envs.policy import Policy
 
 HELD_OUT = 2**64
 """First word of every random stream used here; collections seed theirs with small numbers and cannot meet it."""
-
 EPISODE_SEEDS = (2**32, 2**33)
 """Range of the seeds given to the environment, above all seeds of 32 bits that collections draw."""
-
-MAX_TRIES = 1000
+MAX_TRIES = 100
+FOLDER = Path(__file__).with_name("protocols")
+"""Where the shipped protocols lie."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """One start and one goal.
-
-    Attributes:
-        seed: seed for `env.reset`.
-        start: pose of the gripper at the first frame, 7 numbers [m, rad, 0..1].
-        goal: pose of the gripper in the goal picture, 7 numbers.
-
-    Raises:
-        ValueError: if the seed is negative or a pose is not 7 finite numbers.
-    """
+    """One episode to be played."""
 
     seed: int
-    start: tuple[float, ...]
-    goal: tuple[float, ...]
+    """Seed for the environment's reset."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the environment's reset by name, whatever it takes; what they lack the environment samples."""
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        for name in ("start", "goal"):
-            pose = getattr(self, name)
-            if len(pose) != POSE_DIM or not all(math.isfinite(value) for value in pose):
-                raise ValueError(f"{name} must be {POSE_DIM} finite numbers, got {list(pose)}")
+        """Check the types, which may come from a file."""
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+            raise ValueError(f"seed must be a whole number, at least 0, got {self.seed!r}")
+        if not isinstance(self.options, Mapping):
+            raise ValueError(f"options must be options of reset by name, got {type(self.options).__name__}")
 
-    @property
-    def distance(self) -> float:
-        """Give the distance between start and goal [m]."""
-        return math.dist(self.start[:3], self.goal[:3])
+    def reset_options(self) -> dict[str, np.ndarray]:
+        """Return the options as the environment takes them: lists of numbers are float64 arrays."""
+        return {
+            name: np.array(value, dtype=np.float64) if isinstance(value, list) else value
+            for name, value in self.options.items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """What is measured: the episodes and when one counts as a success.
+class EvaluationProtocol:
+    """What is measured."""
 
-    Attributes:
-        task: name of the environment's task.
-        episodes: starts and goals.
-        steps: actions per episode.
-        seed: what the list was made from.
-        min_distance: least distance of a start to its goal [m].
-        success_radius: distance below which the task counts as solved [m].
-
-    Raises:
-        ValueError: if there is no episode or step, the radius reaches the least distance, or a start is too near.
-    """
-
+    name: str
+    """Its name, under which results are compared."""
+    version: int = 1
+    """Raised whenever an episode or the budget changes: results of two versions are not comparable."""
     task: str
-    episodes: tuple[Episode, ...]
+    """Name of the task."""
     steps: int
-    seed: int
-    min_distance: float = 0.15
-    success_radius: float = 0.05
+    """Actions per episode; success is judged after the last."""
+    episodes: tuple[Episode, ...]
+    """What is played."""
+    goal_steps: tuple[int, ...] = ()
+    """For how many actions each of the task's ordered goal pictures is shown, but for the last, which stays; empty: the
+    goal picture alone is shown."""
+    origin: str = ""
+    """How the episodes were made, in words."""
 
     def __post_init__(self) -> None:
+        """Check what may come from a file."""
         if not self.episodes:
             raise ValueError("episodes must hold at least one episode, got none")
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
-        _check_distances(self.min_distance, self.success_radius)
-        for index, episode in enumerate(self.episodes):
-            if episode.distance < self.min_distance:
-                raise ValueError(
-                    f"every start must be at least min_distance {self.min_distance} m from its goal, "
-                    f"episode {index} has {episode.distance:.3f} m"
-                )
+        for name in ("version", "steps"):
+            if not isinstance(getattr(self, name), int):
+                raise ValueError(f"{name} must be a whole number, got {getattr(self, name)!r}")
+        check_at_least(1, version=self.version, steps=self.steps, goal_steps=min(self.goal_steps, default=1))
+        if sum(self.goal_steps) >= self.steps:
+            raise ValueError(
+                f"goal_steps must leave some of the {self.steps} steps to the last goal, got {self.goal_steps}"
+            )
+
+    def first(self, num_episodes: int) -> EvaluationProtocol:
+        """Return the protocol with its first episodes alone.
+
+        Raises:
+            ValueError: if it has not as many.
+        """
+        check_at_least(1, num_episodes=num_episodes)
+        if num_episodes > len(self.episodes):
+            raise ValueError(
+                f"episodes must be at most the {len(self.episodes)} of protocol {self.name}, got {num_episodes}"
+            )
+        return replace(self, episodes=self.episodes[:num_episodes])
+
+    def goal_pictures(self, goal: Goal) -> dict[int, np.ndarray]:
+        """Return the pictures to show, (H, W, 3) uint8, by the number of actions after which each is shown first.
+
+        Args:
+            goal: of the environment.
+
+        Raises:
+            ValueError: if the goal has not as many ordered pictures as `goal_steps` wants.
+        """
+        if not self.goal_steps:
+            return {0: np.array(goal["image"])}
+        pictures = [np.array(part["image"]) for part in goal.get("subgoals", ())]
+        if len(pictures) != len(self.goal_steps) + 1:
+            raise ValueError(
+                f"protocol {self.name} shows {len(self.goal_steps) + 1} goal pictures in order, but the environment "
+                f"gives {len(pictures) or 1}"
+            )
+        return dict(zip((0, *accumulate(self.goal_steps)), pictures, strict=True))
 
 
 def make_protocol(
-    env: gymnasium.Env,
-    *,
-    task: str,
-    num_episodes: int,
-    steps: int,
-    seed: int,
-    min_distance: float = Protocol.min_distance,
-    success_radius: float = Protocol.success_radius,
-) -> Protocol:
-    """Draw starts and goals from an environment's own poses, leaving out what is solved at the start.
+    env: GoalEnv, *, name: str, task: str, num_episodes: int, steps: int, seed: int, goal_steps: tuple[int, ...] = ()
+) -> EvaluationProtocol:
+    """Let an environment sample starts and goals from held-out seeds, leaving out what is solved at the start.
 
-    Episode k depends only on the environment, the distances and (seed, k), so a longer list begins with a shorter one.
+    Episode k depends only on the environment and (seed, k), so a longer list begins with a shorter one.
 
     Args:
-        env: environment with `sample_pose(rng) -> (7,)`, whose reset takes the options "start" and "goal".
-        task: name of its task.
+        env: environment of the task.
+        name: of the protocol.
+        task: name of the task.
         num_episodes: number of episodes.
         steps: actions per episode.
         seed: source of all randomness; never meets the seeds of collections.
-        min_distance: least distance of a start to its goal [m].
-        success_radius: distance below which the task counts as solved [m].
+        goal_steps: as in `EvaluationProtocol`.
 
     Returns:
         The protocol.
 
     Raises:
-        ValueError: if a count or distance is out of range, or no pair of poses is far enough apart.
+        ValueError: if a number is out of range, or the environment starts every episode solved.
     """
-    if num_episodes < 1:
-        raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
-    if seed < 0:
-        raise ValueError(f"seed must not be negative, got {seed}")
-    _check_distances(min_distance, success_radius)
-    episodes = tuple(
-        _draw_episode(env, np.random.default_rng((HELD_OUT, seed, k)), min_distance) for k in range(num_episodes)
-    )
-    return Protocol(
+
+    def draw(rng: np.random.Generator) -> Episode:
+        return Episode(seed=int(rng.integers(*EPISODE_SEEDS)))
+
+    return EvaluationProtocol(
+        name=name,
         task=task,
-        episodes=episodes,
+        episodes=_draw_unsolved(env, draw, num_episodes, seed),
         steps=steps,
-        seed=seed,
-        min_distance=min_distance,
-        success_radius=success_radius,
+        goal_steps=goal_steps,
+        origin=f"starts and goals as the environment samples them, seed {seed}",
     )
 
 
-def save_protocol(protocol: Protocol, path: str | Path) -> None:
-    """Write a protocol as json; floats keep every digit."""
-    Path(path).write_text(json.dumps(asdict(protocol), indent=2) + "\n")
-
-
-def load_protocol(path: str | Path) -> Protocol:
-    """Read what `save_protocol` wrote.
+def make_ahead_protocol(
+    env: GoalEnv,
+    make_policy: Callable[[np.random.Generator], Policy],
+    *,
+    name: str,
+    task: str,
+    num_episodes: int,
+    ahead: int,
+    steps: int,
+    seed: int,
+    latest_start: int = 0,
+) -> EvaluationProtocol:
+    """Take starts and goals from held-out trajectories: the goal is what the trajectory shows some steps on.
 
     Args:
-        path: the json file.
+        env: environment of the task.
+        make_policy: makes the policy that plays a trajectory.
+        name: of the protocol.
+        task: name of the task.
+        num_episodes: number of episodes.
+        ahead: steps from the start to the goal.
+        steps: actions per episode.
+        seed: source of all randomness; never meets the seeds of collections.
+        latest_start: step of the trajectory at which an episode starts at the latest.
+
+    Returns:
+        The protocol; its episodes lead to start and goal by the actions of the trajectory.
+
+    Raises:
+        ValueError: if a number is out of range, or the trajectories lead to no goal that is not reached already.
+
+    Source: DINO-WM (arXiv 2411.04983), evaluation on Push-T.
+    """
+    check_at_least(1, ahead=ahead)
+    check_at_least(0, latest_start=latest_start)
+
+    def draw(rng: np.random.Generator) -> Episode:
+        env_seed, start = int(rng.integers(*EPISODE_SEEDS)), int(rng.integers(latest_start + 1))
+        moments = list(play(env, make_policy(rng), num_steps=start + ahead, seed=env_seed))
+        actions = [moment.action.tolist() for moment in moments[1:]]
+        options = {"start_actions": actions[:start]} if start else {}
+        return Episode(seed=env_seed, options=options | {"goal_actions": actions[start:]})
+
+    return EvaluationProtocol(
+        name=name,
+        task=task,
+        episodes=_draw_unsolved(env, draw, num_episodes, seed),
+        steps=steps,
+        origin=f"start and goal {ahead} steps apart on held-out trajectories, seed {seed}",
+    )
+
+
+def protocol_content(protocol: EvaluationProtocol) -> dict[str, Any]:
+    """Return a protocol as json has it."""
+    return json.loads(json.dumps(asdict(protocol)))
+
+
+def save_protocol(protocol: EvaluationProtocol, path: str | Path) -> None:
+    """Write a protocol as json, an episode a line; floats keep every digit.
+
+    Args:
+        protocol: what to write.
+        path: the file; its folder is made if missing.
+    """
+    content = asdict(protocol)
+    episodes = ",\n  ".join(json.dumps(episode) for episode in content.pop("episodes"))
+    head = json.dumps(content, indent=1).removesuffix("\n}")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'{head},\n "episodes": [\n  {episodes}\n ]\n}}\n', encoding="utf-8")
+
+
+def load_protocol(source: str | Path) -> EvaluationProtocol:
+    """Read a protocol.
+
+    Args:
+        source: a file as `save_protocol` writes it, or the name of a shipped protocol.
 
     Returns:
         The protocol.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if there is no such file or name.
         ValueError: if the file is not json, lacks a field, has one too many or holds a value out of range.
     """
-    path = Path(path)
+    path = FOLDER / f"{source}.json" if str(source) in shipped_protocols() else Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"no protocol at {path}; `save_protocol` writes one")
+        raise FileNotFoundError(f"no protocol at {path}; shipped are {', '.join(shipped_protocols())}")
     try:
-        content = json.loads(path.read_text())
-        content = _fields_of(Protocol, content)
-        if not isinstance(content["episodes"], list):
-            raise ValueError(f"episodes must be a list, got {type(content['episodes']).__name__}")
-        content["episodes"] = tuple(_read_episode(index, entry) for index, entry in enumerate(content["episodes"]))
-        return Protocol(**content)
+        return _read_protocol(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:  # also what json raises
         raise ValueError(f"{path} is not a protocol: {error}") from error
 
 
-def wilson_interval(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Give the Wilson score interval of a success rate.
-
-    Args:
-        successes: number of successes.
-        n: number of episodes.
-        z: width in standard deviations; the default gives 95 %.
-
-    Returns:
-        Lower and upper bound, within 0..1.
-
-    Raises:
-        ValueError: if n is below 1 or successes is not within 0..n.
-
-    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
-    """
-    if n < 1 or not 0 <= successes <= n:
-        raise ValueError(f"successes must be within 0..n and n at least 1, got {successes} of {n}")
-    share = successes / n
-    scale = 1 / (1 + z * z / n)
-    centre = scale * (share + z * z / (2 * n))
-    half = scale * z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # at 0 and n the bounds are exactly 0 and 1; rounding must not move them
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return low, high
+def shipped_protocols() -> tuple[str, ...]:
+    """Return the names of the protocols that come with the package."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
 
 
-def _draw_episode(env: gymnasium.Env, rng: np.random.Generator, min_distance: float) -> Episode:
-    """Draw pairs of poses until the environment itself calls one far apart and unsolved."""
-    seed = int(rng.integers(*EPISODE_SEEDS))
+def _draw_unsolved(
+    env: GoalEnv, draw: Callable[[np.random.Generator], Episode], num_episodes: int, seed: int
+) -> tuple[Episode, ...]:
+    check_at_least(1, num_episodes=num_episodes)
+    check_at_least(0, seed=seed)
+    return tuple(_draw_one(env, draw, np.random.default_rng((HELD_OUT, seed, k))) for k in range(num_episodes))
+
+
+def _draw_one(env: GoalEnv, draw: Callable[[np.random.Generator], Episode], rng: np.random.Generator) -> Episode:
     for _ in range(MAX_TRIES):
-        start, goal = env.unwrapped.sample_pose(rng), env.unwrapped.sample_pose(rng)
-        episode = Episode(seed=seed, start=tuple(map(float, start)), goal=tuple(map(float, goal)))
-        if episode.distance < min_distance:
-            continue
-        _, info = env.reset(seed=seed, options={"start": start, "goal": goal})
+        episode = draw(rng)
+        _, info = env.reset(seed=episode.seed, options=episode.reset_options())
         if not info["is_success"]:
             return episode
-    raise ValueError(
-        f"min_distance {min_distance} m is too large for the environment: none of {MAX_TRIES} pairs of poses is so far "
-        "apart and unsolved"
-    )
+    raise ValueError(f"the environment starts every one of {MAX_TRIES} episodes solved")
 
 
-def _check_distances(min_distance: float, success_radius: float) -> None:
-    if not 0 < success_radius < min_distance < math.inf:
-        raise ValueError(
-            f"min_distance must exceed success_radius and both be positive, got {min_distance} and {success_radius}"
-        )
+def _read_protocol(content: Any) -> EvaluationProtocol:
+    parts = _fields_of(EvaluationProtocol, content)
+    if not isinstance(parts["episodes"], list):
+        raise ValueError(f"episodes must be a list, got {type(parts['episodes']).__name__}")
+    parts["episodes"] = tuple(_read_episode(index, entry) for index, entry in enumerate(parts["episodes"]))
+    parts["goal_steps"] = tuple(parts["goal_steps"])
+    return EvaluationProtocol(**parts)
+
+
+def _read_episode(index: int, entry: Any) -> Episode:
+    try:
+        episode = Episode(**_fields_of(Episode, entry))
+        episode.reset_options()
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"episode {index}: {error}") from error
+    return episode
 
 
 def _fields_of(kind: type, content: Any) -> dict[str, Any]:
     """Check that a json object has exactly the fields of a dataclass."""
     if not isinstance(content, Mapping):
         raise ValueError(f"{kind.__name__} must be a json object, got {type(content).__name__}")
-    names = [field.name for field in fields(kind)]
+    names = [part.name for part in fields(kind)]
     missing = [name for name in names if name not in content]
     unknown = [name for name in content if name not in names]
     if missing or unknown:
@@ -239,11 +305,3 @@ def _fields_of(kind: type, content: Any) -> dict[str, Any]:
             f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}"
         )
     return dict(content)
-
-
-def _read_episode(index: int, entry: Any) -> Episode:
-    try:
-        content = _fields_of(Episode, entry)
-        return Episode(seed=content["seed"], start=tuple(content["start"]), goal=tuple(content["goal"]))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"episode {index}: {error}") from error

@@ -1,36 +1,26 @@
-"""What a person sees of an evaluation: a table, a json file, a video of every episode and one figure.
+"""What a person sees of an evaluation: a table, a json file and one figure, beside the videos.
 
-Everything is made from the same records, so that the numbers, the pictures and the curves cannot disagree.
+Everything is made from the same records, so that the numbers and the curves cannot disagree.
 
 Letters: S steps of an episode.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
 
-from vjepa_wm.data.media.video import write_video
-from vjepa_wm.evaluation.evaluate import EpisodeResult, PolicyResult
-from vjepa_wm.evaluation.protocol import Protocol, wilson_interval
+from vjepa_wm.evaluation.protocol import EvaluationProtocol, protocol_content
+from vjepa_wm.evaluation.runner import PolicyResult
+from vjepa_wm.evaluation.success_rate import wilson_interval
+from vjepa_wm.safe_files import write_json
 
 CM = 100.0
-VIDEO_FPS = 5
-VIDEO_HOLD = 5
-"""Times the last frame is shown, so that the end of a looping video can be seen."""
-PICTURE_SIZE = 256
-"""Height of camera and goal picture in a video [px]."""
-CAPTION_SIZE = 32
-GAP = 8
-BACKGROUND, TEXT, SOLVED = (250, 250, 250), (40, 40, 40), (0, 130, 60)
 COLORS = ("tab:blue", "tab:orange", "tab:green", "tab:gray", "tab:purple", "tab:brown")
 
 
@@ -44,15 +34,16 @@ def result_row(result: PolicyResult) -> dict[str, Any]:
         policy; episodes, their number; success_last and success_ever, shares within 0..1; success_last_interval, 95 %
         Wilson bounds; mean_final_distance [m]; seconds_per_action [s].
     """
-    num_episodes = len(result.episodes)
+    episodes, num_episodes = result.episodes, len(result.episodes)
+    num_success = sum(episode.success_last for episode in episodes)
     return {
         "policy": result.policy,
         "episodes": num_episodes,
-        "success_last": result.num_success_last / num_episodes,
-        "success_last_interval": list(wilson_interval(result.num_success_last, num_episodes)),
-        "success_ever": result.num_success_ever / num_episodes,
-        "mean_final_distance": result.mean_final_distance,
-        "seconds_per_action": result.seconds_per_action,
+        "success_last": num_success / num_episodes,
+        "success_last_interval": list(wilson_interval(num_success, num_episodes)),
+        "success_ever": sum(episode.success_ever for episode in episodes) / num_episodes,
+        "mean_final_distance": float(np.mean([episode.distances[-1] for episode in episodes])),
+        "seconds_per_action": float(np.mean([episode.seconds_per_action for episode in episodes])),
     }
 
 
@@ -65,8 +56,7 @@ def format_table(results: Sequence[PolicyResult]) -> str:
     Returns:
         Aligned text without a line break at its end.
     """
-    head = ["policy", "episodes", "success at end", "95 % interval", "ever", "final distance", "s/action"]
-    lines = [head]
+    lines = [["policy", "episodes", "success at end", "95 % interval", "ever", "final distance", "s/action"]]
     for row in map(result_row, results):
         low, high = row["success_last_interval"]
         lines.append(
@@ -80,73 +70,30 @@ def format_table(results: Sequence[PolicyResult]) -> str:
                 f"{row['seconds_per_action']:.3f}",
             ]
         )
+    return align(lines)
+
+
+def align(lines: Sequence[Sequence[str]]) -> str:
+    """Lay out a table: the first line is its head, the first column is aligned to the left.
+
+    Args:
+        lines: cells of each line, equally many.
+
+    Returns:
+        Text without a line break at its end.
+    """
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    aligned = [
+    head, *rows = (
         "  ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+            cell.rjust(width) if k else cell.ljust(width)
+            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
         for line in lines
-    ]
-    return "\n".join([aligned[0], "-" * len(aligned[0]), *aligned[1:]])
+    )
+    return "\n".join([head, "-" * len(head), *rows])
 
 
-def save_results(path: str | Path, protocol: Protocol, results: Sequence[PolicyResult]) -> None:
-    """Write `results.json`: task, the whole protocol, and one row per policy as `result_row` gives it.
-
-    Args:
-        path: the file to write.
-        protocol: what was played.
-        results: records of the policies.
-    """
-    content = {"task": protocol.task, "protocol": asdict(protocol), "rows": [result_row(result) for result in results]}
-    Path(path).write_text(json.dumps(content, indent=2) + "\n")
-
-
-def save_videos(folder: str | Path, result: PolicyResult) -> list[Path]:
-    """Write one mp4 per episode: the camera on the left, the goal picture on the right, step and distance above.
-
-    Args:
-        folder: folder for `episode_000.mp4` and so on; made if missing.
-        result: record of all episodes.
-
-    Returns:
-        The files.
-    """
-    paths = []
-    for index, episode in enumerate(result.episodes):
-        paths.append(Path(folder) / f"episode_{index:03d}.mp4")
-        write_video(paths[-1], draw_episode(episode), VIDEO_FPS)
-    return paths
-
-
-def draw_episode(episode: EpisodeResult) -> np.ndarray:
-    """Draw the frames of an episode's video.
-
-    Args:
-        episode: record of the episode.
-
-    Returns:
-        Pictures, (S + 1 + frames that repeat the last one, height, width, 3) uint8; height and width are even.
-    """
-    goal = _enlarge(episode.goal_image)
-    font = ImageFont.load_default(16)
-    num_steps = len(episode.frames) - 1
-    pictures = []
-    for step, (frame, distance) in enumerate(zip(episode.frames, episode.distances, strict=True)):
-        left = _enlarge(frame)
-        canvas = Image.new("RGB", (left.width + GAP + goal.width, CAPTION_SIZE + left.height), BACKGROUND)
-        canvas.paste(left, (0, CAPTION_SIZE))
-        canvas.paste(goal, (left.width + GAP, CAPTION_SIZE))
-        solved = step == num_steps and episode.success_last
-        text = f"step {step} of {num_steps}   {distance * CM:.1f} cm" + ("   reached" if solved else "")
-        draw = ImageDraw.Draw(canvas)
-        draw.text((8, CAPTION_SIZE / 2), text, fill=SOLVED if solved else TEXT, font=font, anchor="lm")
-        draw.text((left.width + GAP + 8, CAPTION_SIZE / 2), "goal", fill=TEXT, font=font, anchor="lm")
-        pictures.append(np.array(canvas))
-    return np.stack(pictures + pictures[-1:] * (VIDEO_HOLD - 1))
-
-
-def draw_figure(results: Sequence[PolicyResult], protocol: Protocol) -> Figure:
+def draw_figure(results: Sequence[PolicyResult], protocol: EvaluationProtocol) -> Figure:
     """Draw energy and true distance over the steps.
 
     If the energy falls while the distance does not, the latents are to blame; if neither falls, the planner or the
@@ -154,25 +101,25 @@ def draw_figure(results: Sequence[PolicyResult], protocol: Protocol) -> Figure:
 
     Args:
         results: records of the policies; of the first every episode is drawn, of the others the mean.
-        protocol: gives the success radius.
+        protocol: what was played.
 
     Returns:
-        A figure with two axes on top of each other: energy, and distance [cm].
+        A figure with two axes on top of each other: energy, and distance [cm] with a dot wherever an episode of the
+        first policy ends in success.
     """
     figure = Figure(figsize=(7.5, 7.0), layout="constrained")
     energy_axes, distance_axes = figure.subplots(2, 1, sharex=True)
     for index, result in enumerate(results):
-        color = COLORS[index % len(COLORS)]
-        every = index == 0
-        distances = np.stack([episode.distances for episode in result.episodes])
+        color, every = COLORS[index % len(COLORS)], index == 0
+        distances = np.array([episode.distances for episode in result.episodes])
         _draw_curves(distance_axes, distances * CM, label=result.policy, color=color, every=every)
         energies = [episode.energies for episode in result.episodes if episode.energies is not None]
         if energies:
-            _draw_curves(energy_axes, np.stack(energies), label=result.policy, color=color, every=every)
-    radius = protocol.success_radius * CM
-    distance_axes.axhline(radius, color="black", linestyle="--", linewidth=1.2, label=f"success, {radius:g} cm")
+            _draw_curves(energy_axes, np.array(energies), label=result.policy, color=color, every=every)
+    solved = [episode.distances[-1] * CM for episode in results[0].episodes if episode.success_last]
+    distance_axes.plot([protocol.steps] * len(solved), solved, "o", color=COLORS[0], markersize=5, clip_on=False)
     energy_axes.set_ylabel("energy to the goal picture")
-    distance_axes.set_ylabel("true distance to the goal [cm]")
+    distance_axes.set_ylabel("true distance to the goal [cm]; dots: solved")
     distance_axes.set_xlabel("step")
     distance_axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in (energy_axes, distance_axes):
@@ -188,8 +135,8 @@ def draw_figure(results: Sequence[PolicyResult], protocol: Protocol) -> Figure:
     return figure
 
 
-def write_report(folder: str | Path, protocol: Protocol, results: Sequence[PolicyResult]) -> str:
-    """Write everything: `results.json`, `energy_and_distance.png` and `videos/<policy>/episode_000.mp4`.
+def write_report(folder: Path, protocol: EvaluationProtocol, results: Sequence[PolicyResult]) -> str:
+    """Write `results.json` (task, the whole protocol, a row per policy) and `energy_and_distance.png`.
 
     Args:
         folder: folder to write to; made if missing.
@@ -205,19 +152,10 @@ def write_report(folder: str | Path, protocol: Protocol, results: Sequence[Polic
     policies = [result.policy for result in results]
     if not policies or len(set(policies)) < len(policies):
         raise ValueError(f"results must have at least one policy and different names, got {policies}")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_results(folder / "results.json", protocol, results)
+    rows = [result_row(result) for result in results]
+    write_json(folder / "results.json", {"task": protocol.task, "protocol": protocol_content(protocol), "rows": rows})
     draw_figure(results, protocol).savefig(folder / "energy_and_distance.png", dpi=120)
-    for result in results:
-        save_videos(folder / "videos" / result.policy, result)
     return format_table(results)
-
-
-def _enlarge(picture: np.ndarray) -> Image.Image:
-    """Scale a picture (H, W, 3) uint8 to the video's height, its width even."""
-    width = 2 * round(PICTURE_SIZE * picture.shape[1] / picture.shape[0] / 2)
-    return Image.fromarray(picture).resize((width, PICTURE_SIZE), Image.Resampling.BICUBIC)
 
 
 def _draw_curves(axes: Axes, curves: np.ndarray, *, label: str, color: str, every: bool) -> None:

@@ -20,22 +20,23 @@ class ActionBox:
 
     A dimension whose limits are equal is pinned: it keeps that value and is not searched.
 
-    Attributes:
-        low: lowest allowed action, (A,), in the units of the action.
-        high: highest allowed action, (A,).
-        std: standard deviation of the first search, (A,); half the width of the box if None. May exceed the box: draws
-            are clipped. It counts as 0 where a dimension is pinned.
-
     Raises:
-        ValueError: if the shapes differ, a number is not finite, low exceeds high or a std is negative, or 0 where the
-            box is open.
+        ValueError: if the shapes differ, a number is not finite, low exceeds high, a std is negative, or 0 where
+            the box is open, or a discrete dimension excludes 0.
     """
 
     low: Tensor
+    """Lowest allowed action, (A,), in the units of the action."""
     high: Tensor
+    """Highest allowed action, (A,)."""
     std: Tensor | None = None
+    """Standard deviation of the first search, (A,); half the width of the box if None. May exceed the box: draws are
+    clipped. It counts as 0 where a dimension is pinned."""
+    discrete: tuple[int, ...] = ()
+    """Dimensions that are at their lowest, 0 or at their highest and nowhere in between."""
 
     def __post_init__(self) -> None:
+        """Check that the parts fit each other."""
         for name in ("low", "high", "std"):
             value = getattr(self, name)
             if value is not None and (value.ndim != 1 or value.shape != self.low.shape):
@@ -49,6 +50,9 @@ class ActionBox:
             raise ValueError(f"low must not exceed high, got {self.low.tolist()} and {self.high.tolist()}")
         if self.std is not None and (self.std[~self.pinned] <= 0).any():
             raise ValueError(f"std must be positive where low < high, got {self.std.tolist()}")
+        wrong = [k for k in self.discrete if not 0 <= k < self.dim or not self.low[k] <= 0 <= self.high[k]]
+        if wrong:
+            raise ValueError(f"discrete must name dimensions of 0 to {self.dim - 1} that allow 0, got {wrong}")
 
     @property
     def dim(self) -> int:
@@ -63,7 +67,7 @@ class ActionBox:
     @property
     def start(self) -> Tensor:
         """Give the action nearest to zero, where a search starts, (A,)."""
-        return self.clip(torch.zeros_like(self.low))
+        return self.project(torch.zeros_like(self.low))
 
     @property
     def spread(self) -> Tensor:
@@ -71,13 +75,18 @@ class ActionBox:
         std = (self.high - self.low) / 2 if self.std is None else self.std
         return std.masked_fill(self.pinned, 0.0)
 
-    def clip(self, actions: Tensor) -> Tensor:
-        """Move actions (..., A) into the box, each dimension alone."""
-        return torch.clamp(actions, self.low, self.high)
+    def project(self, actions: Tensor) -> Tensor:
+        """Move actions (..., A) to the nearest allowed ones, each dimension alone."""
+        actions = torch.clamp(actions, self.low, self.high)
+        for k in self.discrete:
+            value, low, high = actions[..., k], self.low[k], self.high[k]
+            actions[..., k] = torch.where(value > high / 2, high, torch.where(value < low / 2, low, 0.0))
+        return actions
 
     def to(self, device: torch.device | str) -> ActionBox:
         """Give the same box with its tensors on a device."""
-        return ActionBox(self.low.to(device), self.high.to(device), None if self.std is None else self.std.to(device))
+        std = None if self.std is None else self.std.to(device)
+        return ActionBox(self.low.to(device), self.high.to(device), std, self.discrete)
 
 
 def vjepa2_box(max_displacement: float = 0.075, max_gripper: float = 0.75) -> ActionBox:

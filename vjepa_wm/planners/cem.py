@@ -152,7 +152,7 @@ class CEM:
             mean = torch.lerp(elites.mean(dim=0), mean, momentum_mean)
             std = torch.lerp(elites.std(dim=0, correction=1), std, momentum_std).maximum(min_std)
             elite_costs.append(best.values.mean())
-        actions = action_space.clip(mean.masked_fill(mean.abs() < deadzone, 0.0))
+        actions = action_space.project(mean.masked_fill(mean.abs() < deadzone, 0.0))
         final = self._score(cost, actions.unsqueeze(0), self.config.iterations)
         return Plan(actions=actions, cost=final.item(), elite_costs=tuple(torch.stack(elite_costs).tolist()))
 
@@ -174,7 +174,7 @@ class CEM:
         shape = (self.config.num_samples, *mean.shape)
         # drawn where the generator lives, so that a plan does not depend on the device it is scored on
         noise = torch.randn(shape, generator=generator, device=generator.device, dtype=mean.dtype).to(mean.device)
-        candidates = box.clip(mean + std * noise)
+        candidates = box.project(mean + std * noise)
         if self.config.keep_mean:
             candidates[0] = mean
         return candidates
@@ -211,4 +211,4 @@ def _start_mean(horizon: int, box: ActionBox, warm_start: Tensor | None) -> Tens
         raise ValueError(
             f"warm_start must have the shape (horizon, A) ({horizon}, {box.dim}), got {tuple(warm_start.shape)}"
         )
-    return box.clip(warm_start.to(box.low))
+    return box.project(warm_start.to(box.low))

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from vjepa_wm.data.collection.record import CollectReport, collect
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
-from vjepa_wm.envs import VariationConfig, make
-from vjepa_wm.envs.policies import PolicyName, policy_maker
+from vjepa_wm.envs import VariationConfig, find_task, make
+from vjepa_wm.envs.goal_env import GoalEnv
+from vjepa_wm.envs.policy import Policy, PolicyName
 from vjepa_wm.envs.render.back_end import RendererName
 from vjepa_wm.stages.preview import write_preview
 
@@ -23,7 +26,7 @@ class CollectConfig:
     out: Path
     """Dataset folder; episodes found there count. With --preview the folder of the preview."""
     env: str = "reach"
-    """Which environment; `vjepa-wm envs` lists them."""
+    """Which task; `vjepa-wm envs` lists them. One of your own: module:name."""
     policy: PolicyName = "play"
     """play explores, touching what there is, random draws every action, expert solves the task, noisy_expert nearly."""
     episodes: int = 600
@@ -49,7 +52,8 @@ class CollectConfig:
 
 
 def run_collect(config: CollectConfig) -> None:
-    """Record episodes; errors as `vjepa_wm.envs.make` and `vjepa_wm.data.collection.record.collect`."""
+    """Record episodes; errors as `vjepa_wm.envs.make` and `collect` beneath it."""
+    task = find_task(config.env)
     make_env = partial(
         make,
         config.env,
@@ -59,9 +63,10 @@ def run_collect(config: CollectConfig) -> None:
         variation=config.variation,
     )
     if config.preview:
-        for path in write_preview(config.out, config.env, make_env, steps=config.steps, seed=config.seed):
+        for path in write_preview(config.out, task, make_env, steps=config.steps, seed=config.seed):
             print(path)
         return
+    task.check_policy(config.policy)
     env = make_env()
     own = env.unwrapped
     env.close()
@@ -78,16 +83,28 @@ def run_collect(config: CollectConfig) -> None:
         begin_s = time.perf_counter()
         report = collect(
             make_env,
-            policy_maker(config.env, config.policy),
+            partial(make_policy, config.env, config.policy),
             writer,
             num_episodes=config.episodes,
             num_steps=config.steps,
             seed=config.seed,
-            task=f"{config.env}, {config.policy}",
+            task=f"{task.name}, {config.policy}",
             workers=num_cores() if config.workers is None else config.workers,
             ray=config.ray,
         )
         print(describe(writer, report, time.perf_counter() - begin_s))
+
+
+def make_policy(task: str, name: PolicyName, env: GoalEnv, rng: np.random.Generator) -> Policy:
+    """Make a policy of a task by both their names, which is what worker processes are sent.
+
+    Args:
+        task: name of the task, as for `find_task`.
+        name: which policy.
+        env: environment of the task.
+        rng: generator to draw from.
+    """
+    return find_task(task).make_policy(name, env, rng)
 
 
 def num_cores() -> int:

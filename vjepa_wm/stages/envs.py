@@ -5,18 +5,15 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import imageio.v3 as iio
 import numpy as np
 
-from vjepa_wm.envs import TASKS, make
+from vjepa_wm.envs import TASKS, Task, find_task, make
+from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.render.back_end import RendererName
-from vjepa_wm.envs.tasks import check_task
-from vjepa_wm.stages.drawing import Tile, draw_row
-
-if TYPE_CHECKING:  # it imports mujoco, which is too early here
-    from vjepa_wm.envs.goal_env import GoalEnv
+from vjepa_wm.envs.variation.values import Values
+from vjepa_wm.evaluation.drawing import Tile, draw_row
 
 PER_ROW = 8
 """Pictures in a row."""
@@ -28,8 +25,8 @@ class EnvsConfig:
 
     out: Path = Path("runs/envs")
     """Folder for `envs.png`."""
-    tasks: tuple[str, ...] = TASKS
-    """Which tasks."""
+    tasks: tuple[str, ...] = tuple(TASKS)
+    """Which tasks; one of your own: module:name."""
     image_size: int = 128
     """Height and width of the pictures [px]."""
     renderer: RendererName = "auto"
@@ -41,13 +38,13 @@ class EnvsConfig:
         if not self.tasks:
             raise ValueError("tasks must name at least one task, got none")
         for task in self.tasks:
-            check_task(task)
+            find_task(task)
 
 
 def run_envs(config: EnvsConfig) -> None:
     """Print what the tasks are and write their pictures; errors as `vjepa_wm.envs.make`."""
     tiles: list[Tile] = []
-    for task in config.tasks:
+    for task in map(find_task, config.tasks):
         with closing(make(task, image_size=config.image_size, renderer=config.renderer)) as env:
             print(describe(task, env))
             tiles += draw_task(task, env, config.seed)
@@ -61,32 +58,38 @@ def run_envs(config: EnvsConfig) -> None:
     print(f"pictures of a start and its goal: {path}")
 
 
-def describe(task: str, env: GoalEnv) -> str:
+def describe(task: Task, env: GoalEnv) -> str:
     """Say in a few lines what a task is.
 
     Args:
-        task: its name.
+        task: its record.
         env: its environment.
     """
-    aim = type(env).__doc__.splitlines()[0]
     objects = f"; object {', '.join(env.object_names)}" if env.object_names else ""
     lines = (
-        f"success: {env.success_rule}; {env.usual_steps} steps at {env.control_hz} Hz are enough for an expert",
+        f"success: {task.success_rule}; {task.usual_steps} steps at {env.control_hz} Hz are enough for an expert",
         f"state {', '.join(env.state_names)}{objects}; {len(env.action_names)} numbers of an action",
-        f"varies: {', '.join(env.factors)}; cameras: {', '.join(env.known_cameras)}",
+        f"policies: {', '.join(task.policy_names)}; cameras: {', '.join(env.known_cameras)}",
+        *(f"varies: {factor} ({_told(values)})" for factor, values in env.factors.items()),
     )
-    return "\n  ".join((f"{task}: {aim[0].lower()}{aim[1:]}", *lines))
+    return "\n  ".join((f"{task.name}: {task.aim}", *lines))
 
 
-def draw_task(task: str, env: GoalEnv, seed: int) -> list[Tile]:
+def _told(values: Values) -> str:
+    """Name the values of a factor."""
+    held_out = f"; held out: {', '.join(values.held_out)}" if values.held_out else ""
+    return ", ".join(values.training) + held_out
+
+
+def draw_task(task: Task, env: GoalEnv, seed: int) -> list[Tile]:
     """Return pictures of a start, the sub-goals if there are any, and the goal.
 
     Args:
-        task: name of the task.
+        task: its record.
         env: its environment.
         seed: decides start and goal.
     """
     obs, info = env.reset(seed=seed)
-    parts = info["goal"].get("subgoals", [])[:-1]  # the last is the goal
-    subgoals = [Tile(f"{task}: {part['name']}", part["image"]) for part in parts]
-    return [Tile(f"{task}: start", obs["image"]), *subgoals, Tile(f"{task}: goal", info["goal"]["image"])]
+    parts = info["goal"]["subgoals"][:-1] if task.ordered_goals else []  # the last is the goal
+    subgoals = [Tile(f"{task.name}: {part['name']}", part["image"]) for part in parts]
+    return [Tile(f"{task.name}: start", obs["image"]), *subgoals, Tile(f"{task.name}: goal", info["goal"]["image"])]

@@ -2,76 +2,111 @@
 
 from __future__ import annotations
 
+import dataclasses
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import gymnasium
-
-from vjepa_wm.evaluation.evaluate import PolicyResult, evaluate
-from vjepa_wm.evaluation.protocol import Protocol, load_protocol, make_protocol, save_protocol
+from vjepa_wm.checks import check_at_least
+from vjepa_wm.envs import find_task, make
+from vjepa_wm.evaluation.protocol import EvaluationProtocol, load_protocol, make_protocol, shipped_protocols
 from vjepa_wm.evaluation.report import write_report
+from vjepa_wm.evaluation.results_folder import ResultsFolder
+from vjepa_wm.evaluation.runner import PolicyResult, evaluate
 from vjepa_wm.models.precision import Precision
-from vjepa_wm.stages.agents import PlannerOptions, PolicyName, make_agent, make_planned
+from vjepa_wm.stages.planning import PLANNED, PlannerOptions, RowName, StandRecipe, check_rows, fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Measure goal reaching on held-out episodes: table, results.json, videos and a figure."""
+    """Measure goal reaching on held-out episodes: table, results.json, videos and a figure; a stopped one goes on."""
 
     out: Path
-    """Folder for the results."""
+    """Folder for the results; episodes played there before count, if all that they depend on is the same."""
     env: str = "reach"
-    """Which environment; `vjepa-wm envs` lists them."""
+    """Which task; `vjepa-wm envs` lists them. One of your own: module:name."""
     episodes: int = 20
-    """Starts and goals, drawn from seeds that no collection uses."""
-    policies: tuple[PolicyName, ...] = ("world_model", "random", "zero", "true_dynamics")
+    """How many of the protocol's episodes are played."""
+    policies: tuple[RowName, ...] = ("world_model", "random", "zero", "true_dynamics")
     """Rows of the table; true_dynamics is the same planner and energy, with the simulator as the model."""
-    checkpoint: Path | None = None
+    checkpoint: str | None = None
     """World model: a folder, a file of V-JEPA 2-AC weights, or their name; none: the released one of the task."""
-    protocol: Path | None = None
-    """Saved list of starts and goals; none: made from the seed and saved as `protocol.json` in `out`."""
+    protocol: str | None = None
+    """Name of a shipped protocol, or a file; none: the task's own; for a task without one it is made from the seed."""
     planner: PlannerOptions = field(default_factory=PlannerOptions)
     """How to plan."""
-    steps: int = 12
-    """Actions per episode."""
+    steps: int | None = None
+    """Actions per episode, if not the protocol's."""
     seed: int = 0
-    """Decides starts, goals and candidates."""
+    """Decides candidates and random actions."""
     precision: Precision = "auto"
     """auto takes bf16 where the processor has it."""
+    workers: int = 0
+    """Processes that play, one thread each; 0: this process plays. The results do not depend on it."""
+    ray: str | None = None
+    """Address of a Ray cluster whose machines play, or local, to start one of this machine; needs `vjepa_wm[ray]`."""
 
     def __post_init__(self) -> None:
-        if not self.policies or len(set(self.policies)) < len(self.policies):
-            raise ValueError(f"policies must be different and at least one, got {self.policies}")
+        """Check the ranges."""
+        check_at_least(1, episodes=self.episodes, steps=self.steps)
+        check_at_least(0, workers=self.workers, seed=self.seed)
 
 
-def held_out_protocol(env: gymnasium.Env, config: EvaluateConfig) -> Protocol:
-    """Read the asked list of starts and goals, or make one and save it.
+def choose_protocol(config: EvaluateConfig) -> EvaluationProtocol:
+    """Read the protocol that is asked for, or make one for a task that ships none.
 
     Raises:
-        FileNotFoundError: there is no such list.
-        ValueError: the list is damaged or of another task.
+        FileNotFoundError: if there is no such protocol.
+        ValueError: if it is damaged, of another task, or has too few episodes.
     """
-    if config.protocol is None:
-        protocol = make_protocol(
-            env, task=config.env, num_episodes=config.episodes, steps=config.steps, seed=config.seed
-        )
-        save_protocol(protocol, config.out / "protocol.json")
+    task = find_task(config.env)
+    if config.protocol is None and task.name not in shipped_protocols():
+        with closing(make(task)) as env:
+            return make_protocol(
+                env.unwrapped,
+                name=f"{task.name}, seed {config.seed}",
+                task=task.name,
+                num_episodes=config.episodes,
+                steps=config.steps or task.usual_steps,
+                seed=config.seed,
+            )
+    protocol = load_protocol(config.protocol or task.name).first(config.episodes)
+    if protocol.task != task.name:
+        raise ValueError(f"protocol {protocol.name} is of task {protocol.task!r}, not of {task.name!r}")
+    if config.steps is None:
         return protocol
-    protocol = load_protocol(config.protocol)
-    if protocol.task != config.env:
-        raise ValueError(f"{config.protocol} is a protocol of task {protocol.task!r}, not of {config.env!r}")
-    return protocol
+    return dataclasses.replace(protocol, steps=config.steps, name=f"{protocol.name}, {config.steps} steps")
 
 
 def run_evaluate(config: EvaluateConfig) -> list[PolicyResult]:
     """Play the held-out episodes with every policy, print the table and write the report."""
-    env = make_planned(config.env)
-    agents = {name: make_agent(name, env, config) for name in config.policies}
-    config.out.mkdir(parents=True, exist_ok=True)
-    protocol = held_out_protocol(env, config)
-    results = [evaluate(agent, env, protocol, policy=name) for name, agent in agents.items()]
-    print(f"\n{write_report(config.out, protocol, results)}\n")
-    print(f"success: within {100 * protocol.success_radius:g} cm of the goal after the last of {protocol.steps} steps")
+    task = find_task(config.env)
+    check_rows(task, config.policies)
+    recipe = StandRecipe(
+        task=config.env, checkpoint=config.checkpoint, planner=config.planner, precision=config.precision
+    )
+    settings: dict[str, Any] = {"env": config.env, "seed": config.seed}
+    if set(config.policies) & set(PLANNED):
+        recipe.make_stand("world_model").env.close()  # what does not fit is told before anything is played
+        model = recipe.load_model()
+        dtype = str(next(model.predictor.parameters()).dtype)
+        settings |= {"weights": fingerprint(model), "precision": dtype, "planner": dataclasses.asdict(config.planner)}
+    protocol = choose_protocol(config)
+    with ResultsFolder(config.out, protocol, settings) as folder:
+        results = evaluate(
+            recipe.make_stand,
+            protocol,
+            config.policies,
+            folder,
+            seed=config.seed,
+            workers=config.workers,
+            ray=config.ray,
+        )
+        print(f"\n{write_report(config.out, protocol, results)}\n")
+    print(
+        f"success: {task.success_rule}, after the last of {protocol.steps} steps; protocol {protocol.name}, "
+        f"version {protocol.version}"
+    )
     print(f"videos, figure and results.json are in {config.out}")
-    env.close()
     return results

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import imageio.v3 as iio
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.data.media.pictures import read_picture
 from vjepa_wm.data.media.video import write_video
-from vjepa_wm.evaluation.evaluate import play_episode
-from vjepa_wm.evaluation.protocol import make_protocol
-from vjepa_wm.evaluation.report import draw_episode
+from vjepa_wm.envs import find_task
+from vjepa_wm.evaluation.drawing import draw_episode
+from vjepa_wm.evaluation.evaluated_episode import play_episode
+from vjepa_wm.evaluation.protocol import load_protocol, make_protocol, shipped_protocols
 from vjepa_wm.models.precision import Precision
-from vjepa_wm.stages.agents import PlannerOptions, make_agent, make_planned
+from vjepa_wm.stages.planning import PlannerOptions, StandRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,39 +26,59 @@ class PlanConfig:
     out: Path
     """Folder for `plan.mp4`, `plan.gif` and `goal.png`."""
     env: str = "reach"
-    """Which environment; `vjepa-wm envs` lists them."""
+    """Which task; `vjepa-wm envs` lists them. One of your own: module:name."""
     goal_image: Path | None = None
     """Picture to reach (png or jpg, as the environment's camera sees it); none: one is rendered from an exact state."""
-    checkpoint: Path | None = None
+    checkpoint: str | None = None
     """World model: a folder, a file of V-JEPA 2-AC weights, or their name; none: the released one of the task."""
     planner: PlannerOptions = field(default_factory=PlannerOptions)
     """How to plan."""
-    steps: int = 12
-    """Actions to take."""
+    steps: int | None = None
+    """Actions to take; none: as many as the task's protocol has."""
     seed: int = 0
     """Decides start, goal and candidates."""
     precision: Precision = "auto"
     """auto takes bf16 where the processor has it."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_at_least(1, steps=self.steps)
+        check_at_least(0, seed=self.seed)
 
 
 def run_plan(config: PlanConfig) -> None:
     """Play one episode towards a goal picture, printing every step, and write its video.
 
     Raises:
-        FileNotFoundError: the goal picture does not exist.
+        FileNotFoundError: if the goal picture does not exist.
+        ValueError: if the world model does not fit the task.
     """
-    env = make_planned(config.env)
-    agent = make_agent("world_model", env, config)
-    episode = make_protocol(env, task=config.env, num_episodes=1, steps=config.steps, seed=config.seed).episodes[0]
     goal_image = None if config.goal_image is None else read_picture(config.goal_image)
-    result = play_episode(agent, env, episode, config.steps, goal_image=goal_image)
-    for step, (energy, distance) in enumerate(zip(result.energies, result.distances, strict=True)):
+    task = find_task(config.env)
+    recipe = StandRecipe(
+        task=config.env, checkpoint=config.checkpoint, planner=config.planner, precision=config.precision
+    )
+    agent, env = recipe.make_stand("world_model")
+    shipped = load_protocol(task.name) if task.name in shipped_protocols() else None
+    protocol = make_protocol(
+        env,
+        name="plan",
+        task=task.name,
+        num_episodes=1,
+        steps=config.steps or (shipped.steps if shipped else task.usual_steps),
+        seed=config.seed,
+    )
+    if shipped and sum(shipped.goal_steps) < protocol.steps:
+        protocol = dataclasses.replace(protocol, goal_steps=shipped.goal_steps)
+    played = play_episode(agent, env, protocol, protocol.episodes[0], seed=config.seed, goal_image=goal_image)
+    result = played.result
+    for step, (energy, distance) in enumerate(zip(result.energies or (), result.distances, strict=True)):
         known = "" if goal_image is not None else f"   distance {100 * distance:5.1f} cm"
         print(f"step {step:2d}   energy {energy:.4f}{known}")
     print(f"{result.seconds_per_action:.2f} s per action; the video is {config.out / 'plan.mp4'}")
     config.out.mkdir(parents=True, exist_ok=True)
-    pictures = draw_episode(result)
-    write_video(config.out / "plan.mp4", pictures, env.unwrapped.control_hz)
-    iio.imwrite(config.out / "plan.gif", pictures, duration=1000 // env.unwrapped.control_hz, loop=0)
-    iio.imwrite(config.out / "goal.png", result.goal_image)
+    pictures = draw_episode(played)
+    write_video(config.out / "plan.mp4", pictures, env.control_hz)
+    iio.imwrite(config.out / "plan.gif", pictures, duration=1000 // env.control_hz, loop=0)
+    iio.imwrite(config.out / "goal.png", played.goal_pictures[max(played.goal_pictures)])
     env.close()

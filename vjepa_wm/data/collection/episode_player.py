@@ -1,9 +1,7 @@
-"""What plays one episode of a collection.
+"""What plays one episode of a collection and encodes it.
 
 Why this file exists: an episode depends on nothing but the collection's settings and its number, so that it can be
 played by any process on any machine; this is the part that goes there.
-
-Letters: T frames of an episode, H height, W width, P state, A action, E numbers that say where objects are.
 """
 
 from __future__ import annotations
@@ -11,118 +9,89 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import gymnasium
 import numpy as np
 
 from vjepa_wm.data.trajectories.encoded_episode import EncodedEpisode, encode_episode
-
-Policy = Callable[[dict[str, np.ndarray], dict[str, Any]], np.ndarray]
-"""From observation and info to an action (A,)."""
+from vjepa_wm.envs.goal_env import GoalEnv
+from vjepa_wm.envs.pictures import picture_names
+from vjepa_wm.envs.play import Moment, play, record
+from vjepa_wm.envs.policy import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeRecipe:
-    """All that the episodes of a collection depend on but their numbers.
+    """All that the episodes of a collection depend on but their numbers."""
 
-    Attributes:
-        make_env: makes the environment.
-        make_policy: makes the policy of one episode from a random generator of its own.
-        cameras: names of the cameras; the first one's pictures are the observation `image`, those of each other
-            `image_<camera>`.
-        num_steps: actions of an episode, unless the environment ends it earlier.
-        seed: episode k depends only on (seed, k).
-        task: what the episodes show, in words.
-        fps: frames per second of the videos.
-    """
-
-    make_env: Callable[[], gymnasium.Env]
-    make_policy: Callable[[np.random.Generator], Policy]
-    cameras: tuple[str, ...]
+    make_env: Callable[[], GoalEnv]
+    """Makes the environment."""
+    make_policy: Callable[[GoalEnv, np.random.Generator], Policy]
+    """Makes the policy of one episode from a random generator of its own."""
     num_steps: int
+    """Actions of an episode, unless the environment ends it earlier."""
     seed: int
+    """Episode k depends only on (seed, k)."""
     task: str
+    """What the episodes show, in words."""
     fps: float
+    """Frames per second of the videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlayedEpisode:
-    """One episode and how it ended.
-
-    Attributes:
-        recording: what is stored of it.
-        success: whether its last step was a success.
-        short: whether the environment ended it before its number of steps.
-    """
+    """One episode and how it ended."""
 
     recording: EncodedEpisode
+    """What is stored of it."""
     success: bool
+    """Whether its last step was a success."""
     short: bool
+    """Whether the environment ended it before its number of steps."""
 
 
 class EpisodePlayer:
-    """Plays the episodes of a recipe, in any order, in one environment.
+    """Plays the episodes of a recipe, in any order, in one environment."""
 
-    Attributes:
-        env: the environment.
-    """
+    def __init__(self, recipe: EpisodeRecipe) -> None:
+        """Make the environment.
 
-    def __init__(self, recipe: EpisodeRecipe):
-        """Make the environment."""
+        Args:
+            recipe: what the episodes depend on.
+        """
         self._recipe = recipe
-        self._pictures = dict(zip(recipe.cameras, picture_names(recipe.cameras), strict=True))
-        self.env = recipe.make_env()
+        self.env = recipe.make_env().unwrapped
 
     def __call__(self, k: int) -> PlayedEpisode:
         """Play episode k and encode its videos.
 
+        Args:
+            k: its number.
+
         Raises:
-            RuntimeError: a frame is of one single colour, which is what a broken render back end gives.
+            RuntimeError: if a frame is of one single colour, which is what a broken render back end gives.
         """
         recipe, env = self._recipe, self.env
         env_seed, generator = seeds_of(recipe.seed, k)
-        policy = recipe.make_policy(generator)
-        obs, info = env.reset(seed=env_seed)
-        variation = info.get("variation")
-        seen, actions = [self._copied(obs, info, k)], []
-        for _ in range(recipe.num_steps):
-            action = np.asarray(policy(obs, info), dtype=env.action_space.dtype)
-            # What the environment would cut off must not stand in the data as if it had been done.
-            action = np.clip(action, env.action_space.low, env.action_space.high)
-            obs, _, terminated, truncated, info = env.step(action)
-            seen.append(self._copied(obs, info, k))
-            actions.append(action)
-            if terminated or truncated:
-                break
-        actions.append(np.zeros_like(actions[0]))
-        columns = {name: np.stack([moment[name] for moment in seen]) for name in seen[0]}
+        moments = play(env, recipe.make_policy(env, generator), num_steps=recipe.num_steps, seed=env_seed)
+        rollout = record((_checked(moment, k) for moment in moments), recipe.num_steps)
+        names = picture_names(env.cameras)
         return PlayedEpisode(
             recording=encode_episode(
-                {camera: columns[name] for camera, name in self._pictures.items()},
-                columns["state"],
-                np.stack(actions),
+                {camera: rollout.pictures[name] for camera, name in names.items()},
+                rollout.states,
+                np.concatenate([rollout.actions, np.zeros_like(rollout.actions[:1])]),
                 recipe.task,
-                objects=columns.get("object"),
-                variation=variation,
+                objects=rollout.objects,
+                variation=rollout.variation,
                 fps=recipe.fps,
             ),
-            success=bool(info.get("is_success", False)),
-            short=len(actions) <= recipe.num_steps,
+            success=bool(rollout.reached[-1]),
+            short=rollout.was_cut_short,
         )
 
     def close(self) -> None:
         """Close the environment."""
         self.env.close()
-
-    def _copied(self, obs: dict[str, np.ndarray], info: dict[str, Any], k: int) -> dict[str, np.ndarray]:
-        """Return what is stored of one moment, as copies, since environments may write over what they gave."""
-        for name in self._pictures.values():
-            _check_picture(obs[name], k)
-        moment = {name: obs[name].copy() for name in (*self._pictures.values(), "state")}
-        if getattr(self.env.unwrapped, "object_names", ()):
-            moment["object"] = np.array(info["object"], np.float32)
-        return moment
 
 
 def seeds_of(seed: int, k: int) -> tuple[int, np.random.Generator]:
@@ -131,16 +100,13 @@ def seeds_of(seed: int, k: int) -> tuple[int, np.random.Generator]:
     return int(for_env.generate_state(1)[0]), np.random.default_rng(for_policy)
 
 
-def picture_names(cameras: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of the cameras' pictures among the observations."""
-    return ("image", *(f"image_{camera}" for camera in cameras[1:]))
-
-
-def _check_picture(image: np.ndarray, k: int) -> None:
-    """Raise a RuntimeError if a picture shows nothing."""
-    if image.min() == image.max():
-        back_end = os.environ.get("MUJOCO_GL", "not set")
-        raise RuntimeError(
-            f"a frame of episode {k} has one single colour, {image.min()}: the render back end draws nothing "
-            f"(MUJOCO_GL is {back_end}; on a machine without a screen egl or osmesa would be right)"
-        )
+def _checked(moment: Moment, k: int) -> Moment:
+    """Return a moment, or raise a RuntimeError if one of its pictures shows nothing."""
+    for name, picture in moment.obs.items():
+        if name != "state" and picture.min() == picture.max():
+            back_end = os.environ.get("MUJOCO_GL", "not set")
+            raise RuntimeError(
+                f"a frame of episode {k} has one single colour, {picture.min()}: the render back end draws nothing "
+                f"(MUJOCO_GL is {back_end}; on a machine without a screen egl or osmesa would be right)"
+            )
+    return moment

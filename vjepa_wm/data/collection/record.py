@@ -7,43 +7,42 @@ stopped goes on where it ended and gives the same files, whoever plays the episo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
-import gymnasium
 import numpy as np
 from tqdm import tqdm
 
-from vjepa_wm.data.collection.episode_player import EpisodePlayer, EpisodeRecipe, PlayedEpisode, Policy, picture_names
+from vjepa_wm.checks import check_at_least
+from vjepa_wm.data.collection.episode_player import EpisodePlayer, EpisodeRecipe
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
-from vjepa_wm.parallel.on_ray import play_on_ray
-from vjepa_wm.parallel.workers import play_in_workers
+from vjepa_wm.envs.goal_env import GoalEnv
+from vjepa_wm.envs.pictures import picture_names
+from vjepa_wm.envs.policy import Policy
+from vjepa_wm.parallel.run_numbered import run_numbered
 
 
 @dataclass(frozen=True, kw_only=True)
 class CollectReport:
-    """What a collection did.
-
-    Attributes:
-        num_found: episodes that were there before.
-        num_added: episodes recorded now.
-        num_frames: moments recorded now, each seen by all cameras.
-        num_short: episodes recorded now that the environment ended before `num_steps`.
-        num_success: episodes recorded now whose last step was a success.
-    """
+    """What a collection did."""
 
     num_found: int
+    """Episodes that were there before."""
     num_added: int
+    """Episodes recorded now."""
     num_frames: int
+    """Moments recorded now, each seen by all cameras."""
     num_short: int
+    """Episodes recorded now that the environment ended before `num_steps`."""
     num_success: int
+    """Episodes recorded now whose last step was a success."""
 
 
 def collect(
-    make_env: Callable[[], gymnasium.Env],
-    make_policy: Callable[[np.random.Generator], Policy],
+    make_env: Callable[[], GoalEnv],
+    make_policy: Callable[[GoalEnv, np.random.Generator], Policy],
     writer: TrajectoryWriter,
     *,
     num_episodes: int,
@@ -57,10 +56,8 @@ def collect(
     """Record episodes until the data set has as many as wanted.
 
     Args:
-        make_env: makes the environment. Its observations hold `state`, (P,), and `image`, uint8 (H, W, 3), what the
-            writer's first camera sees, and `image_<camera>` for each further one; if it has `object_names`, its infos
-            hold `object`, one number for each.
-        make_policy: makes the policy of one episode from a random generator of its own.
+        make_env: makes the environment, whose cameras, names and rate must be the writer's.
+        make_policy: makes the policy of one episode from the environment and a random generator of its own.
         writer: recorder; episodes it already has are not recorded again.
         num_episodes: episodes the data set shall have in the end.
         num_steps: actions of an episode; it has one frame more, unless the environment ends it earlier.
@@ -79,13 +76,11 @@ def collect(
         RuntimeError: a frame is of one single colour, which is what a broken render back end gives; or with workers,
             an error was raised in one, or an episode's process died three times.
     """
-    for name, value, least in (("num_episodes", num_episodes, 1), ("num_steps", num_steps, 1), ("workers", workers, 0)):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+    check_at_least(1, num_episodes=num_episodes, num_steps=num_steps)
+    check_at_least(0, workers=workers)
     recipe = EpisodeRecipe(
         make_env=make_env,
         make_policy=make_policy,
-        cameras=writer.cameras,
         num_steps=num_steps,
         seed=seed,
         task=task,
@@ -93,12 +88,12 @@ def collect(
     )
     num_found, num_frames_found, num_short, num_success = writer.num_episodes, writer.num_frames, 0, 0
     numbers = range(num_found, num_episodes)
+    with closing(EpisodePlayer(recipe)) as player:
+        _check_environment(player.env, writer)
     with (
-        closing(EpisodePlayer(recipe)) as player,
-        closing(_play(recipe, player, numbers, workers, ray)) as episodes,
+        closing(run_numbered(partial(EpisodePlayer, recipe), numbers, workers=workers, ray=ray)) as episodes,
         tqdm(total=num_episodes, initial=num_found, desc="collect", unit="episode", disable=not progress) as bar,
     ):
-        _check_environment(player.env, writer)
         for episode in episodes:
             writer.add_encoded(episode.recording)
             num_short += episode.short
@@ -113,35 +108,15 @@ def collect(
     )
 
 
-def _play(
-    recipe: EpisodeRecipe, player: EpisodePlayer, numbers: range, workers: int, ray: str | None
-) -> Iterator[PlayedEpisode]:
-    make_player = partial(EpisodePlayer, recipe)
-    if not numbers:
-        return
-    if ray is not None:
-        yield from play_on_ray(make_player, numbers, ray, workers)
-    elif workers:
-        yield from play_in_workers(make_player, numbers, workers)
-    else:
-        yield from map(player, numbers)
-
-
-def _check_environment(env: gymnasium.Env, writer: TrajectoryWriter) -> None:
+def _check_environment(env: GoalEnv, writer: TrajectoryWriter) -> None:
     """Raise a ValueError unless an environment is one that the writer can record."""
-    lacking = {*picture_names(writer.cameras), "state"} - set(env.observation_space.keys())
+    lacking = {*picture_names(writer.cameras).values(), "state"} - set(env.observation_space.keys())
     if lacking:
         raise ValueError(
             f"observations must hold state and the pictures of the cameras {', '.join(writer.cameras)}; "
             f"{', '.join(sorted(lacking))} is missing"
         )
-    own = env.unwrapped
-    for name, of_writer, of_env in (
-        ("fps", writer.fps, getattr(own, "control_hz", writer.fps)),
-        ("cameras", writer.cameras, getattr(own, "cameras", writer.cameras)),
-        ("state_names", writer.state_names, getattr(own, "state_names", writer.state_names)),
-        ("action_names", writer.action_names, getattr(own, "action_names", writer.action_names)),
-        ("object_names", writer.object_names, getattr(own, "object_names", ())),
-    ):
+    for name in ("fps", "cameras", "state_names", "action_names", "object_names"):
+        of_writer, of_env = getattr(writer, name), env.control_hz if name == "fps" else getattr(env, name)
         if of_writer != of_env:
             raise ValueError(f"{name} of the writer must be that of the environment, {of_env}, got {of_writer}")

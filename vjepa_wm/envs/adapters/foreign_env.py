@@ -11,43 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
 from vjepa_wm.envs.adapters.mujoco_simulation import Dress, Memory, MujocoSimulation
-from vjepa_wm.envs.goal_env import Goal, GoalEnv, GoalEnvConfig, check_options
+from vjepa_wm.envs.goal_env import Goal, GoalEnv, GoalEnvConfig, Simulation, check_options
 
 NUM_TRIES = 100  # goals drawn until one is far enough from the start
-
-
-class Simulation(Protocol):
-    """State and pictures of an environment; `MujocoSimulation` is the one for all that MuJoCo simulates."""
-
-    cameras: tuple[str, ...]
-    state_size: int
-
-    def pictures(self) -> dict[str, np.ndarray]:
-        """Return what the cameras see, (S, S, 3) uint8: the first's as `image`, another's as `image_<camera>`."""
-        ...
-
-    def picture(self) -> np.ndarray:
-        """Return what the first camera sees, (S, S, 3) uint8."""
-        ...
-
-    def get_state(self) -> np.ndarray:
-        """Return all that the coming steps depend on, (state_size,) float64."""
-        ...
-
-    def set_state(self, state: np.ndarray) -> None:
-        """Restore exactly what `get_state` returned, also in another process."""
-        ...
-
-    def close(self) -> None:
-        """Free what draws."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,11 +118,6 @@ class ForeignEnv(GoalEnv):
         self.state_names, self.action_names, self.object_names = task.state_names, task.action_names, task.object_names
         self._env, self._task = env, task
         self._ended = (False, False)
-
-    @property
-    def success_rule(self) -> str:
-        """When the goal is reached, in words."""
-        return f"distance at most {self._task.success_radius:g}"
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Run one control step and look; arguments, returns and errors as `GoalEnv.step`, and see the table."""

@@ -9,7 +9,7 @@ Letter: S image size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,9 @@ import mujoco
 import numpy as np
 
 from vjepa_wm.envs.goal_env import GoalEnvConfig
+from vjepa_wm.envs.pictures import picture_names
 from vjepa_wm.envs.render.renderers import make_renderer
+from vjepa_wm.envs.variation.values import Values
 
 STATE_KIND = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 # What environments read between steps, partly to decide where to go next. After a step MuJoCo has it as it was one
@@ -42,7 +44,7 @@ class Memory(NamedTuple):
 
 
 class MujocoSimulation:
-    """A `vjepa_wm.envs.adapters.foreign_env.Simulation` of an environment with the attributes `model` and `data`."""
+    """A `vjepa_wm.envs.goal_env.Simulation` of an environment with the attributes `model` and `data`."""
 
     def __init__(
         self,
@@ -83,16 +85,21 @@ class MujocoSimulation:
             raise ValueError(
                 f"cameras must be some of {', '.join(known) or 'none at all, dress can add some'}, got {config.cameras}"
             )
-        self.cameras = config.cameras
+        self.cameras, self.known_cameras = config.cameras, tuple(known)
+        self.factors: dict[str, Values] = {}
+        self.variation: dict[str, str] = {}
         self.state_size = self.get_state().size
         self._renderer = make_renderer(self._view, config.image_size, config.renderer)
+
+    def vary(self, names: Mapping[str, str], rng: np.random.Generator) -> None:
+        """Never asked for: there are no factors."""
+        raise NotImplementedError
 
     def pictures(self) -> dict[str, np.ndarray]:
         """Return what the cameras see, (S, S, 3) uint8: the first's as `image`, another's as `image_<camera>`."""
         self._show()
-        names = ("image", *(f"image_{camera}" for camera in self.cameras[1:]))
-        cameras = zip(names, self.cameras, strict=True)
-        return {name: self._renderer.render(self._view_data, camera) for name, camera in cameras}
+        names = picture_names(self.cameras)
+        return {name: self._renderer.render(self._view_data, camera) for camera, name in names.items()}
 
     def picture(self) -> np.ndarray:
         """Return what the first camera sees, (S, S, 3) uint8."""

@@ -16,12 +16,13 @@ import mujoco
 import numpy as np
 
 from vjepa_wm.envs.arm.rotation import compose, euler_from_matrix, matrix_from_euler
-from vjepa_wm.envs.arm.workspace import FINGER_STROKE, REACH_WORKSPACE, Workspace
+from vjepa_wm.envs.arm.workspace import FINGER_STROKE, Workspace
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 from vjepa_wm.envs.scene import Scene
 
 REST_JOINTS = np.array([0.0, -0.2, 0.0, -2.2, 0.0, 2.0, np.pi / 4])
 
+ARM_ALONE = Path(__file__).with_name("arm.xml")
 NUM_JOINTS = 7
 NUM_COORDINATES = 9  # the joints and the two fingers; those of a scene's objects follow them
 NUM_SUBSTEPS = 25  # of 8 ms each: one control step at CONTROL_HZ
@@ -35,18 +36,16 @@ class Arm(Scene):
     function of the pose: whatever the path to a pose, the picture there is the same.
     """
 
-    def __init__(
-        self, config: GoalEnvConfig, *, scene: str = "arm.xml", workspace: Workspace = REACH_WORKSPACE
-    ) -> None:
+    def __init__(self, config: GoalEnvConfig, *, workspace: Workspace, scene: Path = ARM_ALONE) -> None:
         """Load the model.
 
         Args:
             config: what its pictures are like.
-            scene: file in this folder: the arm alone, or one that includes it first and adds objects.
             workspace: where the tool may be.
+            scene: the arm alone, or a file that includes it first and adds objects.
         """
         super().__init__(
-            Path(__file__).parent / scene,
+            scene,
             image_size=config.image_size,
             cameras=config.cameras,
             renderer=config.renderer,

@@ -16,6 +16,8 @@ from vjepa_wm.envs.goal_env import GoalEnv, GoalEnvConfig
 
 STATE_LOW = np.array([-1.5, -1.5, -1.5, -np.pi, -np.pi, -np.pi, -0.1], dtype=np.float32)
 STATE_HIGH = np.array([1.5, 1.5, 1.5, np.pi, np.pi, np.pi, 1.1], dtype=np.float32)
+Placed = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Tool and object at the start, tool and object at the goal."""
 # A measured pose may lie this far outside the workspace and still be asked for [m, rad, gripper].
 POSE_SLACK = 0.01
 # From a place on the table, the camera `front` is in this direction.
@@ -23,7 +25,19 @@ TO_CAMERA = np.array([0.8, -0.9]) / np.hypot(0.8, -0.9)
 
 
 class ArmEnv(GoalEnv):
-    """A task of the arm.
+    """A task of a Franka-like arm.
+
+    Positions are in the frame of the robot's base: x forward, y left, z up, the table at z = 0. Angles are extrinsic
+    xyz Euler angles of the tool frame, whose z axis points from the fingers to the wrist: straight down, all are zero.
+
+    Action, float32 (7,): displacement per control step. The arm heads for the measured pose plus the displacement,
+    clipped to the workspace; an action outside the box is clipped to it.
+
+    | entry | meaning                                                       | range   | unit |
+    | ----- | ------------------------------------------------------------- | ------- | ---- |
+    | 0-2   | displacement of the tool centre point along x, y, z           | ± 0.075 | m    |
+    | 3-5   | rotation R_next R_now^T about fixed axes, as xyz Euler angles | ± 0.2   | rad  |
+    | 6     | change of the gripper, + closes                               | ± 1     |      |
 
     Attributes:
         start_heights: least and largest z of sampled starts [m].

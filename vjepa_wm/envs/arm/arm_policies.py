@@ -1,18 +1,20 @@
-"""How policies move the arm, and the ones that need only it: the expert of reaching, noise, and play in free space.
+"""How policies move the arm, and the ones that need only it: noise, and play in free space.
 
 P = 7 entries of a pose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from vjepa_wm.envs.arm.rotation import compose, difference
-from vjepa_wm.envs.arm.workspace import ACTION_HIGH, REACH_WORKSPACE, Workspace
-from vjepa_wm.envs.policy import Policy
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH, Workspace
+from vjepa_wm.envs.policy import Policy, PolicyName
+from vjepa_wm.envs.task import PolicyMaker
 
 # Deviations of NoisyPolicy per step [m, rad, gripper].
 NOISE = np.array([0.01, 0.01, 0.01, 0.01, 0.01, 0.02, 0.02])
@@ -20,18 +22,10 @@ NOISE = np.array([0.01, 0.01, 0.01, 0.01, 0.01, 0.02, 0.02])
 ARRIVED = 0.03
 
 
-class ReachExpert:
-    """Goes in a straight line to the goal's pose, which it reads from the info."""
-
-    def __call__(self, obs: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> np.ndarray:
-        """Return an action, (7,) float32."""
-        return straight(displacement(obs["state"], info["goal"]["state"])).astype(np.float32)
-
-
 class NoisyPolicy:
     """Adds noise to the actions of another policy, so that data also show what is off its way."""
 
-    def __init__(self, policy: Policy, rng: np.random.Generator, workspace: Workspace = REACH_WORKSPACE) -> None:
+    def __init__(self, policy: Policy, rng: np.random.Generator, workspace: Workspace) -> None:
         """Make the policy.
 
         Args:
@@ -56,7 +50,7 @@ class PlayPolicy:
     opening; noise that is correlated in time makes the path crooked; now and then the arm rests.
     """
 
-    def __init__(self, rng: np.random.Generator, workspace: Workspace = REACH_WORKSPACE) -> None:
+    def __init__(self, rng: np.random.Generator, workspace: Workspace) -> None:
         """Make the policy.
 
         Args:
@@ -99,6 +93,23 @@ class PlayPolicy:
         self._num_steps = int(rng.integers(1, 4) if resting else rng.integers(3, 12))
 
 
+def arm_policies(
+    expert: Callable[[], Policy], play: PolicyMaker, workspace: Workspace
+) -> dict[PolicyName, PolicyMaker]:
+    """Return what makes the policies of a task of the arm; random ones are drawn from its actions.
+
+    Args:
+        expert: makes one that solves the task.
+        play: makes one that wanders between contacts, from a generator.
+        workspace: where the tool may be.
+    """
+    return {
+        "expert": partial(_make_expert, expert),
+        "noisy_expert": partial(_make_noisy, expert, workspace),
+        "play": play,
+    }
+
+
 def displacement(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """Return the action, of any size, from one state to another, (7,) float64."""
     action = np.asarray(goal, dtype=np.float64) - np.asarray(state, dtype=np.float64)
@@ -120,3 +131,11 @@ def within(state: np.ndarray, action: np.ndarray, workspace: Workspace) -> np.nd
 
 def _clip(action: np.ndarray) -> np.ndarray:
     return np.clip(action, -ACTION_HIGH, ACTION_HIGH)
+
+
+def _make_expert(expert: Callable[[], Policy], rng: np.random.Generator) -> Policy:
+    return expert()
+
+
+def _make_noisy(expert: Callable[[], Policy], workspace: Workspace, rng: np.random.Generator) -> Policy:
+    return NoisyPolicy(expert(), rng, workspace)

@@ -1,4 +1,4 @@
-"""The numbers tasks share: how far a step goes, where the tool may be. Apart, so that policies need no simulator.
+"""The numbers tasks share: how far a step goes, what a plan may do. Apart, so that policies need no simulator.
 
 P = 7 entries of a pose: x, y, z [m]; roll, pitch, yaw [rad]; gripper 0 open .. 1 closed.
 """
@@ -9,17 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vjepa_wm.envs.task import ActionLimits
+
 CONTROL_HZ = 5
 """Control steps per second."""
 ACTION_HIGH = np.array([0.075, 0.075, 0.075, 0.2, 0.2, 0.2, 1.0], dtype=np.float32)
 """Largest displacement per control step, (P,); the smallest is its negative."""
 FINGER_STROKE = 0.04
 """How far each finger moves to the side when the gripper opens [m]."""
-POSE_LOW = np.array([0.38, -0.25, 0.10, -0.1, -0.1, -0.6, 0.0])
-"""Lower corner of the workspace above the table, (P,)."""
-POSE_HIGH = np.array([0.64, 0.25, 0.42, 0.1, 0.1, 0.6, 1.0])
-"""Upper corner of the workspace above the table, (P,). Every pose in between is within the joint limits and away from
-singularities."""
 
 
 class Workspace(NamedTuple):
@@ -31,19 +28,21 @@ class Workspace(NamedTuple):
     """Upper corner, (P,)."""
 
 
-REACH_WORKSPACE = Workspace(POSE_LOW, POSE_HIGH)
-"""High above the table, where nothing can be touched."""
-PUSH_WORKSPACE = Workspace(
-    np.array([0.36, -0.29, 0.04, 0.0, 0.0, -0.6, 0.0]), np.array([0.71, 0.29, 0.22, 0.0, 0.0, 0.6, 1.0])
-)
-"""Down to where the fingers' tips are 3 cm above the table, and further to all sides, so that the tool gets around a
-block. Always upright, because so low and near to the robot a tilted hand comes to a singularity of the wrist."""
-BRICK_WORKSPACE = Workspace(
-    np.array([0.38, -0.28, 0.021, 0.0, 0.0, -1.2, 0.0]), np.array([0.68, 0.28, 0.30, 0.0, 0.0, 1.2, 1.0])
-)
-"""Down to where the fingers' tips are 1 cm above the table, turning as far as the wrist does everywhere. Upright, as
-above."""
-DRAWER_WORKSPACE = Workspace(
-    np.array([0.36, -0.29, 0.08, 0.0, 0.0, -0.4, 0.0]), np.array([0.70, 0.29, 0.27, 0.0, 0.0, 0.4, 1.0])
-)
-"""Down to where the fingers hold the handle of the drawer; the hand stays above the cabinet."""
+def plan_limits(workspace: Workspace, *, turns: bool = False, grips: bool = False) -> ActionLimits:
+    """Return what a plan may do with the arm: move the tool within the workspace, straight down.
+
+    Args:
+        workspace: where the tool may be.
+        turns: whether it may turn about the vertical.
+        grips: whether it may open and close the gripper, each as far as it goes.
+
+    Returns:
+        Limits of a DROID action, (P,).
+    """
+    reach = [float(size) for size in ACTION_HIGH]
+    return ActionLimits(
+        size=(*reach[:3], 0.0, 0.0, reach[5] if turns else 0.0, reach[6] if grips else 0.0),
+        discrete=(6,) if grips else (),
+        state_low=tuple(workspace.low[:3].tolist()),
+        state_high=tuple(workspace.high[:3].tolist()),
+    )

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from vjepa_wm.envs.task import ActionLimits
+
 CONTROL_HZ = 5
 """Control steps per second."""
 POINT_ACTION_HIGH = np.array([0.1, 0.1], dtype=np.float32)
 """Largest displacement per control step, (2,) [m]; the smallest is its negative."""
 POINT_RADIUS = 0.065
 """Of the disc that the point is seen as, which walls stop [m]."""
+SUCCESS_RADIUS = 0.05
+"""Largest distance of the point to the goal that counts as success [m]."""
 HALF_WIDTH = 0.5
 """From the middle of the plane to the middle of the walls around [m]."""
 WALL_HALF = 0.02
 """Half the thickness of the walls inside [m]."""
+PLAN_LIMITS = ActionLimits(size=(0.1, 0.1), state_low=(-HALF_WIDTH, -HALF_WIDTH), state_high=(HALF_WIDTH, HALF_WIDTH))
+"""What a plan may do in the plane."""
 
 
 def are_free(places: np.ndarray, walls: np.ndarray, radius: float = POINT_RADIUS) -> np.ndarray:

@@ -6,7 +6,7 @@ are walls. The held-out mazes are not the others turned or mirrored; the held-ou
 
 from __future__ import annotations
 
-from vjepa_wm.envs.variation.factors import Values
+from vjepa_wm.envs.variation.values import Values
 
 
 def _two_rooms(column: int, door: int) -> str:

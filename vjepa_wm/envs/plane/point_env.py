@@ -13,8 +13,15 @@ from typing import Any, ClassVar
 import numpy as np
 from gymnasium import spaces
 
-from vjepa_wm.envs.goal_env import Goal, GoalEnv, GoalEnvConfig, check_numbers, check_options
-from vjepa_wm.envs.plane.geometry import CONTROL_HZ, HALF_WIDTH, POINT_ACTION_HIGH, POINT_RADIUS, are_free
+from vjepa_wm.envs.goal_env import Goal, GoalEnv, GoalEnvConfig, check_numbers, check_options, draw_until
+from vjepa_wm.envs.plane.geometry import (
+    CONTROL_HZ,
+    HALF_WIDTH,
+    POINT_ACTION_HIGH,
+    POINT_RADIUS,
+    SUCCESS_RADIUS,
+    are_free,
+)
 from vjepa_wm.envs.plane.point_scene import PointScene
 
 # A measured place may be this deep in a wall and still be asked for [m].
@@ -27,7 +34,7 @@ class PointConfig(GoalEnvConfig):
 
     cameras: tuple[str, ...] = ("top",)
     """Cameras that look on; the first one's pictures are `image`."""
-    success_radius: float = 0.05
+    success_radius: float = SUCCESS_RADIUS
     """Largest distance of the point to the goal that counts as success [m]."""
 
     def __post_init__(self) -> None:
@@ -38,14 +45,22 @@ class PointConfig(GoalEnvConfig):
 
 
 class PointEnv(GoalEnv):
-    """A task of a point in the plane."""
+    """A task of a point in the plane, seen from above: x to the right and y up, its middle at 0.
+
+    Action, float32 (2,): displacement per control step. The point heads for the measured place plus the displacement;
+    walls stop it, and it slides along them without friction. An action outside the box is clipped to it. Within the
+    control step it comes to rest, so its place is all of its state.
+
+    | entry | meaning                         | range | unit |
+    | ----- | ------------------------------- | ----- | ---- |
+    | 0-1   | displacement along x, y         | ± 0.1 | m    |
+    """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}
     robot_type = "point"
     control_hz = CONTROL_HZ
     state_names = ("x", "y")
     action_names = ("dx", "dy")
-    usual_steps = 40
 
     def __init__(self, config: PointConfig, scene: PointScene) -> None:
         """Declare the spaces.
@@ -61,11 +76,6 @@ class PointEnv(GoalEnv):
             state_space=spaces.Box(-HALF_WIDTH, HALF_WIDTH, (2,), np.float32),
         )
         self._plane = scene
-
-    @property
-    def success_rule(self) -> str:
-        """When the goal is reached, in words."""
-        return f"point within {100 * self.config.success_radius:g} cm of the goal"
 
     @abstractmethod
     def _are_apart(self, start: np.ndarray, goal: np.ndarray) -> bool:
@@ -95,15 +105,15 @@ class PointEnv(GoalEnv):
     def _start_and_goal(self, options: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         check_options(options, ("start", "goal"))
         given = {name: self._check_position(name, value) for name, value in options.items()}
-        for _ in range(1000):
+
+        def draw() -> tuple[np.ndarray, np.ndarray]:
             start = given.get("start", self.sample_position(self.np_random))
-            goal = given.get("goal", self.sample_position(self.np_random))
-            if len(given) == 2 or self._are_apart(start, goal):
-                return start, goal
-        raise ValueError(
-            f"options of reset must leave room for what they do not give, got {options}: in 1000 tries start and goal "
-            "were not far enough apart for this task"
-        )
+            return start, given.get("goal", self.sample_position(self.np_random))
+
+        def is_right(drawn: tuple[np.ndarray, np.ndarray]) -> bool:
+            return len(given) == 2 or self._are_apart(*drawn)
+
+        return draw_until(draw, is_right, "start and goal were not far enough apart for this task")
 
     def _check_position(self, name: str, value: np.ndarray) -> np.ndarray:
         position = check_numbers(name, value, self.state_names)

@@ -12,7 +12,8 @@ import numpy as np
 
 from vjepa_wm.envs.plane.geometry import HALF_WIDTH, POINT_ACTION_HIGH, are_free
 from vjepa_wm.envs.plane.roadmap import Roadmap
-from vjepa_wm.envs.policy import Policy
+from vjepa_wm.envs.policy import Policy, PolicyName
+from vjepa_wm.envs.task import PolicyMaker
 
 # Deviation of NoisyPointPolicy per step [m].
 NOISE = 0.015
@@ -118,3 +119,19 @@ def straight(action: np.ndarray) -> np.ndarray:
     """Shorten a displacement, (2,), to the action box as a whole, since shortening one axis would bend the line."""
     action = np.asarray(action, dtype=np.float64)
     return action / max(1.0, float(np.abs(action / POINT_ACTION_HIGH).max()))
+
+
+def _make_expert(rng: np.random.Generator) -> Policy:
+    return PointExpert()
+
+
+def _make_noisy(rng: np.random.Generator) -> Policy:
+    return NoisyPointPolicy(PointExpert(), rng)
+
+
+POINT_POLICIES: dict[PolicyName, PolicyMaker] = {
+    "expert": _make_expert,
+    "noisy_expert": _make_noisy,
+    "play": PointPlay,
+}
+"""What makes the policies of every task of the plane; random ones are drawn from its actions."""

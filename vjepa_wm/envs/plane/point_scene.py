@@ -13,7 +13,7 @@ import numpy as np
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 from vjepa_wm.envs.plane.geometry import HALF_WIDTH
 from vjepa_wm.envs.scene import Scene
-from vjepa_wm.envs.variation.factors import Values
+from vjepa_wm.envs.variation.values import Values
 
 # Of 5 ms each, together one control step at CONTROL_HZ: in the first the point goes; in the others it comes to rest,
 # even if it is not there yet because it still slides around a corner.
@@ -30,16 +30,16 @@ class PointScene(Scene):
         walls: the walls of it, first the four around, (W, 4) float32.
     """
 
-    def __init__(self, config: GoalEnvConfig, *, scene: str, layouts: Values) -> None:
+    def __init__(self, config: GoalEnvConfig, *, scene: Path, layouts: Values) -> None:
         """Load the model and put up the default layout.
 
         Args:
             config: what its pictures are like.
-            scene: file in this folder that includes `plane.xml`.
+            scene: file that includes `plane.xml`.
             layouts: drawings of the layouts there are, of as many cells as the file.
         """
         super().__init__(
-            Path(__file__).parent / scene,
+            scene,
             image_size=config.image_size,
             cameras=config.cameras,
             renderer=config.renderer,

@@ -1,4 +1,4 @@
-"""The numbers behind the names in `factors`: colours, lights, cameras, distractors, friction, mass.
+"""The values of each factor, by their names: colours, lights, cameras, distractors, friction, mass.
 
 Held-out values lie outside what the training values span: hues of objects from 250 to 340 degrees against 5 to 220,
 cameras that turn and rise more than twice as far, other shapes, scales beyond the smallest and the largest.
@@ -8,13 +8,31 @@ Any colour of an object and of its mark is told apart from any table's: at least
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from vjepa_wm.envs.variation.factors import Values
-
 Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values of one factor by their names."""
+
+    training: Mapping[str, Any]
+    """What `sampled` draws from; the first is the default."""
+    held_out: Mapping[str, Any]
+    """What `held_out` draws from: none of the others, and not between them."""
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all values, the default's first."""
+        return (*self.training, *self.held_out)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a value by its name."""
+        return self.training[name] if name in self.training else self.held_out[name]
 
 
 class Light(NamedTuple):
@@ -152,3 +170,14 @@ MASSES = Values(
     training={"default": 1.0, "0.6": 0.6, "0.75": 0.75, "0.9": 0.9, "1.2": 1.2, "1.5": 1.5, "1.8": 1.8},
     held_out={"0.4": 0.4, "2.4": 2.4, "3.0": 3.0},
 )
+
+VALUES = {
+    "table": TABLES,
+    "object": OBJECTS,
+    "light": LIGHTS,
+    "camera": CAMERAS,
+    "distractors": DISTRACTORS,
+    "friction": FRICTIONS,
+    "mass": MASSES,
+}
+"""Of each factor but the layout, whose values are the task's."""

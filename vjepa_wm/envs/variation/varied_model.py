@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from vjepa_wm.envs.variation.factors import Values
 from vjepa_wm.envs.variation.values import (
     CAMERAS,
     DISTRACTORS,
@@ -23,6 +22,7 @@ from vjepa_wm.envs.variation.values import (
     Colour,
     Light,
     Orbit,
+    Values,
 )
 
 # What a variation changes of a model and of its headlight.

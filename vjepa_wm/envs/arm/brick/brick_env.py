@@ -6,6 +6,7 @@ P = 7 entries of a pose.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose, hides
 from vjepa_wm.envs.arm.brick.geometry import (
     BRICK_HIGH,
     BRICK_LOW,
+    BRICK_WORKSPACE,
     LYING,
     PRESSING,
     fitting_yaw,
@@ -23,8 +25,7 @@ from vjepa_wm.envs.arm.brick.geometry import (
     keep_grip,
     reaches_into,
 )
-from vjepa_wm.envs.arm.workspace import BRICK_WORKSPACE
-from vjepa_wm.envs.goal_env import GoalEnvConfig, check_numbers, check_options
+from vjepa_wm.envs.goal_env import GoalEnvConfig, check_numbers, check_options, draw_until
 
 OPTIONS = ("start", "start_object", "goal", "goal_object")
 """What `reset` takes."""
@@ -44,7 +45,7 @@ class BrickEnv(ArmEnv):
         Args:
             config: options.
         """
-        super().__init__(config, Arm(config, scene="brick/scene.xml", workspace=BRICK_WORKSPACE))
+        super().__init__(config, Arm(config, scene=Path(__file__).with_name("scene.xml"), workspace=BRICK_WORKSPACE))
 
     def sample_object(self, rng: np.random.Generator) -> np.ndarray:
         """Sample a place and heading of the brick on the table.
@@ -60,12 +61,17 @@ class BrickEnv(ArmEnv):
 
     def _start(self, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Return gripper and brick at the start, as given or sampled so that the brick is in sight and not touched."""
-        while True:
+
+        def draw() -> tuple[np.ndarray, np.ndarray]:
             start_object = given.get("start_object", self.sample_object(self.np_random))
-            start = given.get("start", self.sample_pose(self.np_random))
+            return given.get("start", self.sample_pose(self.np_random)), start_object
+
+        def is_right(drawn: tuple[np.ndarray, np.ndarray]) -> bool:
+            start, start_object = drawn
             is_free = "start_object" in given or not reaches_into(start, start_object, SLACK)
-            if is_free and ("start" in given or not hides(start, start_object[:2])):
-                break
+            return is_free and ("start" in given or not hides(start, start_object[:2]))
+
+        start, start_object = draw_until(draw, is_right, "the gripper was in the brick or before it")
         check_not_inside("start", start, start_object)
         if not lies(start_object) and not holds(start, start_object):
             raise ValueError(

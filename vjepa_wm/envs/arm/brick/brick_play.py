@@ -11,11 +11,19 @@ from typing import Any, Literal
 import numpy as np
 
 from vjepa_wm.envs.arm.arm_policies import PlayPolicy, displacement, straight, within
-from vjepa_wm.envs.arm.brick.geometry import BRICK_HIGH, BRICK_LOW, LYING, fingers_over, fitting_yaw, holds
+from vjepa_wm.envs.arm.brick.geometry import (
+    BRICK_HIGH,
+    BRICK_LOW,
+    BRICK_WORKSPACE,
+    LYING,
+    fingers_over,
+    fitting_yaw,
+    holds,
+)
 from vjepa_wm.envs.arm.brick.moves import CLEAR_ABOVE, carry, grasp, let_go
-from vjepa_wm.envs.arm.push.geometry import direction
+from vjepa_wm.envs.arm.hand import direction
 from vjepa_wm.envs.arm.push.strokes import Stroke, StrokeRunner
-from vjepa_wm.envs.arm.workspace import ACTION_HIGH, BRICK_WORKSPACE, Workspace
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH, Workspace
 
 Activity = Literal["wander", "grasp", "push", "carry", "put_down", "leave"]
 

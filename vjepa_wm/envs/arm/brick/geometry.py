@@ -10,9 +10,16 @@ from math import cos, remainder, sin, tau
 
 import numpy as np
 
-from vjepa_wm.envs.arm.push.geometry import TIP_BELOW_TOOL, in_block_frame
-from vjepa_wm.envs.arm.workspace import FINGER_STROKE
+from vjepa_wm.envs.arm.hand import TIP_BELOW_TOOL, seen_from
+from vjepa_wm.envs.arm.workspace import FINGER_STROKE, Workspace
 
+BRICK_WORKSPACE = Workspace(
+    np.array([0.38, -0.28, 0.021, 0.0, 0.0, -1.2, 0.0]), np.array([0.68, 0.28, 0.30, 0.0, 0.0, 1.2, 1.0])
+)
+"""Down to where the fingers' tips are 1 cm above the table, turning as far as the wrist does everywhere. Upright, as
+above."""
+SUCCESS_RADIUS = 0.04
+"""Largest distance of the brick's centre to the goal's that counts as success [m]."""
 BRICK_HALF = np.array([0.08, 0.028, 0.028])
 """Half the brick's length, width and height [m]; the same as in scene.xml."""
 LYING = float(BRICK_HALF[2])
@@ -63,7 +70,7 @@ def holds(pose: np.ndarray, brick: np.ndarray) -> bool:
         pose: tool pose, (P,).
         brick: brick pose, (4,).
     """
-    along, across = in_block_frame(pose[:2], brick)
+    along, across = seen_from(pose[:2], brick)
     turn, above = fitting_yaw(brick[3] - pose[5]), pose[2] - TIP_BELOW_TOOL - brick[2]
     width = 2 * (BRICK_HALF[1] + FINGER[0] * abs(sin(turn))) / cos(turn)
     room = 2 * FINGER_STROKE * (1.0 - pose[6]) - width

@@ -8,9 +8,16 @@ from __future__ import annotations
 import numpy as np
 
 from vjepa_wm.envs.arm.arm_policies import displacement, straight
-from vjepa_wm.envs.arm.brick.geometry import BRICK_HALF, GRASP_ABOVE, LYING, PRESSING, fitting_yaw, pose_around
-from vjepa_wm.envs.arm.push.geometry import TIP_BELOW_TOOL, in_block_frame
-from vjepa_wm.envs.arm.workspace import BRICK_WORKSPACE
+from vjepa_wm.envs.arm.brick.geometry import (
+    BRICK_HALF,
+    BRICK_WORKSPACE,
+    GRASP_ABOVE,
+    LYING,
+    PRESSING,
+    fitting_yaw,
+    pose_around,
+)
+from vjepa_wm.envs.arm.hand import TIP_BELOW_TOOL, seen_from
 
 CLEAR_ABOVE = LYING + TIP_BELOW_TOOL + 0.02
 """How high above the brick's centre the tool centre point travels: the fingers clear of it [m]."""
@@ -38,7 +45,7 @@ def grasp(state: np.ndarray, brick: np.ndarray, above: float = GRASP_ABOVE) -> n
     target = pose_around(brick, gripper=0.0)
     target[2] = brick[2] + above
     target[5] = np.clip(target[5], BRICK_WORKSPACE.low[5], BRICK_WORKSPACE.high[5])
-    away = np.abs([*in_block_frame(state[:2], brick), state[5] - target[5]])
+    away = np.abs([*seen_from(state[:2], brick), state[5] - target[5]])
     is_down = state[2] < target[2] + LOW_ENOUGH
     is_near = (away < (BESIDE if is_down else OVER)).all() and state[6] < IS_OPEN
     if is_near and is_down:

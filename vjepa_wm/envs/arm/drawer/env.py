@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mujoco
 import numpy as np
 
 from vjepa_wm.envs.arm.arm import Arm
-from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose, hides
+from vjepa_wm.envs.arm.arm_env import ArmEnv, Placed, check_pose, hides
 from vjepa_wm.envs.arm.drawer.geometry import (
     DRAWER_HIGH,
     DRAWER_LOW,
+    DRAWER_WORKSPACE,
     MAX_OPENING,
+    SUCCESS_DISTANCE,
     handle_place,
     pose_at_handle,
     reaches_into,
     stay_out,
 )
-from vjepa_wm.envs.arm.workspace import DRAWER_WORKSPACE
-from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, check_numbers, check_options
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, check_numbers, check_options, draw_until
 
 # Given fingers may be this far within the cabinet, and a given drawer this far beyond its stops [m].
 SLACK = 0.005
@@ -31,7 +33,7 @@ SLACK = 0.005
 class DrawerConfig(GoalEnvConfig):
     """Options of `DrawerEnv`."""
 
-    success_distance: float = 0.02
+    success_distance: float = SUCCESS_DISTANCE
     """Largest difference of the opening to the goal's that counts as success [m]."""
     min_distance: float = 0.06
     """Smallest difference between the sampled openings at start and goal [m]."""
@@ -51,7 +53,7 @@ class DrawerArm(Arm):
         Args:
             config: what its pictures are like.
         """
-        super().__init__(config, scene="drawer/scene.xml", workspace=DRAWER_WORKSPACE)
+        super().__init__(config, scene=Path(__file__).with_name("scene.xml"), workspace=DRAWER_WORKSPACE)
 
     def drawer(self) -> np.ndarray:
         """Return x and y of the cabinet and how far the drawer is open, (3,) float64 [m]."""
@@ -67,23 +69,14 @@ class DrawerArm(Arm):
 class DrawerEnv(ArmEnv):
     """Open or close the drawer of a cabinet with a Franka-like arm.
 
-    Positions are in the frame of the robot's base: x forward, y left, z up, the table at z = 0. Angles are extrinsic
-    xyz Euler angles of the tool frame, whose z axis points from the fingers to the wrist: straight down, all are zero.
+    Frames and actions are those of `vjepa_wm.envs.arm.arm_env.ArmEnv`.
 
     The cabinet, 24 cm wide, 21 cm deep and 12 cm high, stands somewhere else on the table in each episode. The drawer
     slides to the right, 0 .. 18 cm, and stays where it is left. Its handle, a bar 7.5 cm before its front, is for
     gripping, but pushing against it and against the front works too.
 
-    Action, float32 (7,): displacement per control step. The arm heads for the measured pose plus the displacement,
-    clipped to the workspace; an action outside the box is clipped to it. The arm does not press against what does
-    not give way: where an action would lead down onto cabinet, drawer or handle, the fingers stay above, and where it
-    would lead into their sides, beside them.
-
-    | entry | meaning                                                       | range   | unit |
-    | ----- | ------------------------------------------------------------- | ------- | ---- |
-    | 0-2   | displacement of the tool centre point along x, y, z           | ± 0.075 | m    |
-    | 3-5   | rotation R_next R_now^T about fixed axes, as xyz Euler angles | ± 0.2   | rad  |
-    | 6     | change of the gripper, + closes                               | ± 1     |      |
+    The arm does not press against what does not give way: where an action would lead down onto cabinet, drawer or
+    handle, the fingers stay above, and where it would lead into their sides, beside them.
 
     Observation:
 
@@ -124,7 +117,6 @@ class DrawerEnv(ArmEnv):
 
     object_names = ("x", "y", "opening")
     start_heights = (0.16, 0.25)  # above the cabinet
-    usual_steps = 40
 
     def __init__(self, config: DrawerConfig | None = None) -> None:
         """Build the simulation.
@@ -135,11 +127,6 @@ class DrawerEnv(ArmEnv):
         config = config or DrawerConfig()
         self._arm: DrawerArm
         super().__init__(config, DrawerArm(config))
-
-    @property
-    def success_rule(self) -> str:
-        """When the goal is reached, in words."""
-        return f"opening within {100 * self.config.success_distance:g} cm of the goal's"
 
     def sample_object(self, rng: np.random.Generator) -> np.ndarray:
         """Sample a place of the cabinet and an opening of its drawer.
@@ -157,7 +144,7 @@ class DrawerEnv(ArmEnv):
         self._arm.place(start, {"drawer": start_object})
         return self._arm.render_pose(goal, {"drawer": goal_object}) | {"object": goal_object.astype(np.float32)}
 
-    def _start_and_goal(self, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _start_and_goal(self, options: dict[str, Any]) -> Placed:
         check_options(options, ("start", "start_object", "goal", "goal_object"))
         given = {
             name: _check_drawer(name, value) if name.endswith("object") else check_pose(name, value, DRAWER_WORKSPACE)
@@ -167,24 +154,30 @@ class DrawerEnv(ArmEnv):
         if len(drawers) == 2 and np.abs(drawers[0][:2] - drawers[1][:2]).max() > 1e-6:
             places = " and ".join(str(drawer[:2].round(3).tolist()) for drawer in drawers)
             raise ValueError(f"start_object and goal_object must have the cabinet at one place, got {places}")
-        for _ in range(1000):
+
+        def draw() -> Placed:
             start = given.get("start", self.sample_pose(self.np_random))
             start_object = given.get("start_object", self.sample_object(self.np_random))
             goal_object = given.get("goal_object", self.sample_object(self.np_random))
             place = (drawers or [start_object])[0][:2]
             start_object, goal_object = (np.append(place, drawer[2]) for drawer in (start_object, goal_object))
             goal = given.get("goal", pose_at_handle(goal_object).astype(np.float32))
-            apart = abs(start_object[2] - goal_object[2]) >= self.config.min_distance
-            if not apart and len(drawers) < 2:
-                continue
+            return start, start_object, goal, goal_object
+
+        def is_right(drawn: Placed) -> bool:
+            start, start_object, goal, goal_object = drawn
+            if abs(start_object[2] - goal_object[2]) < self.config.min_distance and len(drawers) < 2:
+                return False
             middle = (handle_place(start_object) + start_object[:2]) / 2
             if "start" not in given and hides(start, middle, along=0.0, across=0.17):
-                continue
-            if not reaches_into(start, start_object, SLACK) and not reaches_into(goal, goal_object, SLACK):
-                return start, start_object, goal, goal_object
-        raise ValueError(
-            "options of reset must leave room for what they do not give: in 1000 tries the fingers reached into the "
-            f"cabinet or the handle, or the openings of the drawer were less than {self.config.min_distance} m apart"
+                return False
+            return not reaches_into(start, start_object, SLACK) and not reaches_into(goal, goal_object, SLACK)
+
+        return draw_until(
+            draw,
+            is_right,
+            "the fingers reached into the cabinet or the handle, or the openings of the drawer were less than "
+            f"{self.config.min_distance} m apart",
         )
 
     def _move(self, action: np.ndarray) -> None:

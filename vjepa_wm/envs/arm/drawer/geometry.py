@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from vjepa_wm.envs.arm.push.geometry import FINGER_HALF, TIP_BELOW_TOOL
-from vjepa_wm.envs.arm.workspace import FINGER_STROKE
+from vjepa_wm.envs.arm.hand import FINGER_HALF, TIP_BELOW_TOOL
+from vjepa_wm.envs.arm.workspace import FINGER_STROKE, Workspace
 
+DRAWER_WORKSPACE = Workspace(
+    np.array([0.36, -0.29, 0.08, 0.0, 0.0, -0.4, 0.0]), np.array([0.70, 0.29, 0.27, 0.0, 0.0, 0.4, 1.0])
+)
+"""Down to where the fingers hold the handle of the drawer; the hand stays above the cabinet."""
+SUCCESS_DISTANCE = 0.02
+"""Largest difference of the opening to the goal's that counts as success [m]."""
 DRAWER_LOW = np.array([0.45, 0.08, 0.0])
 """Least x and y of sampled cabinets and opening of sampled drawers [m]."""
 DRAWER_HIGH = np.array([0.61, 0.14, 0.16])

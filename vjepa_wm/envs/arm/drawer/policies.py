@@ -11,9 +11,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from vjepa_wm.envs.arm.arm_policies import PlayPolicy, displacement, straight, within
-from vjepa_wm.envs.arm.drawer.geometry import CABINET_TOP, DRAWER_HIGH, GRIP_HEIGHT, HANDLE_CLOSED, pose_at_handle
-from vjepa_wm.envs.arm.push.geometry import TIP_BELOW_TOOL
-from vjepa_wm.envs.arm.workspace import ACTION_HIGH, DRAWER_WORKSPACE
+from vjepa_wm.envs.arm.drawer.geometry import (
+    CABINET_TOP,
+    DRAWER_HIGH,
+    DRAWER_WORKSPACE,
+    GRIP_HEIGHT,
+    HANDLE_CLOSED,
+    pose_at_handle,
+)
+from vjepa_wm.envs.arm.hand import TIP_BELOW_TOOL
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 
 # Height at which the gripper travels: the fingers clear of the cabinet [m].
 TRAVEL_HEIGHT = CABINET_TOP + TIP_BELOW_TOOL + 0.025

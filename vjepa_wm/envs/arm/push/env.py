@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vjepa_wm.envs.arm.arm import Arm
-from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose, hides
+from vjepa_wm.envs.arm.arm_env import ArmEnv, Placed, check_pose, hides
 from vjepa_wm.envs.arm.push.geometry import (
     BLOCK_HALF,
     BLOCK_HIGH,
     BLOCK_LOW,
+    PUSH_WORKSPACE,
+    SUCCESS_ANGLE,
+    SUCCESS_RADIUS,
     heading_error,
     pose_behind,
     reaches_into,
     stay_above,
 )
-from vjepa_wm.envs.arm.workspace import PUSH_WORKSPACE
-from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, check_numbers, check_options
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, check_numbers, check_options, draw_until
 
 # A given block may lie this far above or below the table, and given fingers this far within it [m].
 SLACK = 0.005
@@ -29,9 +32,9 @@ SLACK = 0.005
 class PushConfig(GoalEnvConfig):
     """Options of `PushEnv`."""
 
-    success_radius: float = 0.04
+    success_radius: float = SUCCESS_RADIUS
     """Largest distance of the block's centre to the goal's that counts as success [m]."""
-    success_angle: float = 0.25
+    success_angle: float = SUCCESS_ANGLE
     """Largest difference of the block's heading to the goal's that counts as success [rad]."""
     min_distance: float = 0.10
     """Smallest distance between the sampled places of the block at start and goal [m]."""
@@ -47,21 +50,13 @@ class PushConfig(GoalEnvConfig):
 class PushEnv(ArmEnv):
     """Push a block, which a Franka-like arm cannot grasp, to where it is in a goal picture.
 
-    Positions are in the frame of the robot's base: x forward, y left, z up, the table at z = 0. Angles are extrinsic
-    xyz Euler angles of the tool frame, whose z axis points from the fingers to the wrist: straight down, all are zero.
+    Frames and actions are those of `vjepa_wm.envs.arm.arm_env.ArmEnv`.
 
     The block, 16 x 12 x 7 cm and 0.5 kg, is too wide for the gripper. It moves freely on a table that brakes it, so it
     goes where it is pushed and does not slide on. One end is marked; its heading is the direction of that end.
 
-    Action, float32 (7,): displacement per control step. The arm heads for the measured pose plus the displacement,
-    clipped to the workspace; an action outside the box is clipped to it. The arm does not press onto the block: where
-    an action would lead down onto its upper side, the fingers stay above it.
-
-    | entry | meaning                                                       | range   | unit |
-    | ----- | ------------------------------------------------------------- | ------- | ---- |
-    | 0-2   | displacement of the tool centre point along x, y, z           | ± 0.075 | m    |
-    | 3-5   | rotation R_next R_now^T about fixed axes, as xyz Euler angles | ± 0.2   | rad  |
-    | 6     | change of the gripper, + closes                               | ± 1     |      |
+    The arm does not press onto the block: where an action would lead down onto its upper side, the fingers stay above
+    it.
 
     Observation:
 
@@ -104,7 +99,6 @@ class PushEnv(ArmEnv):
     object_names = ("x", "y", "z", "yaw")
     start_heights = (0.11, 0.22)  # above any block
     start_gripper = 1.0
-    usual_steps = 60
 
     def __init__(self, config: PushConfig | None = None) -> None:
         """Build the simulation.
@@ -113,13 +107,7 @@ class PushEnv(ArmEnv):
             config: options; None: the defaults.
         """
         config = config or PushConfig()
-        super().__init__(config, Arm(config, scene="push/scene.xml", workspace=PUSH_WORKSPACE))
-
-    @property
-    def success_rule(self) -> str:
-        """When the goal is reached, in words."""
-        radius, angle = self.config.success_radius, self.config.success_angle
-        return f"block within {100 * radius:g} cm and {angle:g} rad of its place in the goal"
+        super().__init__(config, Arm(config, scene=Path(__file__).with_name("scene.xml"), workspace=PUSH_WORKSPACE))
 
     def sample_object(self, rng: np.random.Generator) -> np.ndarray:
         """Sample a place and heading of the block.
@@ -138,27 +126,33 @@ class PushEnv(ArmEnv):
         self._arm.place(start, {"block": start_object})
         return self._arm.render_pose(goal, {"block": goal_object}) | {"object": goal_object.astype(np.float32)}
 
-    def _start_and_goal(self, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _start_and_goal(self, options: dict[str, Any]) -> Placed:
         check_options(options, ("start", "start_object", "goal", "goal_object"))
         given = {
             name: _check_block(name, value) if name.endswith("object") else check_pose(name, value, PUSH_WORKSPACE)
             for name, value in options.items()
         }
-        for _ in range(1000):
+
+        def draw() -> Placed:
             start = given.get("start", self.sample_pose(self.np_random))
             start_object = given.get("start_object", self.sample_object(self.np_random))
             goal_object = given.get("goal_object", self.sample_object(self.np_random))
-            goal = given.get("goal", pose_behind(goal_object).astype(np.float32))
-            apart = np.linalg.norm(start_object[:2] - goal_object[:2]) >= self.config.min_distance
-            if not apart and not {"start_object", "goal_object"} <= set(given):
-                continue
+            return start, start_object, given.get("goal", pose_behind(goal_object).astype(np.float32)), goal_object
+
+        def is_right(drawn: Placed) -> bool:
+            start, start_object, goal, goal_object = drawn
+            is_apart = np.linalg.norm(start_object[:2] - goal_object[:2]) >= self.config.min_distance
+            if not is_apart and not {"start_object", "goal_object"} <= set(given):
+                return False
             if "start" not in given and hides(start, start_object[:2]):
-                continue
-            if not reaches_into(start, start_object, SLACK) and not reaches_into(goal, goal_object, SLACK):
-                return start, start_object, goal, goal_object
-        raise ValueError(
-            "options of reset must leave room for what they do not give: in 1000 tries the fingers reached into the "
-            f"block, or start and goal of the block were less than {self.config.min_distance} m apart"
+                return False
+            return not reaches_into(start, start_object, SLACK) and not reaches_into(goal, goal_object, SLACK)
+
+        return draw_until(
+            draw,
+            is_right,
+            "the fingers reached into the block, or start and goal of the block were less than "
+            f"{self.config.min_distance} m apart",
         )
 
     def _move(self, action: np.ndarray) -> None:

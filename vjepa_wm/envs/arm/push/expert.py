@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from vjepa_wm.envs.arm.push.geometry import BLOCK_HALF, BLOCK_HIGH, BLOCK_LOW, FINGER_HALF, pose_behind
+from vjepa_wm.envs.arm.hand import FINGER_HALF
+from vjepa_wm.envs.arm.push.geometry import BLOCK_HALF, BLOCK_HIGH, BLOCK_LOW, PUSH_WORKSPACE, pose_behind
 from vjepa_wm.envs.arm.push.strokes import SIDES, Stroke, StrokeRunner, stroke_against
-from vjepa_wm.envs.arm.workspace import PUSH_WORKSPACE
 
 OFFSETS = np.linspace(-0.85, 0.85, 9)
 """Where along a side strokes go, as a share of half its width."""

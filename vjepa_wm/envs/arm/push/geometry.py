@@ -6,12 +6,20 @@ P = 7 entries of a tool pose.
 
 from __future__ import annotations
 
-from math import cos, remainder, sin, tau
+from math import remainder, tau
 
 import numpy as np
 
-from vjepa_wm.envs.arm.workspace import FINGER_STROKE
+from vjepa_wm.envs.arm.hand import TIP_BELOW_TOOL, direction, finger_extent, seen_from
+from vjepa_wm.envs.arm.workspace import Workspace
 
+PUSH_WORKSPACE = Workspace(
+    np.array([0.36, -0.29, 0.04, 0.0, 0.0, -0.6, 0.0]), np.array([0.71, 0.29, 0.22, 0.0, 0.0, 0.6, 1.0])
+)
+"""Down to where the fingers' tips are 3 cm above the table, and further to all sides, so that the tool gets around a
+block. Always upright, because so low and near to the robot a tilted hand comes to a singularity of the wrist."""
+SUCCESS_RADIUS, SUCCESS_ANGLE = 0.04, 0.25
+"""Largest distance of the block's centre [m] and largest turn [rad] from the goal's that count as success."""
 BLOCK_HALF = np.array([0.08, 0.06, 0.035])
 """Half the block's length, width and height [m]; the same as in scene.xml."""
 BLOCK_TOP = 2 * BLOCK_HALF[2]
@@ -20,50 +28,13 @@ BLOCK_LOW = np.array([0.48, -0.16, -np.pi / 4])
 """Least x, y [m] and heading [rad] of sampled blocks."""
 BLOCK_HIGH = np.array([0.59, 0.16, np.pi / 4])
 """Largest x, y [m] and heading [rad] of sampled blocks. The fingers get to all sides of a block in between."""
-FINGER_HALF = np.array([0.024, 0.03])
-"""Half the size of both fingers together, when closed, along the tool's x and y [m]."""
-TIP_BELOW_TOOL = 0.011
-"""How far the fingers reach below the tool centre point [m]."""
 PUSH_HEIGHT = 0.04
 """Height of the tool centre point at which the fingers push [m]."""
-
-
-def direction(angle: float) -> np.ndarray:
-    """Return the unit vector of an angle against the x axis [rad], (2,)."""
-    return np.array([cos(angle), sin(angle)])
 
 
 def heading_error(heading: float, goal: float) -> float:
     """Return the smallest turn from the goal's heading to a heading, in [-pi, pi] [rad]."""
     return remainder(heading - goal, tau)
-
-
-def in_block_frame(points: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """Turn positions on the table into positions seen from the block.
-
-    Args:
-        points: x and y, (..., 2) [m].
-        block: block pose, (4,).
-
-    Returns:
-        Along the heading and to its left, (..., 2) [m].
-    """
-    ahead, left = direction(block[3]), direction(block[3] + tau / 4)
-    return (points - block[:2]) @ np.stack([ahead, left], axis=1)
-
-
-def finger_extent(angle: float, gripper: float = 1.0) -> float:
-    """Return how far the fingers reach from the tool centre point in a direction.
-
-    Args:
-        angle: direction, seen from the tool [rad].
-        gripper: 0 open .. 1 closed.
-
-    Returns:
-        Distance [m].
-    """
-    half = FINGER_HALF + np.array([0.0, FINGER_STROKE * (1.0 - gripper)])
-    return float(np.abs(direction(angle)) @ half)
 
 
 def reach_around(pose: np.ndarray, block: np.ndarray) -> np.ndarray:
@@ -82,7 +53,7 @@ def reaches_into(pose: np.ndarray, block: np.ndarray, slack: float) -> bool:
     """
     if pose[2] - TIP_BELOW_TOOL > BLOCK_TOP - slack:
         return False
-    return bool((np.abs(in_block_frame(pose[:2], block)) < reach_around(pose, block) - slack).all())
+    return bool((np.abs(seen_from(pose[:2], block)) < reach_around(pose, block) - slack).all())
 
 
 def pose_behind(block: np.ndarray, gap: float = 0.002) -> np.ndarray:
@@ -115,7 +86,7 @@ def stay_above(pose: np.ndarray, action: np.ndarray, block: np.ndarray) -> np.nd
     """
     action = np.array(action, dtype=np.float64)
     shares = np.linspace(0.0, 1.0, 11)
-    path = in_block_frame(pose[:2] + shares[:, None] * action[:2], block)
+    path = seen_from(pose[:2] + shares[:, None] * action[:2], block)
     open_most = np.array(pose)
     open_most[6] = np.clip(min(pose[6], pose[6] + action[6]), 0.0, 1.0)
     over = (np.abs(path) < reach_around(open_most, block)).all(axis=1)

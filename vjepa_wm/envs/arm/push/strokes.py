@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vjepa_wm.envs.arm.arm_policies import PlayPolicy, displacement, straight, within
+from vjepa_wm.envs.arm.hand import TIP_BELOW_TOOL, direction
 from vjepa_wm.envs.arm.push.geometry import (
     BLOCK_HALF,
     BLOCK_TOP,
     PUSH_HEIGHT,
-    TIP_BELOW_TOOL,
-    direction,
+    PUSH_WORKSPACE,
     reach_around,
     reaches_into,
 )
-from vjepa_wm.envs.arm.workspace import ACTION_HIGH, PUSH_WORKSPACE
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 
 # Height at which the closed gripper travels: the fingers clear of the block [m].
 TRAVEL_HEIGHT = BLOCK_TOP + TIP_BELOW_TOOL + 0.025

@@ -9,15 +9,15 @@ import numpy as np
 
 from vjepa_wm.envs.arm.arm import Arm
 from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose
-from vjepa_wm.envs.arm.workspace import POSE_HIGH, POSE_LOW, REACH_WORKSPACE
-from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, check_options
+from vjepa_wm.envs.arm.reach.geometry import POSE_HIGH, POSE_LOW, REACH_WORKSPACE, SUCCESS_RADIUS
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, check_options, draw_until
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReachConfig(GoalEnvConfig):
     """Options of `ReachEnv`."""
 
-    success_radius: float = 0.05
+    success_radius: float = SUCCESS_RADIUS
     """Largest distance of the tool centre point to the goal's that counts as success [m]."""
     min_distance: float = 0.15
     """Smallest distance between a sampled start and a sampled goal [m]."""
@@ -31,17 +31,7 @@ class ReachConfig(GoalEnvConfig):
 class ReachEnv(ArmEnv):
     """Bring the tool centre point of a Franka-like arm to where it is in a goal picture.
 
-    Positions are in the frame of the robot's base: x forward, y left, z up. Angles are extrinsic xyz Euler angles of
-    the tool frame, whose z axis points from the fingers to the wrist: straight down, all angles are zero.
-
-    Action, float32 (7,): displacement per control step. The arm heads for the measured pose plus the displacement,
-    clipped to the workspace; an action outside the box is clipped to it.
-
-    | entry | meaning                                                       | range   | unit |
-    | ----- | ------------------------------------------------------------- | ------- | ---- |
-    | 0-2   | displacement of the tool centre point along x, y, z           | ± 0.075 | m    |
-    | 3-5   | rotation R_next R_now^T about fixed axes, as xyz Euler angles | ± 0.2   | rad  |
-    | 6     | change of the gripper, + closes                               | ± 1     |      |
+    Frames and actions are those of `vjepa_wm.envs.arm.arm_env.ArmEnv`.
 
     Observation:
 
@@ -64,7 +54,6 @@ class ReachEnv(ArmEnv):
     """
 
     start_heights = (float(POSE_LOW[2]), float(POSE_HIGH[2]))
-    usual_steps = 20
 
     def __init__(self, config: ReachConfig | None = None) -> None:
         """Build the simulation.
@@ -73,12 +62,7 @@ class ReachEnv(ArmEnv):
             config: options; None: the defaults.
         """
         config = config or ReachConfig()
-        super().__init__(config, Arm(config))
-
-    @property
-    def success_rule(self) -> str:
-        """When the goal is reached, in words."""
-        return f"tool within {100 * self.config.success_radius:g} cm of the goal"
+        super().__init__(config, Arm(config, workspace=REACH_WORKSPACE))
 
     def _begin(self, options: dict[str, Any]) -> Goal:
         start, goal = self._start_and_goal(options)
@@ -88,11 +72,16 @@ class ReachEnv(ArmEnv):
     def _start_and_goal(self, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         check_options(options, ("start", "goal"))
         given = {name: check_pose(name, value, REACH_WORKSPACE) for name, value in options.items()}
-        while True:
+
+        def draw() -> tuple[np.ndarray, np.ndarray]:
             start = given.get("start", self.sample_pose(self.np_random))
-            goal = given.get("goal", self.sample_pose(self.np_random))
-            if len(given) == 2 or np.linalg.norm(start[:3] - goal[:3]) >= self.config.min_distance:
-                return start, goal
+            return start, given.get("goal", self.sample_pose(self.np_random))
+
+        def is_right(drawn: tuple[np.ndarray, np.ndarray]) -> bool:
+            start, goal = drawn
+            return len(given) == 2 or bool(np.linalg.norm(start[:3] - goal[:3]) >= self.config.min_distance)
+
+        return draw_until(draw, is_right, f"start and goal were less than {self.config.min_distance} m apart")
 
     def _info(self) -> dict[str, Any]:
         distance = float(np.linalg.norm(self._state()[:3] - self._goal["state"][:3]))

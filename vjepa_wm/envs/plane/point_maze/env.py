@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -29,16 +30,10 @@ class PointMazeConfig(PointConfig):
 class PointMazeEnv(PointEnv):
     """Bring a point through a maze to where it is in a goal picture.
 
-    The plane is seen from above, x to the right and y up, its middle at 0. The maze has 5 x 5 cells of 0.2 m; thin
+    The maze has 5 x 5 cells of 0.2 m; thin
     walls, 4 cm thick, stand between some of them. The point is a disc of 0.13 m in diameter, so it just fits.
 
-    Action, float32 (2,): displacement per control step. The point heads for the measured place plus the displacement;
-    walls stop it, and it slides along them without friction. An action outside the box is clipped to it. Within the
-    control step it comes to rest, so its place is all of its state.
-
-    | entry | meaning                         | range | unit |
-    | ----- | ------------------------------- | ----- | ---- |
-    | 0-1   | displacement along x, y         | ± 0.1 | m    |
+    Frame and actions are those of `vjepa_wm.envs.plane.point_env.PointEnv`.
 
     Observation:
 
@@ -81,7 +76,7 @@ class PointMazeEnv(PointEnv):
             config: options; None: the defaults.
         """
         config = config or PointMazeConfig()
-        super().__init__(config, PointScene(config, scene="point_maze/scene.xml", layouts=MAZES))
+        super().__init__(config, PointScene(config, scene=Path(__file__).with_name("scene.xml"), layouts=MAZES))
         self._roadmaps: dict[str, Roadmap] = {}
 
     def _are_apart(self, start: np.ndarray, goal: np.ndarray) -> bool:

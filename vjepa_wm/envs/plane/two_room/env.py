@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -20,16 +21,10 @@ class TwoRoomConfig(PointConfig):
 class TwoRoomEnv(PointEnv):
     """Bring a point through a door to where it is, in the other room, in a goal picture.
 
-    The plane is seen from above, x to the right and y up, its middle at 0. A wall, 4 cm thick, divides it from top to
+    A wall, 4 cm thick, divides it from top to
     bottom but for a door, 0.21 m wide. The point is a disc of 0.13 m in diameter.
 
-    Action, float32 (2,): displacement per control step. The point heads for the measured place plus the displacement;
-    walls stop it, and it slides along them without friction. An action outside the box is clipped to it. Within the
-    control step it comes to rest, so its place is all of its state.
-
-    | entry | meaning                         | range | unit |
-    | ----- | ------------------------------- | ----- | ---- |
-    | 0-1   | displacement along x, y         | ± 0.1 | m    |
+    Frame and actions are those of `vjepa_wm.envs.plane.point_env.PointEnv`.
 
     Observation:
 
@@ -74,7 +69,7 @@ class TwoRoomEnv(PointEnv):
             config: options; None: the defaults.
         """
         config = config or TwoRoomConfig()
-        super().__init__(config, PointScene(config, scene="two_room/scene.xml", layouts=TWO_ROOMS))
+        super().__init__(config, PointScene(config, scene=Path(__file__).with_name("scene.xml"), layouts=TWO_ROOMS))
 
     def _are_apart(self, start: np.ndarray, goal: np.ndarray) -> bool:
         # After the four walls around come those inside, which stand in one line.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vjepa_wm.envs.arm.brick.brick_env import BrickEnv, check_given
-from vjepa_wm.envs.arm.brick.geometry import LIFT, holds, pose_around
+from vjepa_wm.envs.arm.brick.geometry import LIFT, SUCCESS_RADIUS, holds, pose_around
 from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig
 
 
@@ -16,7 +16,7 @@ from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig
 class GraspConfig(GoalEnvConfig):
     """Options of `GraspEnv`."""
 
-    success_radius: float = 0.04
+    success_radius: float = SUCCESS_RADIUS
     """Largest distance of the brick's centre to the goal's that counts as success [m]."""
 
     def __post_init__(self) -> None:
@@ -31,22 +31,14 @@ class GraspConfig(GoalEnvConfig):
 class GraspEnv(BrickEnv):
     """Grasp a brick with a Franka-like arm and lift it to where it is in a goal picture, 10 cm above where it lies.
 
-    Positions are in the frame of the robot's base: x forward, y left, z up, the table at z = 0. Angles are extrinsic
-    xyz Euler angles of the tool frame, whose z axis points from the fingers to the wrist: straight down, all are zero.
+    Frames and actions are those of `vjepa_wm.envs.arm.arm_env.ArmEnv`.
 
     The brick, 16 x 5.6 x 5.6 cm and 0.1 kg, moves freely; the gripper opens to 8 cm. One end is marked; its heading is
     the direction of that end.
 
-    Action, float32 (7,): displacement per control step. The arm heads for the measured pose plus the displacement,
-    clipped to the workspace; an action outside the box is clipped to it. Two guards: where an action would press the
-    fingers onto the brick's upper side, or a held brick onto the table, the arm stays above. And a grip stays: fingers
-    that press on the brick go on pressing until an action opens the gripper by more than 0.1.
-
-    | entry | meaning                                                       | range   | unit |
-    | ----- | ------------------------------------------------------------- | ------- | ---- |
-    | 0-2   | displacement of the tool centre point along x, y, z           | ± 0.075 | m    |
-    | 3-5   | rotation R_next R_now^T about fixed axes, as xyz Euler angles | ± 0.2   | rad  |
-    | 6     | change of the gripper, + closes                               | ± 1     |      |
+    Two guards: where an action would press the fingers onto the brick's upper side, or a held brick onto the table, the
+    arm stays above. And a grip stays: fingers that press on the brick go on pressing until an action opens the gripper
+    by more than 0.1.
 
     Observation:
 
@@ -85,13 +77,6 @@ class GraspEnv(BrickEnv):
 
     Control rate: `control_hz` = 5.
     """
-
-    usual_steps = 30
-
-    @property
-    def success_rule(self) -> str:
-        """When the goal is reached, in words."""
-        return f"brick within {100 * self.config.success_radius:g} cm of its place in the goal, in the air"
 
     def __init__(self, config: GraspConfig | None = None) -> None:
         """Build the simulation.

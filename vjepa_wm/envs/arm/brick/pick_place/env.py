@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from vjepa_wm.envs.arm.arm_env import Placed
 from vjepa_wm.envs.arm.brick.brick_env import BrickEnv, check_given, check_not_inside, lies
-from vjepa_wm.envs.arm.brick.geometry import LIFT, LYING, holds, pose_around
-from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances
+from vjepa_wm.envs.arm.brick.geometry import LIFT, LYING, SUCCESS_RADIUS, holds, pose_around
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, draw_until
 
 SUBGOALS = ("grasped", "carried", "placed")
 """Names of the parts in order."""
@@ -25,7 +26,7 @@ CARRIED_HEIGHT = 0.05
 class PickPlaceConfig(GoalEnvConfig):
     """Options of `PickPlaceEnv`."""
 
-    success_radius: float = 0.04
+    success_radius: float = SUCCESS_RADIUS
     """Largest horizontal distance of the brick's centre to the goal's that counts as success [m]."""
     min_distance: float = 0.12
     """Smallest distance between the sampled places of the brick at start and goal [m]."""
@@ -39,7 +40,7 @@ class PickPlaceConfig(GoalEnvConfig):
 class PickPlaceEnv(BrickEnv):
     """Grasp a brick with a Franka-like arm, carry it to where it is in a goal picture, put it down and let go.
 
-    Scene, action, guards and observation are those of `vjepa_wm.envs.arm.brick.grasp.env.GraspEnv`.
+    Scene, guards and observation are those of `vjepa_wm.envs.arm.brick.grasp.env.GraspEnv`.
 
     Distributions, all uniform; each may be given as an option of `reset` instead:
 
@@ -83,13 +84,6 @@ class PickPlaceEnv(BrickEnv):
     Control rate: `control_hz` = 5.
     """
 
-    usual_steps = 60
-
-    @property
-    def success_rule(self) -> str:
-        """When the goal is reached, in words."""
-        return f"brick let go within {100 * self.config.success_radius:g} cm of its place in the goal"
-
     def __init__(self, config: PickPlaceConfig | None = None) -> None:
         """Build the simulation.
 
@@ -113,14 +107,16 @@ class PickPlaceEnv(BrickEnv):
         ]
         return {name: subgoals[-1][name] for name in subgoals[-1] if name != "name"} | {"subgoals": subgoals}
 
-    def _start_and_goal(self, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _start_and_goal(self, options: dict[str, Any]) -> Placed:
         given = check_given(options)
         start, start_object = self._start(given)
         goal_object = given.get("goal_object")
-        while goal_object is None:
-            sampled = self.sample_object(self.np_random)
-            if np.linalg.norm(sampled[:2] - start_object[:2]) >= self.config.min_distance:
-                goal_object = sampled
+        if goal_object is None:
+            goal_object = draw_until(
+                lambda: self.sample_object(self.np_random),
+                lambda brick: bool(np.linalg.norm(brick[:2] - start_object[:2]) >= self.config.min_distance),
+                f"start and goal of the brick were less than {self.config.min_distance} m apart",
+            )
         goal = given.get("goal", pose_above(goal_object).astype(np.float32))
         if not lies(goal_object):
             raise ValueError(

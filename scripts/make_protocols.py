@@ -1,0 +1,37 @@
+"""Make the protocols that come with the package; a changed one needs a higher version."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+
+from vjepa_wm.envs import TASKS, find_task, make
+from vjepa_wm.evaluation.protocol import FOLDER, make_ahead_protocol, make_protocol, save_protocol
+
+NUM_EPISODES = 100
+STEPS = {"reach": 12}
+"""Of tasks whose budget is not the steps that leave an expert time to spare."""
+GOAL_STEPS = {"pick_place": (20, 20)}
+"""How long each but the last of the ordered goal pictures is shown."""
+AHEAD = {"push": 10}
+"""Tasks with a protocol in the style of DINO-WM: steps from start to goal on a held-out trajectory."""
+
+
+def main() -> None:
+    """Write all of them."""
+    for name in TASKS:
+        task = find_task(name)
+        with closing(make(task, image_size=32)) as env:
+            settings = {"task": name, "num_episodes": NUM_EPISODES, "seed": 0}
+            steps, goal_steps = STEPS.get(name, task.usual_steps), GOAL_STEPS.get(name, ())
+            protocol = make_protocol(env, name=name, steps=steps, goal_steps=goal_steps, **settings)
+            save_protocol(protocol, FOLDER / f"{name}.json")
+            if ahead := AHEAD.get(name):
+                policy = partial(task.make_policy, "noisy_expert", env)
+                named = {"name": f"{name}_ahead", "ahead": ahead, "steps": 2 * ahead, "latest_start": 10}
+                save_protocol(make_ahead_protocol(env, policy, **named, **settings), FOLDER / f"{name}_ahead.json")
+        print(name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The fingers and the table as seen from above: sizes and frames that all tasks with objects share. Needs no simulator.
+
+An object pose is x, y, z of its centre [m] and its heading [rad] against the x axis.
+"""
+
+from __future__ import annotations
+
+from math import cos, sin, tau
+
+import numpy as np
+
+from vjepa_wm.envs.arm.workspace import FINGER_STROKE
+
+FINGER_HALF = np.array([0.024, 0.03])
+"""Half the size of both fingers together, when closed, along the tool's x and y [m]."""
+TIP_BELOW_TOOL = 0.011
+"""How far the fingers reach below the tool centre point [m]."""
+
+
+def direction(angle: float) -> np.ndarray:
+    """Return the unit vector of an angle against the x axis [rad], (2,)."""
+    return np.array([cos(angle), sin(angle)])
+
+
+def seen_from(points: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """Turn positions on the table into positions seen from an object.
+
+    Args:
+        points: x and y, (..., 2) [m].
+        pose: of the object, (4,).
+
+    Returns:
+        Along the heading and to its left, (..., 2) [m].
+    """
+    ahead, left = direction(pose[3]), direction(pose[3] + tau / 4)
+    return (points - pose[:2]) @ np.stack([ahead, left], axis=1)
+
+
+def finger_extent(angle: float, gripper: float = 1.0) -> float:
+    """Return how far the fingers reach from the tool centre point in a direction.
+
+    Args:
+        angle: direction, seen from the tool [rad].
+        gripper: 0 open .. 1 closed.
+
+    Returns:
+        Distance [m].
+    """
+    half = FINGER_HALF + np.array([0.0, FINGER_STROKE * (1.0 - gripper)])
+    return float(np.abs(direction(angle)) @ half)

@@ -1,0 +1,127 @@
+"""One episode of a protocol, played by an agent, and the record of it from which every number and curve is made.
+
+Agents are given pictures and the robot's state only: distances and success are read from the simulator after their
+actions and never reach them.
+
+Letters: S actions of an episode.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from vjepa_wm.envs.goal_env import GoalEnv
+from vjepa_wm.envs.play import Rollout, play, record
+from vjepa_wm.evaluation.agents import Agent, ScriptedAgent, policy_of
+from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeResult:
+    """What an episode came to; entry 0 of each list belongs to the start."""
+
+    seed: int
+    """Of the episode."""
+    distances: tuple[float, ...]
+    """True distance to the goal before the first and after every action, S + 1 numbers, in the environment's units."""
+    reached: tuple[bool, ...]
+    """Whether the environment calls each moment a success, S + 1."""
+    energies: tuple[float, ...] | None
+    """Energy of the same frames against the goal picture shown then, S + 1; None for an agent without energy."""
+    seconds_per_action: float
+    """Mean time the agent took to choose an action [s]."""
+
+    @property
+    def success_last(self) -> bool:
+        """Whether the task was solved after the last action."""
+        return self.reached[-1]
+
+    @property
+    def success_ever(self) -> bool:
+        """Whether it was solved after any action."""
+        return any(self.reached[1:])
+
+    def to_json(self) -> str:
+        """Write the record as json; floats keep every digit."""
+        return json.dumps(asdict(self)) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> EpisodeResult:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: if it is not such a record.
+        """
+        content: Any = json.loads(text)
+        if not isinstance(content, Mapping) or set(content) != set(cls.__dataclass_fields__):
+            raise ValueError(f"an episode's record must have {', '.join(cls.__dataclass_fields__)}")
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EvaluatedEpisode:
+    """An episode's record, and what is only looked at."""
+
+    result: EpisodeResult
+    """The record."""
+    rollout: Rollout
+    """Pictures, states and actions."""
+    goal_pictures: dict[int, np.ndarray]
+    """The pictures the agent was shown, (H, W, 3) uint8, by the number of actions after which each was shown first."""
+
+
+def play_episode(
+    agent: Agent | ScriptedAgent,
+    env: GoalEnv,
+    protocol: EvaluationProtocol,
+    episode: Episode,
+    *,
+    seed: int,
+    goal_image: np.ndarray | None = None,
+) -> EvaluatedEpisode:
+    """Play one episode from its start to its last step, solved or not.
+
+    Args:
+        agent: what chooses the actions.
+        env: environment of the protocol's task.
+        protocol: says how many actions, and which goal pictures are shown when.
+        episode: what is played.
+        seed: decides all that the agent draws.
+        goal_image: picture to show the agent instead of the goal's own, (H, W, 3) uint8; distances still refer to the
+            goal of the episode.
+
+    Returns:
+        The record and what was seen.
+
+    Raises:
+        ValueError: if the environment starts the episode solved or ends it early, or lacks the pictures to show.
+    """
+    moments = play(env, policy_of(agent), num_steps=protocol.steps, seed=episode.seed, options=episode.reset_options())
+    seen, energies = [next(moments)], []
+    if seen[0].info["is_success"]:
+        raise ValueError(f"the episode with seed {episode.seed} is solved before the first action")
+    goals = {0: goal_image} if goal_image is not None else protocol.goal_pictures(seen[0].info["goal"])
+    agent.reset(goals[0], seed)
+    for moment in moments:
+        energies.append(agent.last_energy)
+        seen.append(moment)
+        if len(energies) in goals:
+            agent.show_goal(goals[len(energies)])
+    if len(energies) < protocol.steps:
+        raise ValueError(f"steps must fit the environment, which ended after {len(energies)} of {protocol.steps} steps")
+    energies.append(agent.measure(seen[-1].obs["image"]))
+    rollout = record(seen, protocol.steps)
+    result = EpisodeResult(
+        seed=episode.seed,
+        distances=tuple(rollout.distances.tolist()),
+        reached=tuple(rollout.reached.tolist()),
+        energies=None if None in energies else tuple(energies),
+        seconds_per_action=rollout.seconds_per_action,
+    )
+    return EvaluatedEpisode(result=result, rollout=rollout, goal_pictures=goals)

@@ -1,0 +1,68 @@
+"""The agent that plans with the simulator: what a perfect world model would reach with this encoder and this energy.
+
+The gap to it is the world model's, and the rest is not.
+
+Letters: K candidates, H horizon, N tokens per frame, D width, A numbers of an action, S side of the pictures.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from vjepa_wm.envs.goal_env import GoalEnv
+from vjepa_wm.evaluation.planning_agent import PlanningAgent, PlanningConfig
+from vjepa_wm.models.world_model import WorldModel
+from vjepa_wm.planners import ActionBox, Planner
+
+
+class TrueDynamicsAgent(PlanningAgent):
+    """Plans as `PlanningAgent` does, but sees what actions really lead to.
+
+    Candidates are played in a second copy of the environment from the exact state of the first, their frames rendered
+    and encoded: planner, energy and encoder stay, only the world model's prediction is replaced.
+    """
+
+    def __init__(
+        self,
+        world_model: WorldModel,
+        planner: Planner,
+        action_space: ActionBox,
+        config: PlanningConfig,
+        *,
+        env: GoalEnv,
+        simulator: GoalEnv,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            world_model: gives latents of pictures; its predictor is not used.
+            planner: as for `PlanningAgent`.
+            action_space: as for `PlanningAgent`.
+            config: as for `PlanningAgent`; `context_frames` does not matter.
+            env: the environment that is being acted in.
+            simulator: another instance of it.
+
+        Raises:
+            ValueError: if simulator is env.
+        """
+        super().__init__(world_model, planner, action_space, config)
+        if env is simulator:
+            raise ValueError("simulator must be another instance than env: planning would move the real robot")
+        self.env, self.simulator = env, simulator
+
+    def _imagine(self, actions: Tensor) -> Tensor:
+        """Play candidates (K, H, A) and encode the frames that count."""
+        now = self.env.get_state()
+        frames = np.stack([self._play(now, candidate) for candidate in actions.cpu().numpy()])
+        return self._encode(frames)
+
+    def _play(self, now: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """Play one candidate (H, A) and give the frames that count, (H, S, S, 3) or (1, S, S, 3) uint8."""
+        self.simulator.set_state(now)
+        frames = []
+        for step, action in enumerate(actions, start=1):
+            self.simulator.advance(action)
+            if self.config.cost_steps == "sum" or step == len(actions):
+                frames.append(self.simulator.render().copy())
+        return np.stack(frames)

@@ -1,0 +1,213 @@
+"""How a planner, a model and an environment are put together into what `plan` and `evaluate` play."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from vjepa_wm.checks import check_at_least
+from vjepa_wm.envs import TASKS, Task, find_task, make
+from vjepa_wm.envs.goal_env import GoalEnv
+from vjepa_wm.envs.task import ActionLimits
+from vjepa_wm.evaluation.agents import ScriptedAgent, StandStill
+from vjepa_wm.evaluation.planning_agent import PlanningAgent, PlanningConfig
+from vjepa_wm.evaluation.runner import Stand
+from vjepa_wm.evaluation.true_dynamics_agent import TrueDynamicsAgent
+from vjepa_wm.models.energy import EnergyName
+from vjepa_wm.models.load import load_world_model
+from vjepa_wm.models.pose import POSE_DIM
+from vjepa_wm.models.precision import Precision, pick_device, pick_dtype
+from vjepa_wm.models.world_model import WorldModel
+from vjepa_wm.planners import CEM, ActionBox, CEMConfig, vjepa2_box
+from vjepa_wm.planners.cem import cpu, vjepa2
+
+RowName = Literal["world_model", "true_dynamics", "expert", "random", "zero"]
+PLANNED = ("world_model", "true_dynamics")
+WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannerOptions:
+    """How to plan: a preset, and what to change of it."""
+
+    preset: Literal["cpu", "vjepa2"] = "cpu"
+    """cpu: small CEM, L2 energy, what the task lets plans move. vjepa2: 800 samples, 10 iterations, L1 energy, and
+    for DROID actions the box of V-JEPA 2-AC, in which the gripper is planned."""
+    num_samples: int | None = None
+    """Candidates per iteration, if not the preset's."""
+    iterations: int | None = None
+    """Rounds of sampling, if not the preset's."""
+    horizon: int = 1
+    """Actions per plan; the first is executed, then a new plan is made."""
+    energy: EnergyName | None = None
+    """Distance of latents, l1 or l2, if not the preset's."""
+    max_displacement: float | None = None
+    """Largest displacement along each axis per action [m]; none: the task's. Training data must hold such actions."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_at_least(1, horizon=self.horizon)
+        if self.max_displacement is not None and self.max_displacement <= 0:
+            raise ValueError(f"max_displacement must be positive, got {self.max_displacement}")
+
+    def cem(self, num_actions: int) -> CEMConfig:
+        """Return the planner's settings for actions of so many numbers."""
+        config = cpu() if self.preset == "cpu" else vjepa2()
+        if num_actions != POSE_DIM:  # the dead zone is the gripper's
+            config = dataclasses.replace(config, deadzone=0.0)
+        changes = {"num_samples": self.num_samples, "iterations": self.iterations}
+        return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+
+    def box(self, limits: ActionLimits) -> ActionBox:
+        """Return the actions that are searched, of those that a task lets plans do."""
+        if self.preset == "vjepa2" and len(limits.size) == POSE_DIM:
+            return vjepa2_box(self.max_displacement or 0.075)
+        high, num_moved = torch.tensor(limits.size), len(limits.state_low)
+        if self.max_displacement is not None:
+            high[:num_moved] = high[:num_moved].clamp_max(self.max_displacement)
+        return ActionBox(-high, high, discrete=limits.discrete)
+
+    def planning(self, limits: ActionLimits) -> PlanningConfig:
+        """Return what the cost is made of, and how far plans may go."""
+        energy, cost_steps = ("l2", "sum") if self.preset == "cpu" else ("l1", "last")
+        return PlanningConfig(
+            horizon=self.horizon,
+            energy=self.energy or energy,
+            cost_steps=cost_steps,
+            state_limits=(limits.state_low, limits.state_high),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandRecipe:
+    """All that agents and environments are made from; goes to the processes that play."""
+
+    task: str
+    """Name of the task, as for `vjepa_wm.envs.find_task`."""
+    checkpoint: str | None
+    """Where the world model is; None: the released one of the task."""
+    planner: PlannerOptions
+    """How to plan."""
+    precision: Precision
+    """Number format of the predictor."""
+
+    def make_stand(self, policy: RowName) -> Stand:
+        """Make agent and environment of a row of the table.
+
+        Args:
+            policy: name of the row.
+
+        Raises:
+            ValueError: if the task has no such policy, or the world model does not fit it.
+            CheckpointError: if there is no world model that can be read.
+        """
+        task = find_task(self.task)
+        env = make(task).unwrapped
+        if policy == "zero":
+            return Stand(ScriptedAgent(partial(_stand_still, env)), env)
+        if policy not in PLANNED:
+            task.check_policy(policy)
+            return Stand(ScriptedAgent(partial(task.make_policy, policy, env)), env)
+        model, options = self.load_model(), self.planner
+        check_fit(model, task, env)
+        parts = (
+            model,
+            CEM(options.cem(len(task.limits.size))),
+            options.box(task.limits),
+            options.planning(task.limits),
+        )
+        if policy == "world_model":
+            return Stand(PlanningAgent(*parts), env)
+        simulator = make(task).unwrapped
+        simulator.reset(seed=0)
+        return Stand(TrueDynamicsAgent(*parts, env=env, simulator=simulator), env)
+
+    def load_model(self) -> WorldModel:
+        """Load the world model, its predictor in the number format it plans in."""
+        return _load_model(self.checkpoint or released(self.task), self.precision)
+
+
+def check_rows(task: Task, rows: tuple[RowName, ...]) -> None:
+    """Raise a ValueError unless a task has the policies of these rows of a table."""
+    if not rows or len(set(rows)) < len(rows):
+        raise ValueError(f"policies must be different and at least one, got {rows}")
+    for row in rows:
+        if row not in (*PLANNED, "zero"):
+            task.check_policy(row)
+
+
+def released(task: str) -> str:
+    """Return where the released world model of a task is.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if not (WEIGHTS / task / "config.json").exists():
+        known = ", ".join(sorted(path.parent.name for path in WEIGHTS.glob("*/config.json")))
+        raise ValueError(
+            f"there is no released world model for {task!r}, only for {known}; name one with --checkpoint, or leave "
+            f"the rows {' and '.join(PLANNED)} out (--policies expert random zero)"
+        )
+    return str(WEIGHTS / task)
+
+
+def check_fit(model: WorldModel, task: Task, env: GoalEnv) -> None:
+    """Raise a ValueError that says what would fit unless a world model has the actions, states and pictures of a task.
+
+    Args:
+        model: the world model.
+        task: the task.
+        env: its environment.
+    """
+    encoder, predictor = model.config.encoder, model.config.predictor
+    actions, states = len(env.action_names), len(env.state_names)
+    wrong = []
+    if predictor.action_dim != actions:
+        wrong.append(
+            f"acts with {predictor.action_dim} numbers, the task with {actions} ({', '.join(env.action_names)})"
+        )
+    if predictor.use_state and predictor.state_dim != states:
+        wrong.append(
+            f"reads states of {predictor.state_dim} numbers, the task has {states} ({', '.join(env.state_names)})"
+        )
+    if encoder.in_channels != 3:
+        wrong.append(f"sees pictures of {encoder.in_channels} channels, the task shows red, green and blue")
+    if wrong:
+        fitting = [name for name in TASKS if len(find_task(name).limits.size) == predictor.action_dim]
+        fits = (
+            f"it fits tasks like {', '.join(fitting)}"
+            if fitting and encoder.in_channels == 3
+            else "it fits none of ours"
+        )
+        raise ValueError(
+            f"the world model does not fit task {task.name}: it {' and '.join(wrong)}; {fits}; train one for "
+            f"{task.name} with: vjepa-wm train-ac on what vjepa-wm collect --env {task.name} records"
+        )
+
+
+def fingerprint(model: WorldModel) -> str:
+    """Return a number that tells the weights of a world model from others, as text."""
+    total = 0
+    for name, value in sorted(model.state_dict().items()):
+        total = zlib.crc32(name.encode(), total)
+        total = zlib.crc32(value.detach().cpu().contiguous().view(torch.uint8).numpy(), total)
+    return f"{total:08x}"
+
+
+def _stand_still(env: GoalEnv, rng: object) -> StandStill:
+    return StandStill(len(env.action_names))
+
+
+@cache
+def _load_model(source: str, precision: Precision) -> WorldModel:
+    """Load a world model once per process."""
+    device = pick_device()
+    model = load_world_model(source).to(device)
+    model.predictor.to(pick_dtype(precision, device))
+    return model
