@@ -7,7 +7,7 @@ stopped goes on where it ended and gives the same files, whoever plays the episo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -16,10 +16,10 @@ import gymnasium
 import numpy as np
 from tqdm import tqdm
 
-from vjepa_wm.data.collection.episode_player import EpisodePlayer, EpisodeRecipe, PlayedEpisode, Policy, picture_names
+from vjepa_wm.checks import check_at_least
+from vjepa_wm.data.collection.episode_player import EpisodePlayer, EpisodeRecipe, Policy, picture_names
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
-from vjepa_wm.parallel.on_ray import play_on_ray
-from vjepa_wm.parallel.workers import play_in_workers
+from vjepa_wm.parallel.run_numbered import run_numbered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +79,7 @@ def collect(
         RuntimeError: a frame is of one single colour, which is what a broken render back end gives; or with workers,
             an error was raised in one, or an episode's process died three times.
     """
-    for name, value, least in (("num_episodes", num_episodes, 1), ("num_steps", num_steps, 1), ("workers", workers, 0)):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+    check_at_least(1, num_episodes=num_episodes, num_steps=num_steps)
     recipe = EpisodeRecipe(
         make_env=make_env,
         make_policy=make_policy,
@@ -93,12 +91,12 @@ def collect(
     )
     num_found, num_frames_found, num_short, num_success = writer.num_episodes, writer.num_frames, 0, 0
     numbers = range(num_found, num_episodes)
+    with closing(EpisodePlayer(recipe)) as player:
+        _check_environment(player.env, writer)
     with (
-        closing(EpisodePlayer(recipe)) as player,
-        closing(_play(recipe, player, numbers, workers, ray)) as episodes,
+        closing(run_numbered(partial(EpisodePlayer, recipe), numbers, workers=workers, ray=ray)) as episodes,
         tqdm(total=num_episodes, initial=num_found, desc="collect", unit="episode", disable=not progress) as bar,
     ):
-        _check_environment(player.env, writer)
         for episode in episodes:
             writer.add_encoded(episode.recording)
             num_short += episode.short
@@ -111,20 +109,6 @@ def collect(
         num_short=num_short,
         num_success=num_success,
     )
-
-
-def _play(
-    recipe: EpisodeRecipe, player: EpisodePlayer, numbers: range, workers: int, ray: str | None
-) -> Iterator[PlayedEpisode]:
-    make_player = partial(EpisodePlayer, recipe)
-    if not numbers:
-        return
-    if ray is not None:
-        yield from play_on_ray(make_player, numbers, ray, workers)
-    elif workers:
-        yield from play_in_workers(make_player, numbers, workers)
-    else:
-        yield from map(player, numbers)
 
 
 def _check_environment(env: gymnasium.Env, writer: TrajectoryWriter) -> None:
