@@ -138,18 +138,22 @@ def test_the_writer_must_fit_the_environment(tmp_path, make_env, settings, messa
 
 
 class ClosingEnv(SquareEnv):
-    closed = 0
+    made, closed = 0, 0
+
+    def __init__(self):
+        super().__init__()
+        ClosingEnv.made += 1
 
     def close(self):
         ClosingEnv.closed += 1
 
 
-def test_the_environment_is_closed_also_after_an_error(tmp_path):
+def test_every_environment_is_closed_also_after_an_error(tmp_path):
     run(tmp_path / "set", ClosingEnv)
-    assert ClosingEnv.closed == 1
+    assert ClosingEnv.closed == ClosingEnv.made > 0
     with pytest.raises(ValueError, match="fps of the writer"):
         run(tmp_path / "other", ClosingEnv, fps=10)
-    assert ClosingEnv.closed == 2
+    assert ClosingEnv.closed == ClosingEnv.made
 
 
 def test_every_camera_is_recorded(tmp_path):

@@ -6,7 +6,6 @@ import time
 from functools import partial
 
 import pytest
-from small_plays import die, slow_first, thread_settings
 from small_trajectories import contents
 from square_world import SquareEnv, group_is_alive, run, start
 
@@ -14,7 +13,6 @@ from vjepa_wm import envs
 from vjepa_wm.data.collection.record import collect
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.envs.policies import policy_maker
-from vjepa_wm.parallel.workers import play_in_workers
 
 
 @pytest.fixture(scope="module")
@@ -63,40 +61,16 @@ def test_an_episode_at_which_three_processes_die_is_an_error(tmp_path):
     breaks.mkdir()
     for name in ("die-1", "die-2", "die-3"):
         (breaks / name).touch()
-    with pytest.raises(
-        RuntimeError, match=r"episode 0 was begun 3 times .* its process died, .* by signal SIGKILL; is"
-    ):
+    with pytest.raises(RuntimeError, match=r"piece 0 was begun 3 times .* its process died, .* by signal SIGKILL; is"):
         run(tmp_path / "set", partial(SquareEnv, breaks=breaks), workers=1)
-
-
-def test_the_exit_code_of_a_process_that_ends_itself_is_named():
-    with pytest.raises(RuntimeError, match="the last time with exit code 7"):
-        next(play_in_workers(partial(partial, die), range(1), 1))
 
 
 def test_an_error_in_a_worker_comes_with_its_traceback(tmp_path):
     breaks = tmp_path / "breaks"
     breaks.mkdir()
     (breaks / "raise").touch()
-    with pytest.raises(RuntimeError, match=r"(?s)episode \d failed in .*Traceback .*break_once.*the square is broken"):
+    with pytest.raises(RuntimeError, match=r"(?s)piece \d failed in .*Traceback .*break_once.*the square is broken"):
         run(tmp_path / "set", partial(SquareEnv, breaks=breaks), workers=2)
-
-
-def test_workers_do_not_run_far_ahead_of_a_slow_episode():
-    played = list(play_in_workers(partial(partial, slow_first), range(30), 2))
-    assert [number for number, _ in played] == list(range(30))
-    slow = played[0][1]
-    assert slow != os.getpid() and len({worker for _, worker in played}) == 2
-    # While the slow one is played, the other may play the seven that follow it, and no more.
-    assert slow in {worker for _, worker in played[1:9]}
-
-
-def test_workers_compute_in_one_thread(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    (found,) = play_in_workers(partial(partial, thread_settings), range(1), 1)
-    assert set(found.values()) == {"1"}
-    assert os.environ["OMP_NUM_THREADS"] == "5" and "MKL_NUM_THREADS" not in os.environ
 
 
 def wait_until(condition, what):

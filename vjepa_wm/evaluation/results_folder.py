@@ -82,7 +82,7 @@ class ResultsFolder:
                 raise ValueError(f"{path} is damaged: {error}; choose another folder") from error
             if differing:
                 raise ValueError(
-                    f"{self.folder} holds another evaluation: {'; '.join(differing)}; choose another folder or delete it"
+                    f"{self.folder} holds another evaluation: {'; '.join(differing)}; choose another or delete it"
                 )
             longer = max(found["protocol"], asked["protocol"], key=lambda content: len(content["episodes"]))
             asked = {**found, **asked, "protocol": longer}

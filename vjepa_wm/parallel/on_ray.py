@@ -1,46 +1,29 @@
-"""Episodes played by the machines of a Ray cluster.
+"""Pieces of work done by the machines of a Ray cluster.
 
-Why this file exists: one machine plays as many episodes at a time as it has cores; a cluster has more of both. The
-machines need no common disk: what was played comes back through Ray, and the process that called writes it. Ray itself
-plays an episode again whose process or machine died.
+Why this file exists: one machine does as many pieces at a time as it has cores; a cluster has more of both. The
+machines need no common disk: results come back through Ray, and the process that called writes them. Ray itself does a
+piece again whose process or machine died.
 """
 
 from __future__ import annotations
 
 import pickle
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache
-from typing import TypeVar
 
-Episode = TypeVar("Episode")
-Play = Callable[[int], Episode]
-MAX_ATTEMPTS = 3
+from vjepa_wm.parallel.work import MAX_ATTEMPTS, Run, T
+
 LOOK_AHEAD = 2
-"""Episodes per core of the cluster that are asked for before the first of them is there."""
+"""Pieces per core of the cluster that are asked for before the first of them is there."""
 
 
-def play_on_ray(
-    make_player: Callable[[], Play[Episode]], numbers: range, address: str, num_workers: int
-) -> Iterator[Episode]:
-    """Play episodes on a Ray cluster, one core each.
+def run_on_ray(
+    make_run: Callable[[], Run[T]], numbers: Sequence[int], address: str, num_workers: int
+) -> Generator[T, None, None]:
+    """Do pieces of work on a Ray cluster, one core each; arguments and errors are those of `run_numbered`.
 
     The package, in the same version, must be installed on all its machines.
-
-    Args:
-        make_player: called once in each process; returns what plays an episode, given its number. It is pickled.
-        numbers: of the episodes.
-        address: of the cluster, as `ray.init` takes it; `local` starts a cluster of this machine alone.
-        num_workers: cores that a `local` cluster uses.
-
-    Yields:
-        What was played, in the order of `numbers`, whoever played it.
-
-    Raises:
-        ValueError: Ray is not installed.
-        ray.exceptions.RayError: an error was raised at an episode, its traceback is in the text; or three processes
-            or machines died at it.
-        ConnectionError: there is no cluster at this address.
     """
     try:
         import ray
@@ -51,12 +34,12 @@ def play_on_ray(
     else:
         ray.init(address)
     try:
-        player = ray.put(pickle.dumps(make_player))
-        play = ray.remote(num_cpus=1, max_retries=MAX_ATTEMPTS - 1)(_play)
+        pickled = ray.put(pickle.dumps(make_run))
+        start = ray.remote(num_cpus=1, max_retries=MAX_ATTEMPTS - 1)(_run).remote
         ahead = LOOK_AHEAD * int(ray.cluster_resources()["CPU"])
         asked: deque[ray.ObjectRef] = deque()
-        for k in numbers:
-            asked.append(play.remote(player, k))
+        for number in numbers:
+            asked.append(start(pickled, number))
             if len(asked) == ahead:
                 yield ray.get(asked.popleft())
         while asked:
@@ -65,11 +48,11 @@ def play_on_ray(
         ray.shutdown()
 
 
-def _play(pickled: bytes, k: int) -> Episode:
-    return _player(pickled)(k)
+def _run(pickled: bytes, number: int) -> T:
+    return _made(pickled)(number)
 
 
 @lru_cache(maxsize=1)
-def _player(pickled: bytes) -> Play:
-    """Make the player once per process."""
+def _made(pickled: bytes) -> Run:
+    """Make what does the pieces once per process."""
     return pickle.loads(pickled)()

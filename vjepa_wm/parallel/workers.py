@@ -1,7 +1,7 @@
-"""Episodes played by several processes of this machine.
+"""Pieces of work done by several processes of this machine.
 
-Why this file exists: a process that plays may die, by a signal, for want of memory, in a driver. Its episode is then
-played again by a fresh one. Processes are spawned, never forked: a copy of a process that has rendered hangs.
+Why this file exists: a process that works may die, by a signal, for want of memory, in a driver. Its piece is then done
+again by a fresh one. Processes are spawned, never forked: a copy of a process that has rendered hangs.
 """
 
 from __future__ import annotations
@@ -10,130 +10,173 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import connection, resource_tracker
-from typing import Generic, TypeVar
+from typing import Generic
 
-Episode = TypeVar("Episode")
-Play = Callable[[int], Episode]
-MAX_ATTEMPTS = 3
+from vjepa_wm.parallel.work import MAX_ATTEMPTS, Run, T, opened
+
 LOOK_AHEAD = 4
-"""Episodes per worker that may be ahead of one that takes long; they wait in memory."""
+"""Pieces per worker that may be begun before the first of them is taken; their results wait in memory."""
+CLOSING_TIME_S = 5.0
+"""How long the workers may take in the end to close what they work with, before they are killed."""
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def play_in_workers(make_player: Callable[[], Play[Episode]], numbers: range, num_workers: int) -> Iterator[Episode]:
-    """Play episodes in several processes.
-
-    Closing the iterator, and any error, ends the processes at once. They end by themselves if this process dies.
-
-    Args:
-        make_player: called once in each process; returns what plays an episode, given its number. It is pickled.
-        numbers: of the episodes.
-        num_workers: processes.
-
-    Yields:
-        What was played, in the order of `numbers`, whoever played it.
-
-    Raises:
-        RuntimeError: an error was raised at an episode, its traceback is in the text; or three processes died at it.
-    """
-    waiting, done, deaths = deque(numbers), {}, Counter()
-    workers: list[_Worker[Episode]] = []
-    try:
-        workers += (_Worker(make_player) for _ in range(min(num_workers, len(numbers))))
+def run_in_workers(
+    make_run: Callable[[], Run[T]], numbers: Sequence[int], num_workers: int
+) -> Generator[T, None, None]:
+    """Do pieces of work in several processes; arguments and errors are those of `run_numbered`."""
+    with _Pool(make_run, numbers, num_workers) as pool:
         for number in numbers:
-            while True:
-                for worker in workers:
-                    if worker.episode is None and waiting and waiting[0] < number + LOOK_AHEAD * num_workers:
-                        worker.begin(waiting.popleft())
-                if number in done:
-                    break
-                busy = {worker.connection: slot for slot, worker in enumerate(workers) if worker.episode is not None}
-                for ready in connection.wait(busy):
-                    worker = workers[busy[ready]]
-                    k = worker.episode
-                    try:
-                        done[k] = worker.finish()
-                    except (EOFError, OSError):
-                        deaths[k] += 1
-                        worker.bury(deaths[k])
-                        waiting.appendleft(k)
-                        workers[busy[ready]] = _Worker(make_player)
-            yield done.pop(number)
-    finally:
-        for worker in workers:
-            worker.stop()
+            yield pool.take(number)
 
 
-class _Worker(Generic[Episode]):
-    """One process, and the episode it is at."""
+class _Pool(Generic[T]):
+    """Several processes, started as there is work, and the pieces that wait for them or for being taken."""
 
-    def __init__(self, make_player: Callable[[], Play[Episode]]):
+    def __init__(self, make_run: Callable[[], Run[T]], numbers: Sequence[int], num_workers: int):
+        self._make_run = make_run
+        self._num_workers = num_workers
+        self._workers: list[_Worker[T]] = []
+        self._waiting = deque(numbers)
+        self._results: dict[int, T] = {}
+        self._room = LOOK_AHEAD * num_workers  # how many more may be begun before one is taken
+        self._deaths: Counter[int] = Counter()
+
+    def __enter__(self) -> _Pool[T]:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """End the processes: at once after an error, else once they have closed what they work with."""
+        for worker in self._workers:
+            worker.connection.close()
+        end = time.monotonic() + (0.0 if error else CLOSING_TIME_S)
+        for worker in self._workers:
+            worker.stop(timeout_s=max(end - time.monotonic(), 0.0))
+
+    def take(self, number: int) -> T:
+        """Wait for the result of a piece; pieces are taken in the order in which they were given."""
+        self._hand_out()
+        while number not in self._results:
+            self._gather()
+            self._hand_out()
+        self._room += 1
+        return self._results.pop(number)
+
+    def _hand_out(self) -> None:
+        """Give every process that has none a piece that waits."""
+        while self._waiting and self._room:
+            worker = self._idle_worker()
+            if worker is None:
+                return
+            worker.begin(self._waiting.popleft())
+            self._room -= 1
+
+    def _idle_worker(self) -> _Worker[T] | None:
+        for worker in self._workers:
+            if worker.number is None:
+                return worker
+        if len(self._workers) == self._num_workers:
+            return None
+        self._workers.append(_Worker(self._make_run))
+        return self._workers[-1]
+
+    def _gather(self) -> None:
+        """Wait until a piece is done or its process dead, and see to all of which that is so."""
+        busy = {worker.connection: worker for worker in self._workers if worker.number is not None}
+        for ready in connection.wait(busy):
+            worker = busy[ready]
+            number = worker.number
+            try:
+                self._results[number] = worker.finish()
+            except (EOFError, OSError):
+                self._bury(worker)
+
+    def _bury(self, worker: _Worker[T]) -> None:
+        """Clear away a process that died, and let its piece wait again."""
+        number, how = worker.number, worker.died()
+        self._workers.remove(worker)
+        self._deaths[number] += 1
+        if self._deaths[number] == MAX_ATTEMPTS:
+            raise RuntimeError(
+                f"piece {number} was begun {MAX_ATTEMPTS} times and each time its process died, the last time {how}; "
+                "is there memory enough? With workers=0 it is done in this process, which may show more"
+            )
+        self._waiting.appendleft(number)
+        self._room += 1
+
+
+class _Worker(Generic[T]):
+    """One process, and the number of the piece it is at."""
+
+    def __init__(self, make_run: Callable[[], Run[T]]):
         context = multiprocessing.get_context("spawn")
-        self.episode: int | None = None
+        self.number: int | None = None
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, make_player), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, make_run), daemon=True)
         with _for_children():
             self._process.start()
         theirs.close()
 
-    def begin(self, episode: int) -> None:
-        """Hand out an episode."""
-        self.episode = episode
+    def begin(self, number: int) -> None:
+        """Hand out a piece."""
+        self.number = number
         with suppress(OSError):  # if it is dead, that shows when the result is asked for
-            self.connection.send(episode)
+            self.connection.send(number)
 
-    def finish(self) -> Episode:
-        """Take what was played, which is there or coming.
+    def finish(self) -> T:
+        """Take the result, which is there or coming.
 
         Raises:
-            RuntimeError: an error was raised while it was played.
-            EOFError: the process died.
-            OSError: the process died while it sent what it had played.
+            RuntimeError: if an error was raised.
+            EOFError: if the process died.
+            OSError: if the process died while it sent the result.
         """
-        failed, result = self.connection.recv()
-        if failed:
-            raise RuntimeError(f"episode {self.episode} failed in a worker process:\n{result}")
-        self.episode = None
+        result, error = self.connection.recv()
+        if error is not None:
+            raise RuntimeError(f"piece {self.number} failed in a worker process:\n{error}")
+        self.number = None
         return result
 
-    def bury(self, deaths: int) -> None:
-        """Clear away a process that died; raise a RuntimeError if its episode shall not be tried once more."""
-        self._process.join(timeout=5)
-        self.stop()
-        if deaths < MAX_ATTEMPTS:
-            return
+    def died(self) -> str:
+        """Clear the dead process away and say how it died."""
+        self.connection.close()
+        self.stop(timeout_s=CLOSING_TIME_S)
         code = self._process.exitcode
-        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        raise RuntimeError(
-            f"episode {self.episode} was begun {deaths} times and each time its process died, the last time {how}; "
-            "is there memory enough? With workers=0 it is played in this process, which may show more"
-        )
+        return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
 
-    def stop(self) -> None:
-        """End the process at once."""
+    def stop(self, *, timeout_s: float) -> None:
+        """End the process, which may first take some time to end by itself."""
+        self._process.join(timeout_s)
         self._process.kill()
         self._process.join()
-        self.connection.close()
 
 
-def _work(requests: connection.Connection, make_player: Callable[[], Play]) -> None:
-    """Play what is asked for until this process is killed or its parent is gone."""
+def _work(requests: connection.Connection, make_run: Callable[[], Run]) -> None:
+    """Do what is asked for until no more is, an error is raised, this process is killed, or its parent is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    play = None
-    with suppress(EOFError, ConnectionError):  # the parent is gone
+    with ExitStack() as at_end:
+        try:
+            run = at_end.enter_context(opened(make_run))
+            for number in _asked(requests):
+                requests.send((run(number), None))
+        except BaseException:
+            # Of whatever type (the panic of a Rust library is no Exception), the parent raises it. This process goes
+            # on after none, so it ends also at a KeyboardInterrupt or SystemExit, as it should.
+            with suppress(ConnectionError):  # the parent is gone
+                requests.send((None, traceback.format_exc()))
+
+
+def _asked(requests: connection.Connection) -> Iterator[int]:
+    """Yield the numbers that the parent asks for, until it closes the connection or is gone."""
+    with suppress(EOFError, ConnectionError):
         while True:
-            episode = requests.recv()
-            try:
-                play = play or make_player()
-                answer = (False, play(episode))
-            except BaseException:  # nothing is hidden: the parent raises it
-                answer = (True, traceback.format_exc())
-            requests.send(answer)
+            yield requests.recv()
 
 
 def _end_with_parent() -> None:
