@@ -17,7 +17,7 @@ from vjepa_wm.data.media.video import read_frames
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
 from vjepa_wm.envs import TASKS, VariationConfig, make
-from vjepa_wm.envs.policies import PolicyName
+from vjepa_wm.envs.policy import PolicyName
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import save_model
 from vjepa_wm.models.encoder import VideoEncoder

@@ -9,7 +9,6 @@ from vjepa_wm.data.collection.record import CollectReport, collect
 from vjepa_wm.data.media.video import read_frames
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
-from vjepa_wm.envs.policies import policy_maker
 
 
 def num_success(root, from_episode=0):
@@ -173,7 +172,7 @@ def test_the_block_is_recorded_with_each_frame(tmp_path):
     names = {name: getattr(env, name) for name in ("state_names", "action_names", "object_names")}
     with TrajectoryWriter(tmp_path / "set", fps=5, image_size=64, **names) as writer:
         settings = {"num_episodes": 2, "num_steps": 25, "seed": 0, "task": "play", "progress": False}
-        collect(make_env, policy_maker("push", "play"), writer, **settings)
+        collect(make_env, partial(envs.find_task("push").make_policy, "play"), writer, **settings)
     episode = TrajectoryDataset(tmp_path / "set").episode(1)
     assert episode.objects.shape == (26, 4) and np.ptp(episode.objects[:, 0]) > 0.01
     obs, info = env.reset(options={"start": episode.states[0], "start_object": episode.objects[0]})

@@ -12,7 +12,6 @@ from square_world import SquareEnv, group_is_alive, run, start
 from vjepa_wm import envs
 from vjepa_wm.data.collection.record import collect
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
-from vjepa_wm.envs.policies import policy_maker
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def test_every_task_is_recorded_the_same_by_workers(tmp_path, task):
     for workers in (0, 2):
         with TrajectoryWriter(tmp_path / str(workers), fps=env.control_hz, image_size=32, **names) as writer:
             settings = {"num_episodes": 4, "num_steps": 6, "seed": 0, "task": task, "progress": False}
-            collect(make_env, policy_maker(task, "play"), writer, workers=workers, **settings)
+            collect(make_env, partial(envs.find_task(task).make_policy, "play"), writer, workers=workers, **settings)
     expected, found = contents(tmp_path / "0"), contents(tmp_path / "2")
     assert found.keys() == expected.keys()
     assert [name for name in expected if found[name] != expected[name]] == []

@@ -34,7 +34,7 @@ def env():
 @pytest.mark.parametrize("task", ["reach", "push", "drawer"])
 def test_observations_and_goals_have_a_picture_of_each_camera(task):
     envs.register()
-    env = gymnasium.make(f"vjepa_wm/{envs.tasks.class_prefix(task)}-v0", image_size=64, cameras=CAMERAS).unwrapped
+    env = gymnasium.make(f"vjepa_wm/{task}-v0", image_size=64, cameras=CAMERAS).unwrapped
     check_env(env)
     assert env.cameras == CAMERAS
     obs, info = env.reset(seed=0)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
 from vjepa_wm import envs
+from vjepa_wm.envs import find_task
 from vjepa_wm.envs.arm.drawer.geometry import DRAWER_HIGH, GRIP_HEIGHT, HANDLE_CLOSED, handle_place, pose_at_handle
 from vjepa_wm.envs.arm.drawer.policies import DrawerExpert, DrawerPlay, Handling, HandlingRunner
-from vjepa_wm.envs.policies import policy_maker
 
 DRAWER = np.array([0.53, 0.11, 0.09])
 BESIDE = np.array([0.42, 0.2, 0.2, 0, 0, 0, 0])
@@ -90,7 +91,7 @@ def test_a_handle_that_is_lost_is_gone_back_to(env):
 
 @pytest.mark.parametrize("name", ["play", "noisy_expert"])
 def test_equal_generators_give_equal_actions(env, name):
-    make = policy_maker("drawer", name)
+    make = partial(find_task("drawer").make_policy, name, env)
     runs = [run(env, make(np.random.default_rng(seed)), 0, 15)[2] for seed in (5, 5, 6)]
     np.testing.assert_array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])
@@ -145,7 +146,7 @@ def test_expert_with_noise_solves_it_too_and_random_does_not(env):
     solved = {name: 0 for name in ("noisy_expert", "random")}
     for name in solved:
         for seed in range(6):
-            policy = policy_maker("drawer", name)(np.random.default_rng(seed))
+            policy = find_task("drawer").make_policy(name, env, np.random.default_rng(seed))
             solved[name] += run(env, policy, seed, 40)[3]["is_success"]
     assert solved["noisy_expert"] >= 4 and solved["random"] <= 1
 

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from vjepa_wm import envs
-from vjepa_wm.envs import VariationConfig
+from vjepa_wm.envs import VariationConfig, find_task, make
 from vjepa_wm.envs.plane.geometry import POINT_RADIUS, are_free
 from vjepa_wm.envs.plane.layouts import MAZES, TWO_ROOMS
 from vjepa_wm.envs.plane.point_policies import NoisyPointPolicy, PointExpert, PointPlay, straight
-from vjepa_wm.envs.policies import policy_maker
 
 WORLDS = [("point_maze", name) for name in MAZES.names()] + [("two_room", name) for name in TWO_ROOMS.names()]
 CLOSED = np.array(
@@ -107,7 +106,7 @@ def test_play_comes_everywhere_touches_walls_and_rests(task, layout):
 
 
 def test_random_actions_fill_the_box():
-    policy = policy_maker("point_maze", "random")(np.random.default_rng(0))
+    policy = find_task("point_maze").make_policy("random", make("point_maze"), np.random.default_rng(0))
     actions = np.stack([policy({}, {}) for _ in range(500)])
     assert (
         actions.shape == (500, 2) and 0.095 < np.abs(actions).max() <= 0.1 and np.abs(actions.mean(axis=0)).max() < 0.01

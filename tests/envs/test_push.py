@@ -51,7 +51,7 @@ def random_actions(seed, num_steps):
 
 def test_gymnasium_checker():
     envs.register()
-    env = gymnasium.make("vjepa_wm/Push-v0", image_size=64)
+    env = gymnasium.make("vjepa_wm/push-v0", image_size=64)
     check_env(env.unwrapped)
     env.close()
 

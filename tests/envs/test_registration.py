@@ -11,9 +11,9 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from vjepa_wm import envs
-from vjepa_wm.envs.tasks import TASKS, class_prefix
+from vjepa_wm.envs import TASKS
 
-IDS = [f"vjepa_wm/{class_prefix(task)}-v0" for task in TASKS]
+IDS = [f"vjepa_wm/{task}-v0" for task in TASKS]
 
 
 def run(code):
@@ -23,7 +23,7 @@ def run(code):
 def test_the_module_form_needs_nothing_else():
     run(
         "import gymnasium\n"
-        "env = gymnasium.make('vjepa_wm.envs:vjepa_wm/Push-v0', image_size=32)\n"
+        "env = gymnasium.make('vjepa_wm.envs:vjepa_wm/push-v0', image_size=32)\n"
         "assert env.reset(seed=0)[0]['image'].shape == (32, 32, 3)\n"
         "env.close()"
     )

@@ -11,7 +11,6 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from vjepa_wm import envs
-from vjepa_wm.envs.policies import policy_maker
 
 TASKS = pytest.mark.parametrize("task", envs.TASKS)
 
@@ -32,7 +31,7 @@ def play(task, seed, num_steps):
     """Play with the expert and disturbed at the end, so that objects are touched and held."""
     env = envs.make(task, image_size=64)
     obs, info = env.reset(seed=seed)
-    expert = policy_maker(task, "expert")(np.random.default_rng(seed))
+    expert = envs.find_task(task).make_policy("expert", env, np.random.default_rng(seed))
     for _ in range(num_steps):
         obs, _, _, _, info = env.step(expert(obs, info))
     return env
@@ -52,7 +51,7 @@ def go_on(task, saved, actions, results):
 @TASKS
 def test_gymnasium_checker(task):
     envs.register()
-    env = gymnasium.make(f"vjepa_wm/{envs.tasks.class_prefix(task)}-v0", image_size=64)
+    env = gymnasium.make(f"vjepa_wm/{task}-v0", image_size=64)
     check_env(env.unwrapped)
     env.close()
 
@@ -115,7 +114,7 @@ def test_policies_act_within_the_box_and_repeat(env, task, name):
     runs = []
     for seed in (0, 0, 1):
         obs, info = env.reset(seed=5)
-        policy, actions = policy_maker(task, name)(np.random.default_rng(seed)), []
+        policy, actions = envs.find_task(task).make_policy(name, env, np.random.default_rng(seed)), []
         for _ in range(25):
             actions.append(policy(obs, info))
             assert actions[-1].dtype == np.float32 and env.action_space.contains(actions[-1])

@@ -282,7 +282,7 @@ def test_what_a_task_lacks(make, task, chosen, message):
 
 def test_gymnasium_makes_it_vary():
     envs.register()
-    env = gymnasium.make("vjepa_wm/PointMaze-v0", image_size=32, variation=VariationConfig(layout="spiral"))
+    env = gymnasium.make("vjepa_wm/point_maze-v0", image_size=32, variation=VariationConfig(layout="spiral"))
     assert env.reset(seed=0)[1]["variation"]["layout"] == "spiral"
     env.close()
 

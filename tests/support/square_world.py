@@ -22,6 +22,9 @@ class SquareEnv(gymnasium.Env):
     """
 
     control_hz = 5
+    state_names = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+    action_names = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "dgripper")
+    object_names = ()
 
     def __init__(self, *, ends_after=None, blank_from=None, cameras=("front",), breaks=None):
         picture = gymnasium.spaces.Box(0, 255, (32, 32, 3), np.uint8)
@@ -41,6 +44,7 @@ class SquareEnv(gymnasium.Env):
             self.image[row : row + 5, column : column + 5] = 255
         pictures = {f"image_{camera}": self.image[::-1] for camera in self.cameras[1:]}
         info = {"steps": self.steps, "is_success": bool(self.state[0] > self.state[1])}
+        info |= {"distance": 0.0, "goal": {"image": self.image, "state": self.state}}
         return {"image": self.image, "state": self.state} | pictures, info
 
     def reset(self, *, seed=None, options=None):
@@ -73,7 +77,7 @@ def break_once(folder):
 
 
 class JumpyPolicy:
-    def __init__(self, generator):
+    def __init__(self, env, generator):
         self.generator = generator
 
     def __call__(self, obs, info):

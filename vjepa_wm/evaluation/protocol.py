@@ -102,6 +102,20 @@ class EvaluationProtocol:
             )
         return replace(self, episodes=self.episodes[:num_episodes])
 
+    def with_steps(self, steps: int) -> EvaluationProtocol:
+        """Return the same episodes with another budget, of which each goal picture has the same share.
+
+        Args:
+            steps: actions per episode.
+
+        Raises:
+            ValueError: if there are fewer than goal pictures.
+        """
+        if steps == self.steps:
+            return self
+        goal_steps = tuple(max(1, shown * steps // self.steps) for shown in self.goal_steps)
+        return replace(self, name=f"{self.name}, {steps} steps", steps=steps, goal_steps=goal_steps)
+
     def goal_pictures(self, goal: Goal) -> dict[int, np.ndarray]:
         """Return the pictures to show, (H, W, 3) uint8, by the number of actions after which each is shown first.
 

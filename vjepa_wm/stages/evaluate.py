@@ -74,9 +74,7 @@ def choose_protocol(config: EvaluateConfig) -> EvaluationProtocol:
     protocol = load_protocol(config.protocol or task.name).first(config.episodes)
     if protocol.task != task.name:
         raise ValueError(f"protocol {protocol.name} is of task {protocol.task!r}, not of {task.name!r}")
-    if config.steps is None:
-        return protocol
-    return dataclasses.replace(protocol, steps=config.steps, name=f"{protocol.name}, {config.steps} steps")
+    return protocol.with_steps(config.steps or protocol.steps)
 
 
 def run_evaluate(config: EvaluateConfig) -> list[PolicyResult]:

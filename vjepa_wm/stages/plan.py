@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,17 +58,12 @@ def run_plan(config: PlanConfig) -> None:
         task=config.env, checkpoint=config.checkpoint, planner=config.planner, precision=config.precision
     )
     agent, env = recipe.make_stand("world_model")
-    shipped = load_protocol(task.name) if task.name in shipped_protocols() else None
-    protocol = make_protocol(
-        env,
-        name="plan",
-        task=task.name,
-        num_episodes=1,
-        steps=config.steps or (shipped.steps if shipped else task.usual_steps),
-        seed=config.seed,
-    )
-    if shipped and sum(shipped.goal_steps) < protocol.steps:
-        protocol = dataclasses.replace(protocol, goal_steps=shipped.goal_steps)
+    settings = {"steps": task.usual_steps}
+    if task.name in shipped_protocols():  # whose budget, and whose way of showing ordered pictures, is the task's
+        shipped = load_protocol(task.name)
+        settings = {"steps": shipped.steps, "goal_steps": shipped.goal_steps}
+    protocol = make_protocol(env, name="plan", task=task.name, num_episodes=1, seed=config.seed, **settings)
+    protocol = protocol.with_steps(config.steps or protocol.steps)
     played = play_episode(agent, env, protocol, protocol.episodes[0], seed=config.seed, goal_image=goal_image)
     result = played.result
     for step, (energy, distance) in enumerate(zip(result.energies or (), result.distances, strict=True)):
