@@ -21,17 +21,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vjepa_wm.data.trajectories.atomic_files import (
-    FolderLock,
-    read_tasks,
-    remove,
-    tasks_table,
-    to_arrow,
-    unfinished_name,
-    write_bytes,
-    write_json,
-    write_table,
-)
 from vjepa_wm.data.trajectories.encoded_episode import EncodedEpisode, check_episode, encode_episode
 from vjepa_wm.data.trajectories.info_file import new_info, settings
 from vjepa_wm.data.trajectories.layout import (
@@ -50,7 +39,9 @@ from vjepa_wm.data.trajectories.layout import (
     read_episode_rows,
     read_info,
 )
+from vjepa_wm.data.trajectories.parquet_tables import read_tasks, tasks_table, to_arrow, write_table
 from vjepa_wm.data.trajectories.stats import STATS, FeatureStats, merge_all, to_arrays, to_lists, vector_stats
+from vjepa_wm.safe_files import FolderInUseError, FolderLock, remove_file, unfinished_name, write_bytes, write_json
 
 STATE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "dgripper")
@@ -275,11 +266,9 @@ class TrajectoryWriter:
         if not begun and any(path.name not in ("meta", "data", "videos") for path in self.root.iterdir()):
             raise TrajectoryError(f"root must be a new or empty folder or a LeRobot v3 data set, got {self.root}")
         try:
-            self._lock = FolderLock(self.root / LOCK_PATH)
-        except BlockingIOError as error:
-            raise TrajectoryError(
-                f"another collection is writing into {self.root} just now; let it end, or choose another folder"
-            ) from error
+            self._lock = FolderLock(self.root, LOCK_PATH)
+        except FolderInUseError as error:
+            raise TrajectoryError(str(error)) from error
         with ExitStack() as on_error:
             on_error.callback(self.close)
             if (self.root / INFO_PATH).exists():
@@ -299,7 +288,7 @@ class TrajectoryWriter:
         # A recorder that was killed may have left files of an episode that does not count, and readers that take all
         # files of a folder would count it.
         for path in self._files_of(self.num_episodes):
-            remove(path)
+            remove_file(path)
         unfinished_name(self.root / INFO_PATH).unlink(missing_ok=True)
         if self.num_episodes:
             self._tasks, self._stats = self._read_summary()
