@@ -17,7 +17,7 @@ from small_trajectories import (
 
 from vjepa_wm.data.media.video import write_video
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset, TrajectoryError
-from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from vjepa_wm.data.media.video import write_video
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.episode_frames import kept_frames
 from vjepa_wm.data.trajectories.layout import TrajectoryError
-from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.pose import pose_difference
 
 LENGTHS = (31, 20, 8)

@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from vjepa_wm.data.trajectories.encoded_episode import EncodedEpisode, encode_episode
+from vjepa_wm.data.trajectories.encoded_trajectory import EncodedTrajectory, encode_trajectory
 
 Policy = Callable[[dict[str, np.ndarray], dict[str, Any]], np.ndarray]
 """From observation and info to an action (A,)."""
@@ -56,7 +56,7 @@ class PlayedEpisode:
         short: whether the environment ended it before its number of steps.
     """
 
-    recording: EncodedEpisode
+    recording: EncodedTrajectory
     success: bool
     short: bool
 
@@ -98,7 +98,7 @@ class EpisodePlayer:
         actions.append(np.zeros_like(actions[0]))
         columns = {name: np.stack([moment[name] for moment in seen]) for name in seen[0]}
         return PlayedEpisode(
-            recording=encode_episode(
+            recording=encode_trajectory(
                 {camera: columns[name] for camera, name in self._pictures.items()},
                 columns["state"],
                 np.stack(actions),

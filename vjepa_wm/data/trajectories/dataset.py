@@ -34,13 +34,13 @@ from vjepa_wm.data.trajectories.layout import (
     read_info,
 )
 from vjepa_wm.data.trajectories.poses import PoseConverter, displacements
-from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
 from vjepa_wm.data.trajectories.stats import FeatureStats
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.pose import POSE_DIM
 
 
 @dataclass(frozen=True, kw_only=True)
-class Episode:
+class Trajectory:
     """One recorded episode.
 
     Attributes:
@@ -130,7 +130,7 @@ class TrajectoryDataset:
         """Count the episodes in this part."""
         return self.num_episodes
 
-    def episode(self, i: int) -> Episode:
+    def episode(self, i: int) -> Trajectory:
         """Read one episode.
 
         Args:
@@ -156,7 +156,7 @@ class TrajectoryDataset:
                     f"{name} must be finite, got {values[frame].tolist()} in frame {frame} of episode "
                     f"{row['episode_index']} of {self.root}"
                 )
-        return Episode(
+        return Trajectory(
             frames=self._frames(row, self.camera),
             states=states.astype(np.float32),
             actions=actions.astype(np.float32),

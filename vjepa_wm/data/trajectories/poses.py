@@ -16,7 +16,7 @@ import torch
 
 from vjepa_wm.data.trajectories.kinematics import ForwardKinematics
 from vjepa_wm.data.trajectories.layout import TrajectoryError
-from vjepa_wm.data.trajectories.read_options import PoseForm, TrajectoryOptions
+from vjepa_wm.data.trajectories.trajectory_options import PoseForm, TrajectoryOptions
 from vjepa_wm.models.pose import euler_to_matrix, matrix_to_euler, pose_difference
 
 ROTATION_SIZES: dict[PoseForm, int] = {

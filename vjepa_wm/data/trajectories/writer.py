@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vjepa_wm.data.trajectories.encoded_episode import EncodedEpisode, check_episode, encode_episode
+from vjepa_wm.data.trajectories.encoded_trajectory import EncodedTrajectory, check_trajectory, encode_trajectory
 from vjepa_wm.data.trajectories.info_file import new_info, settings
 from vjepa_wm.data.trajectories.layout import (
     ACTION,
@@ -174,19 +174,19 @@ class TrajectoryWriter:
         """
         if not isinstance(frames, Mapping):
             frames = {self.cameras[0]: frames}
-        encoded = encode_episode(frames, states, actions, task, objects=objects, variation=variation, fps=self.fps)
+        encoded = encode_trajectory(frames, states, actions, task, objects=objects, variation=variation, fps=self.fps)
         self.add_encoded(encoded)
 
-    def add_encoded(self, episode: EncodedEpisode) -> None:
+    def add_encoded(self, episode: EncodedTrajectory) -> None:
         """Write one episode whose videos are encoded; it counts once this returns.
 
         Args:
-            episode: what `encode_episode` made, at this data set's rate.
+            episode: what `encode_trajectory` made, at this data set's rate.
 
         Raises:
             ValueError: as `add_episode`.
         """
-        check_episode(
+        check_trajectory(
             episode,
             cameras=self.cameras,
             image_size=self.image_size,
@@ -217,7 +217,7 @@ class TrajectoryWriter:
         write_json(self.root / INFO_PATH, info)
         self._info, self._tasks, self._stats, self._factors = info, tasks, stats, factors
 
-    def _columns(self, episode: EncodedEpisode, task_index: int) -> dict[str, np.ndarray]:
+    def _columns(self, episode: EncodedTrajectory, task_index: int) -> dict[str, np.ndarray]:
         """Gather the columns of the episode's parquet file, each (T,) or (T, D)."""
         steps = np.arange(len(episode.states))
         scene = {} if episode.objects is None else {ENVIRONMENT_STATE: episode.objects}
@@ -230,7 +230,7 @@ class TrajectoryWriter:
         }
         return {STATE: episode.states, ACTION: episode.actions} | scene | counters
 
-    def _episode_row(self, episode: EncodedEpisode, stats: dict[str, FeatureStats]) -> pa.Table:
+    def _episode_row(self, episode: EncodedTrajectory, stats: dict[str, FeatureStats]) -> pa.Table:
         """Make the episode's row of meta/episodes."""
         length = len(episode.states)
         row: dict[str, Any] = {

@@ -34,7 +34,7 @@ class EncodedVideo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodedEpisode:
+class EncodedTrajectory:
     """One episode, which can be sent to another process.
 
     Attributes:
@@ -54,7 +54,7 @@ class EncodedEpisode:
     variation: dict[str, str]
 
 
-def encode_episode(
+def encode_trajectory(
     frames: Mapping[str, np.ndarray],
     states: np.ndarray,
     actions: np.ndarray,
@@ -63,7 +63,7 @@ def encode_episode(
     objects: np.ndarray | None = None,
     variation: Mapping[str, str] | None = None,
     fps: float,
-) -> EncodedEpisode:
+) -> EncodedTrajectory:
     """Encode the videos of an episode.
 
     Args:
@@ -82,7 +82,7 @@ def encode_episode(
         camera: EncodedVideo(content=encode_video(array, fps), shape=array.shape, stats=image_stats(array))
         for camera, array in frames.items()
     }
-    return EncodedEpisode(
+    return EncodedTrajectory(
         videos=videos,
         states=np.asarray(states, np.float32),
         actions=np.asarray(actions, np.float32),
@@ -92,8 +92,8 @@ def encode_episode(
     )
 
 
-def check_episode(
-    episode: EncodedEpisode,
+def check_trajectory(
+    episode: EncodedTrajectory,
     *,
     cameras: Sequence[str],
     image_size: tuple[int, int],
