@@ -205,6 +205,18 @@ def test_every_camera_and_every_name_comes_back(tmp_path):
     assert row["stats/observation.images.wrist/max"][2] == [[119 / 255]] != row[f"stats/{FRONT}/max"][2]
 
 
+def test_cameras_named_in_another_order_are_the_same(tmp_path):
+    frames, states, actions = make_episode(5)
+    for cameras in (("front", "wrist"), ("wrist", "front")):
+        with make_writer(tmp_path / "set", cameras=cameras) as writer:
+            writer.add_episode({"wrist": frames // 2, "front": frames}, states, actions, "go")
+    first, second = (
+        [(tmp_path / f"set/videos/observation.images.{camera}/chunk-000/file-{k:03d}.mp4").read_bytes() for k in (0, 1)]
+        for camera in ("front", "wrist")
+    )
+    assert first[0] == first[1] != second[0] == second[1]
+
+
 def test_the_frames_must_be_those_of_the_cameras(tmp_path):
     frames, states, actions = make_episode(5)
     with make_writer(tmp_path / "set", cameras=("front", "wrist")) as writer:
