@@ -15,7 +15,7 @@ from vjepa_wm.cli import main
 from vjepa_wm.data.collection.episode_player import seeds_of
 from vjepa_wm.data.media.video import read_frames
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
-from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.envs import TASKS, VariationConfig, make
 from vjepa_wm.envs.policy import PolicyName
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig

@@ -17,7 +17,7 @@ from small_trajectories import (
 
 from vjepa_wm.data.media.video import write_video
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset, TrajectoryError
-from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 
 
 @pytest.fixture
@@ -64,16 +64,6 @@ def test_a_camera_must_be_named_where_there_are_several(tmp_path):
         TrajectoryDataset(tmp_path, TrajectoryOptions(camera="front"))
     for name in ("wrist", "observation.images.wrist"):
         assert TrajectoryDataset(tmp_path, TrajectoryOptions(camera=name)).camera == "observation.images.wrist"
-
-
-def test_windows_stay_within_episodes(dataset):
-    windows = dataset.windows(7)
-    assert windows == [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2)]
-    assert len(dataset.windows(1)) == 30
-    with pytest.raises(ValueError, match="num_frames must be at most 9, the longest episode, got 10"):
-        dataset.windows(10)
-    with pytest.raises(ValueError, match="num_frames must be at least 1, got 0"):
-        dataset.windows(0)
 
 
 def test_split_divides_by_episode_and_by_seed(dataset):

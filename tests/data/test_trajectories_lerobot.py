@@ -14,7 +14,7 @@ import pytest
 
 from vjepa_wm.data.clips.clip_sources import find_source
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
-from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 
 TOP, HAND = "observation.images.top", "observation.images.hand"
 

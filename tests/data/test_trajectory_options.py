@@ -14,7 +14,7 @@ from vjepa_wm.data.media.video import write_video
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.episode_frames import kept_frames
 from vjepa_wm.data.trajectories.layout import TrajectoryError
-from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.pose import pose_difference
 
 LENGTHS = (31, 20, 8)
@@ -153,7 +153,6 @@ def test_at_a_lower_rate_actions_span_the_frames_that_are_kept(root, camera, fps
     moved = pose_difference(torch.tensor(states[:-1]), torch.tensor(states[1:])).numpy()
     assert np.allclose(episode.actions[:-1], moved, atol=1e-6) and not episode.actions[-1].any()
     assert [len(dataset.episode(i).states) for i in range(3)] == dataset.lengths
-    assert dataset.windows(3) == [(i, k) for i in range(3) for k in range(dataset.lengths[i] - 2)]
 
 
 def test_the_recorded_rate_keeps_the_recorded_actions(root):
@@ -177,13 +176,6 @@ def test_a_gripper_and_angles_of_their_own_columns_become_a_pose(root):
     recorded = TrajectoryDataset(root, choose(state=("position", "angles"), pose="euler", actions="recorded"))
     assert np.array_equal(recorded.episode(1).actions, columns["action"][rows])
     assert not recorded.episode(1).states[:, 6].any()
-
-
-def test_windows_may_start_every_so_many_frames(root):
-    dataset = TrajectoryDataset(root, choose())
-    assert dataset.windows(8, stride=10) == [(0, 0), (0, 10), (0, 20), (1, 0), (1, 10), (2, 0)]
-    with pytest.raises(ValueError, match="stride must be at least 1, got 0"):
-        dataset.windows(8, stride=0)
 
 
 def test_parts_of_a_split_are_read_by_the_same_options(root):

@@ -10,7 +10,7 @@ import vjepa_wm.envs
 from vjepa_wm.data.trajectories.kinematics import ForwardKinematics
 from vjepa_wm.data.trajectories.layout import TrajectoryError
 from vjepa_wm.data.trajectories.poses import PoseConverter, displacements
-from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 
 ARM = Path(vjepa_wm.envs.__file__).parent / "arm/arm.xml"
 PLANAR = """<robot name="planar">

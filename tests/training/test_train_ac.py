@@ -4,7 +4,7 @@ import torch
 
 from vjepa_wm.cli import parse
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
-from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import CheckpointError, save_model

@@ -11,8 +11,12 @@ import pickle
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from vjepa_wm.parallel.work import MAX_ATTEMPTS, Run, T
+
+if TYPE_CHECKING:
+    import ray
 
 LOOK_AHEAD = 2
 """Pieces per core of the cluster that are asked for before the first of them is there."""
@@ -37,15 +41,25 @@ def run_on_ray(
         pickled = ray.put(pickle.dumps(make_run))
         start = ray.remote(num_cpus=1, max_retries=MAX_ATTEMPTS - 1)(_run).remote
         ahead = LOOK_AHEAD * int(ray.cluster_resources()["CPU"])
-        asked: deque[ray.ObjectRef] = deque()
+        asked: deque[tuple[int, ray.ObjectRef]] = deque()
         for number in numbers:
-            asked.append(start(pickled, number))
+            asked.append((number, start(pickled, number)))
             if len(asked) == ahead:
-                yield ray.get(asked.popleft())
+                yield _result(*asked.popleft())
         while asked:
-            yield ray.get(asked.popleft())
+            yield _result(*asked.popleft())
     finally:
         ray.shutdown()
+
+
+def _result(number: int, reference: ray.ObjectRef) -> T:
+    """Wait for the result of a piece."""
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayError as error:  # its text has the traceback, or how the process or machine died
+        raise RuntimeError(f"piece {number} failed on the Ray cluster:\n{error}") from error
 
 
 def _run(pickled: bytes, number: int) -> T:

@@ -36,9 +36,8 @@ def run_numbered(
 
     Raises:
         ValueError: if workers is negative, a number comes twice, or Ray is asked for and not installed.
-        RuntimeError: if with workers an error was raised at a piece, its traceback is in the text; or three processes
-            died at it.
-        ray.exceptions.RayError: if either happened on a Ray cluster.
+        RuntimeError: if with workers or ray an error was raised at a piece, its traceback is in the text; or three
+            processes died at it.
         ConnectionError: if there is no Ray cluster at this address.
     """
     check_at_least(0, workers=workers)

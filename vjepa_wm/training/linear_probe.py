@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
-from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import pick_device, pick_dtype

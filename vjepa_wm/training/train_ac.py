@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
-from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig, KeyValueCache
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.load import load_encoder

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vjepa_wm.data.trajectories.encoded_episode import EncodedEpisode, encode_episode
+from vjepa_wm.data.trajectories.encoded_trajectory import EncodedTrajectory, encode_trajectory
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.pictures import picture_names
 from vjepa_wm.envs.play import Moment, play, record
@@ -41,7 +41,7 @@ class EpisodeRecipe:
 class PlayedEpisode:
     """One episode and how it ended."""
 
-    recording: EncodedEpisode
+    recording: EncodedTrajectory
     """What is stored of it."""
     success: bool
     """Whether its last step was a success."""
@@ -76,7 +76,7 @@ class EpisodePlayer:
         rollout = record((_checked(moment, k) for moment in moments), recipe.num_steps)
         names = picture_names(env.cameras)
         return PlayedEpisode(
-            recording=encode_episode(
+            recording=encode_trajectory(
                 {camera: rollout.pictures[name] for camera, name in names.items()},
                 rollout.states,
                 np.concatenate([rollout.actions, np.zeros_like(rollout.actions[:1])]),

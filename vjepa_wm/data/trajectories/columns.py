@@ -22,17 +22,14 @@ _NUMBERS = ("float", "int", "uint", "bool")
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnPart:
-    """Some numbers of a column.
-
-    Attributes:
-        column: name of the column.
-        size: numbers in every row of it.
-        ids: places of the wanted ones, in the order wanted.
-    """
+    """Some numbers of a column."""
 
     column: str
+    """Name of the column."""
     size: int
+    """Numbers in every row of it."""
     ids: tuple[int, ...]
+    """Places of the wanted ones, in the order wanted."""
 
 
 def choose_numbers(
@@ -50,7 +47,7 @@ def choose_numbers(
         The parts, in the order of `choices`.
 
     Raises:
-        TrajectoryError: there is no such column or number, or the column does not hold numbers.
+        TrajectoryError: if there is no such column or number, or the column does not hold numbers.
     """
     return tuple(_choose(root, features, choice, option) for choice in choices)
 
@@ -88,7 +85,7 @@ def join_numbers(columns: Mapping[str, np.ndarray], parts: Sequence[ColumnPart])
         float64, (T, numbers of all parts).
 
     Raises:
-        TrajectoryError: a column has another number of numbers than meta/info.json says.
+        TrajectoryError: if a column has another number of numbers than meta/info.json says.
     """
     chosen = []
     for part in parts:
@@ -113,8 +110,8 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         By name: (rows,) for plain numbers, (rows, D) for lists of D, however they are nested.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        TrajectoryError: a column is missing, has gaps, or lists of different lengths.
+        FileNotFoundError: if there is no such file.
+        TrajectoryError: if a column is missing, has gaps, or lists of different lengths.
     """
     with pq.ParquetFile(path) as file:
         check_columns(path, names, file.schema_arrow.names)

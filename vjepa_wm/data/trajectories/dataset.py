@@ -1,16 +1,15 @@
 """Robot trajectories read from LeRobot v3 data sets.
 
 Why this file exists: data from real robots comes in this layout (parquet for numbers, mp4 for cameras, json and parquet
-for what is where), and ours is written in it too, so both enter action-conditioned training by the same door. Several
-episodes may share a parquet or mp4 file; every episode's row says which file and which part of it.
+for what is where), and ours is written in it too, so both enter action-conditioned training by the same door. An
+episode is what LeRobot calls an entry of a data set; a trajectory is what is read of one, by `TrajectoryOptions`.
 
-Letters: T frames of an episode, H height, W width, P state, A action.
+Letters: T frames of an episode, H height, W width, P state, A action, E numbers that say where objects are.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,48 +17,33 @@ from pathlib import Path
 
 import numpy as np
 
-from vjepa_wm.data.trajectories.columns import choose_numbers, join_numbers, read_columns
-from vjepa_wm.data.trajectories.episode_frames import kept_frames, read_pictures, read_video_frames
-from vjepa_wm.data.trajectories.layout import (
-    ENVIRONMENT_STATE,
-    IMAGES,
-    STATS_PATH,
-    VARIATION,
-    TrajectoryError,
-    colour_cameras,
-    element_names,
-    episode_video,
-    listed,
-    read_episode_rows,
-    read_info,
-)
+from vjepa_wm.data.trajectories.columns import choose_numbers, join_numbers
+from vjepa_wm.data.trajectories.episode_frames import kept_frames
+from vjepa_wm.data.trajectories.layout import ENVIRONMENT_STATE, IMAGES, TrajectoryError, element_names, listed
 from vjepa_wm.data.trajectories.poses import PoseConverter, displacements
-from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
-from vjepa_wm.data.trajectories.stats import FeatureStats
+from vjepa_wm.data.trajectories.stored_episodes import StoredEpisodes
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.pose import POSE_DIM
 
 
 @dataclass(frozen=True, kw_only=True)
-class Episode:
-    """One recorded episode.
-
-    Attributes:
-        frames: camera images, uint8 RGB, (T, H, W, 3).
-        states: robot state at each frame, float32 (T, P).
-        actions: action that moves frame t to frame t + 1, float32 (T, A); the last row moves nothing.
-        task: what the episode shows, in words.
-        index: number of the episode in its data set.
-        objects: poses of the objects in the scene at each frame, float32 (T, E); None where no column has them.
-        variation: value of each factor of look and physics that can vary, by their names; empty where none is recorded.
-    """
+class Trajectory:
+    """What is read of one episode."""
 
     frames: np.ndarray
+    """Camera images, uint8 RGB, (T, H, W, 3)."""
     states: np.ndarray
+    """Robot state at each frame, float32 (T, P)."""
     actions: np.ndarray
+    """Action that moves frame t to frame t + 1, float32 (T, A); the last row moves nothing."""
     task: str
+    """What the episode shows, in words."""
     index: int
+    """Number of the episode in its data set."""
     objects: np.ndarray | None = None
+    """Poses of the objects in the scene at each frame, float32 (T, E); None where no column has them."""
     variation: dict[str, str] = field(default_factory=dict)
+    """Value of each factor of look and physics that can vary, by their names; empty where none is recorded."""
 
 
 class TrajectoryDataset:
@@ -92,34 +76,31 @@ class TrajectoryDataset:
             episodes: numbers of the episodes to use; None is all.
 
         Raises:
-            FileNotFoundError: root is not a folder, or holds no meta/info.json; or there is no such robot model.
-            TrajectoryError: another version of the layout; a camera, column or number that is not there; columns that
-                cannot be converted as asked; or no episode.
+            FileNotFoundError: if root is not a folder, or holds no meta/info.json; or there is no such robot model.
+            TrajectoryError: if the layout is of another version, a camera, column or number is not there, columns
+                cannot be converted as asked, or there is no episode.
         """
         self.root = Path(root)
         self.options = options or TrajectoryOptions()
-        self._info = read_info(self.root)
-        self._stored = colour_cameras(self.root, self._info)
-        self.cameras = tuple(self._stored)
+        self._stored = StoredEpisodes(self.root)
+        self.cameras = self._stored.cameras
         self.camera = self._choose_camera(self.options.camera)
         self._stride = self._choose_stride()
-        self.fps = float(self._info["fps"]) / self._stride
+        self.fps = self._stored.fps / self._stride
         self._choose_columns()
-        rows = read_episode_rows(self.root, self._info["total_episodes"])
-        self._rows = {row["episode_index"]: row for row in rows}
-        self.stats = _read_stats(self.root)
-        self._table: tuple[Path, dict[str, np.ndarray]] | None = None
-        self.episodes = sorted(self._rows if episodes is None else episodes)
-        unknown = [number for number in self.episodes if number not in self._rows]
+        self.stats = self._stored.read_stats()
+        known = self._stored.numbers
+        self.episodes = sorted(known if episodes is None else episodes)
+        unknown = [number for number in self.episodes if number not in known]
         if unknown:
-            raise TrajectoryError(f"episodes must be from 0 to {len(rows) - 1} in {self.root}, got {unknown[:5]}")
+            raise TrajectoryError(f"episodes must be from 0 to {len(known) - 1} in {self.root}, got {unknown[:5]}")
         if not self.episodes:
             raise TrajectoryError(f"no episode in {self.root}")
 
     @property
     def lengths(self) -> list[int]:
         """Frames of each episode in this part, as they are read."""
-        return [len(self._kept(self._rows[number])) for number in self.episodes]
+        return [len(self._kept(number)) for number in self.episodes]
 
     @property
     def num_episodes(self) -> int:
@@ -130,7 +111,7 @@ class TrajectoryDataset:
         """Count the episodes in this part."""
         return self.num_episodes
 
-    def episode(self, i: int) -> Episode:
+    def episode(self, i: int) -> Trajectory:
         """Read one episode.
 
         Args:
@@ -140,30 +121,30 @@ class TrajectoryDataset:
             Frames, states, actions, task and, where there are any, objects.
 
         Raises:
-            IndexError: i is out of range.
-            TrajectoryError: the files hold another number of frames than the episode's row says, numbers that are not
-                finite, or numbers that are no rotation where they should be one.
-            VideoError: the video cannot be decoded.
+            IndexError: if i is out of range.
+            TrajectoryError: if the files hold another number of frames than the episode's row says, numbers that are
+                not finite, or numbers that are no rotation where they should be one.
+            VideoError: if the video cannot be decoded.
         """
-        row = self._row(i)
-        numbers = self._numbers(row)
+        number = self._number(i)
+        numbers = self._numbers(number)
         states = self._convert(join_numbers(numbers, self._state))
         actions = displacements(states) if self._action is None else join_numbers(numbers, self._action)
         for name, values in (("state", states), ("action", actions)):
             if not np.isfinite(values).all():
                 frame = int(np.argmin(np.isfinite(values).all(axis=1)))
                 raise TrajectoryError(
-                    f"{name} must be finite, got {values[frame].tolist()} in frame {frame} of episode "
-                    f"{row['episode_index']} of {self.root}"
+                    f"{name} must be finite, got {values[frame].tolist()} in frame {frame} of episode {number} of "
+                    f"{self.root}"
                 )
-        return Episode(
-            frames=self._frames(row, self.camera),
+        return Trajectory(
+            frames=self._stored.frames(number, self.camera, self._kept(number)),
             states=states.astype(np.float32),
             actions=actions.astype(np.float32),
-            task=", ".join(row.get("tasks") or ()),
-            index=row["episode_index"],
+            task=self._stored.task(number),
+            index=number,
             objects=self._objects(numbers),
-            variation={name.removeprefix(VARIATION): row[name] for name in row if name.startswith(VARIATION)},
+            variation=self._stored.variation(number),
         )
 
     def frames(self, i: int, camera: str) -> np.ndarray:
@@ -177,11 +158,13 @@ class TrajectoryDataset:
             uint8 RGB, (T, H, W, 3), of the same moments as the episode's frames.
 
         Raises:
-            IndexError: i is out of range.
-            TrajectoryError: there is no such camera, or its file holds another number of frames than there should be.
-            VideoError: the video cannot be decoded.
+            IndexError: if i is out of range.
+            TrajectoryError: if there is no such camera, or its file holds another number of frames than there should
+                be.
+            VideoError: if the video cannot be decoded.
         """
-        return self._frames(self._row(i), self._choose_camera(camera))
+        number = self._number(i)
+        return self._stored.frames(number, self._choose_camera(camera), self._kept(number))
 
     def objects(self, i: int) -> np.ndarray | None:
         """Read where the objects of one episode are, without its frames.
@@ -193,32 +176,9 @@ class TrajectoryDataset:
             Poses at each frame, float32 (T, E); None where no column has them.
 
         Raises:
-            IndexError: i is out of range.
+            IndexError: if i is out of range.
         """
-        return self._objects(self._numbers(self._row(i)))
-
-    def windows(self, num_frames: int, *, stride: int = 1) -> list[tuple[int, int]]:
-        """List stretches of consecutive frames within one episode.
-
-        Args:
-            num_frames: frames of a stretch, at the rate that is read.
-            stride: frames from the start of a stretch to the start of the next; 1 is every stretch there is.
-
-        Returns:
-            (place of the episode in this part, first frame); its actions between frames are the first num_frames - 1.
-
-        Raises:
-            ValueError: no episode is that long, or num_frames or stride is not positive.
-        """
-        if num_frames < 1:
-            raise ValueError(f"num_frames must be at least 1, got {num_frames}")
-        if stride < 1:
-            raise ValueError(f"stride must be at least 1, got {stride}")
-        lengths = self.lengths
-        windows = [(i, k) for i, length in enumerate(lengths) for k in range(0, length - num_frames + 1, stride)]
-        if not windows:
-            raise ValueError(f"num_frames must be at most {max(lengths)}, the longest episode, got {num_frames}")
-        return windows
+        return self._objects(self._numbers(self._number(i)))
 
     def split(self, val_share: float, seed: int) -> tuple[TrajectoryDataset, TrajectoryDataset]:
         """Divide the episodes at random into two parts.
@@ -231,7 +191,7 @@ class TrajectoryDataset:
             Training part and validation part.
 
         Raises:
-            ValueError: a part would be empty.
+            ValueError: if a part would be empty.
         """
         num_val = round(val_share * self.num_episodes)
         if not 0 < num_val < self.num_episodes:
@@ -243,10 +203,10 @@ class TrajectoryDataset:
         train.episodes, val.episodes = sorted(order[num_val:]), sorted(order[:num_val])
         return train, val
 
-    def _row(self, i: int) -> dict:
+    def _number(self, i: int) -> int:
         if not 0 <= i < self.num_episodes:
             raise IndexError(f"i must be from 0 to {self.num_episodes - 1}, got {i}")
-        return self._rows[self.episodes[i]]
+        return self.episodes[i]
 
     def _choose_camera(self, camera: str | None) -> str:
         found = [name for name in self.cameras if camera is None or camera in (name, name.removeprefix(IMAGES))]
@@ -257,14 +217,14 @@ class TrajectoryDataset:
 
     def _choose_stride(self) -> float:
         """Return how many recorded frames there are for one that is read; it need not be a whole number."""
-        recorded, wanted = float(self._info["fps"]), self.options.fps
+        recorded, wanted = self._stored.fps, self.options.fps
         if wanted is not None and wanted > recorded:
             raise TrajectoryError(f"fps must be at most {recorded:g}, that of {self.root}, got {wanted:g}")
         return 1.0 if wanted is None else recorded / wanted
 
     def _choose_columns(self) -> None:
         """Find the numbers of states, actions and objects, and what turns them into states."""
-        options, features = self.options, self._info["features"]
+        options, features = self.options, self._stored.features
         self._state = choose_numbers(self.root, features, options.state, "state")
         self._convert = PoseConverter(options, sum(len(part.ids) for part in self._state))
         changed = self._stride > 1 or options.pose != "as_is"
@@ -275,7 +235,7 @@ class TrajectoryDataset:
             if self._stride > 1:
                 raise TrajectoryError(
                     f"actions must be from_states at fps {options.fps:g}, as those of {self.root} were recorded at "
-                    f"{self._info['fps']:g}; got recorded"
+                    f"{self._stored.fps:g}; got recorded"
                 )
             if options.pose != "as_is" and num_numbers != POSE_DIM:
                 raise TrajectoryError(
@@ -284,46 +244,17 @@ class TrajectoryDataset:
                 )
         self.object_names = element_names(features[ENVIRONMENT_STATE]) if ENVIRONMENT_STATE in features else ()
 
-    def _kept(self, row: dict) -> np.ndarray:
-        return kept_frames(row["length"], self._stride)
+    def _kept(self, number: int) -> np.ndarray:
+        return kept_frames(self._stored.length(number), self._stride)
 
-    def _numbers(self, row: dict) -> dict[str, np.ndarray]:
-        """Read an episode's columns of numbers; the file last read is kept, as it often holds the next episode too."""
+    def _numbers(self, number: int) -> dict[str, np.ndarray]:
+        """Read the columns of numbers that are used of an episode."""
         names = {part.column for part in (*self._state, *(self._action or ()))}
         names |= {ENVIRONMENT_STATE} if self.object_names else set()
-        path = self._data_path(row)
-        if self._table is None or self._table[0] != path:
-            self._table = path, read_columns(path, sorted(names | {"episode_index", "frame_index"}))
-        columns = self._table[1]
-        ids = np.flatnonzero(columns["episode_index"] == row["episode_index"])
-        if len(ids) != row["length"]:
-            raise TrajectoryError(
-                f"episode {row['episode_index']} of {self.root} has {row['length']} frames, its parquet file {len(ids)}"
-            )
-        ids = ids[np.argsort(columns["frame_index"][ids])][self._kept(row)]
-        return {name: columns[name][ids] for name in names}
+        return self._stored.columns(number, names, self._kept(number))
 
     def _objects(self, numbers: dict[str, np.ndarray]) -> np.ndarray | None:
         if not self.object_names:
             return None
         values = numbers[ENVIRONMENT_STATE]
         return values.reshape(len(values), -1).astype(np.float32)
-
-    def _frames(self, row: dict, camera: str) -> np.ndarray:
-        kept = self._kept(row)
-        if self._stored[camera] == "image":
-            return read_pictures(self._data_path(row), camera, row["episode_index"], kept, row["length"])
-        name, start_s, end_s = episode_video(self._info, camera, row)
-        return read_video_frames(self.root / name, start_s, end_s, kept, row["length"])
-
-    def _data_path(self, row: dict) -> Path:
-        place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
-        return self.root / self._info["data_path"].format(**place)
-
-
-def _read_stats(root: Path) -> dict[str, FeatureStats]:
-    path = root / STATS_PATH
-    if not path.is_file():
-        return {}
-    stats = json.loads(path.read_text())
-    return {name: {stat: np.array(value) for stat, value in feature.items()} for name, feature in stats.items()}

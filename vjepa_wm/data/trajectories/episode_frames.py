@@ -48,9 +48,9 @@ def read_video_frames(path: Path, start_s: float, end_s: float, kept: np.ndarray
         uint8 RGB, (len(kept), H, W, 3).
 
     Raises:
-        FileNotFoundError: there is no such file.
-        TrajectoryError: the part holds another number of frames.
-        VideoError: it cannot be decoded.
+        FileNotFoundError: if there is no such file.
+        TrajectoryError: if the part holds another number of frames.
+        VideoError: if it cannot be decoded.
     """
     scan = scan_video(path, start_s, end_s)
     if len(scan.times) != length:
@@ -72,8 +72,8 @@ def read_pictures(path: Path, column: str, episode: int, kept: np.ndarray, lengt
         uint8 RGB, (len(kept), H, W, 3).
 
     Raises:
-        FileNotFoundError: there is no such file.
-        TrajectoryError: the column is missing, a picture is missing or damaged, sizes differ, or the file holds
+        FileNotFoundError: if there is no such file.
+        TrajectoryError: if the column is missing, a picture is missing or damaged, sizes differ, or the file holds
             another number of frames.
     """
     check_columns(path, [column], pq.read_schema(path).names)

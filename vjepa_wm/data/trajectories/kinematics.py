@@ -32,8 +32,8 @@ class ForwardKinematics:
             joints: joints in the order of the numbers; empty: all that turn or slide, in the model's order.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            TrajectoryError: it cannot be loaded, or has no such joint, site or body.
+            FileNotFoundError: if there is no such file.
+            TrajectoryError: if it cannot be loaded, or has no such joint, site or body.
         """
         import mujoco  # loaded here: most data sets need no kinematics
 

@@ -41,8 +41,8 @@ def read_info(root: Path) -> dict:
         The content of meta/info.json.
 
     Raises:
-        FileNotFoundError: root is not a folder, or holds no meta/info.json.
-        TrajectoryError: another version of the layout, or an entry that is needed is missing.
+        FileNotFoundError: if root is not a folder, or holds no meta/info.json.
+        TrajectoryError: if the layout is of another version, or an entry that is needed is missing.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"folder of trajectories does not exist: {root}")
@@ -73,7 +73,7 @@ def read_episode_rows(
         One dict per episode, by column name, in order.
 
     Raises:
-        TrajectoryError: an episode has no row, or a column is missing.
+        TrajectoryError: if an episode has no row, or a column is missing.
     """
     rows = []
     for path in sorted((root / "meta/episodes").glob("chunk-*/file-*.parquet")):
@@ -100,7 +100,7 @@ def colour_cameras(root: Path, info: dict) -> dict[str, str]:
         By feature name, how each is stored: "video", or "image" for pictures within the parquet files.
 
     Raises:
-        TrajectoryError: there is none.
+        TrajectoryError: if there is none.
     """
     features = info["features"]
     stored = {name: feature["dtype"] for name, feature in features.items() if feature["dtype"] in ("video", "image")}
@@ -123,7 +123,7 @@ def video_cameras(root: Path, info: dict) -> list[str]:
     """List the cameras of a data set that are stored as video, as `colour_cameras` does.
 
     Raises:
-        TrajectoryError: there is none.
+        TrajectoryError: if there is none.
     """
     cameras = colour_cameras(root, info)
     videos = [name for name, kind in cameras.items() if kind == "video"]

@@ -16,7 +16,7 @@ import torch
 
 from vjepa_wm.data.trajectories.kinematics import ForwardKinematics
 from vjepa_wm.data.trajectories.layout import TrajectoryError
-from vjepa_wm.data.trajectories.read_options import PoseForm, TrajectoryOptions
+from vjepa_wm.data.trajectories.trajectory_options import PoseForm, TrajectoryOptions
 from vjepa_wm.models.pose import euler_to_matrix, matrix_to_euler, pose_difference
 
 ROTATION_SIZES: dict[PoseForm, int] = {
@@ -42,8 +42,8 @@ class PoseConverter:
             num_numbers: how many there are, D.
 
         Raises:
-            FileNotFoundError: there is no such robot model.
-            TrajectoryError: the numbers are too few or too many, or the robot model cannot be used.
+            FileNotFoundError: if there is no such robot model.
+            TrajectoryError: if the numbers are too few or too many, or the robot model cannot be used.
         """
         self._options = options
         self._kinematics: ForwardKinematics | None = None
@@ -71,7 +71,7 @@ class PoseConverter:
             States: poses (T, 7), or with `as_is` the numbers themselves; float64.
 
         Raises:
-            TrajectoryError: numbers are not a rotation in the form they are said to be.
+            TrajectoryError: if numbers are not a rotation in the form they are said to be.
         """
         options = self._options
         if options.pose == "as_is":
@@ -114,7 +114,7 @@ def rotation_matrices(values: np.ndarray, form: PoseForm, *, degrees: bool = Fal
         Rotation matrices, float64 (T, 3, 3).
 
     Raises:
-        TrajectoryError: lengths or angles in the numbers are not those of a rotation in this form.
+        TrajectoryError: if lengths or angles in the numbers are not those of a rotation in this form.
     """
     if form in ("euler", "rotation_vector"):
         values = np.deg2rad(values) if degrees else values

@@ -15,42 +15,33 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vjepa_wm.data.trajectories.atomic_files import (
-    FolderLock,
-    read_tasks,
-    remove,
-    tasks_table,
-    to_arrow,
-    unfinished_name,
-    write_bytes,
-    write_json,
-    write_table,
+from vjepa_wm.data.trajectories.encoded_trajectory import EncodedTrajectory, check_trajectory, encode_trajectory
+from vjepa_wm.data.trajectories.episode_files import (
+    episode_columns,
+    episode_files,
+    episode_row,
+    episode_stats,
+    row_stats,
 )
-from vjepa_wm.data.trajectories.encoded_episode import EncodedEpisode, check_episode, encode_episode
 from vjepa_wm.data.trajectories.info_file import new_info, settings
 from vjepa_wm.data.trajectories.layout import (
-    ACTION,
-    DATA_PATH,
-    ENVIRONMENT_STATE,
-    EPISODES_PATH,
     IMAGES,
     INFO_PATH,
-    STATE,
     STATS_PATH,
     TASKS_PATH,
     VARIATION,
-    VIDEO_PATH,
     TrajectoryError,
     read_episode_rows,
     read_info,
 )
-from vjepa_wm.data.trajectories.stats import STATS, FeatureStats, merge_all, to_arrays, to_lists, vector_stats
+from vjepa_wm.data.trajectories.parquet_tables import read_tasks, tasks_table, to_arrow, write_table
+from vjepa_wm.data.trajectories.stats import FeatureStats, merge_all, to_arrays, to_lists
+from vjepa_wm.safe_files import FolderInUseError, FolderLock, remove_file, unfinished_name, write_bytes, write_json
 
 STATE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "dgripper")
@@ -102,8 +93,8 @@ class TrajectoryWriter:
             robot_type: name of the robot, for readers.
 
         Raises:
-            ValueError: fps, image_size or cameras breaks its rule.
-            TrajectoryError: the data set in the folder has other settings, the folder holds other things, or another
+            ValueError: if fps, image_size or cameras breaks its rule.
+            TrajectoryError: if the data set in the folder has other settings, the folder holds other things, or another
                 writer has it open.
         """
         if not fps > 0:
@@ -178,92 +169,51 @@ class TrajectoryWriter:
                 episodes of a data set.
 
         Raises:
-            ValueError: an array has a wrong shape or type, holds NaN or infinity, the last action is not zero, or the
-                factors are others than those of the episodes before.
+            ValueError: if an array has a wrong shape or type or holds NaN or infinity, the last action is not zero, or
+                the factors are others than those of the episodes before.
         """
         if not isinstance(frames, Mapping):
             frames = {self.cameras[0]: frames}
-        encoded = encode_episode(frames, states, actions, task, objects=objects, variation=variation, fps=self.fps)
+        encoded = encode_trajectory(frames, states, actions, task, objects=objects, variation=variation, fps=self.fps)
         self.add_encoded(encoded)
 
-    def add_encoded(self, episode: EncodedEpisode) -> None:
+    def add_encoded(self, trajectory: EncodedTrajectory) -> None:
         """Write one episode whose videos are encoded; it counts once this returns.
 
         Args:
-            episode: what `encode_episode` made, at this data set's rate.
+            trajectory: what `encode_trajectory` made, at this data set's rate.
 
         Raises:
             ValueError: as `add_episode`.
         """
-        check_episode(
-            episode,
+        check_trajectory(
+            trajectory,
             cameras=self.cameras,
             image_size=self.image_size,
             state_names=self.state_names,
             action_names=self.action_names,
             object_names=self.object_names,
         )
-        factors = sorted(episode.variation)
+        factors = sorted(trajectory.variation)
         if self.num_episodes and factors != self._factors:
             raise ValueError(f"variation must have the factors of the episodes before, {self._factors}, got {factors}")
-        number, length = self.num_episodes, len(episode.states)
-        tasks = self._tasks if episode.task in self._tasks else [*self._tasks, episode.task]
-        counts = {"total_episodes": number + 1, "total_frames": self.num_frames + length, "total_tasks": len(tasks)}
+        number, num_frames = self.num_episodes, self.num_frames + len(trajectory.states)
+        tasks = self._tasks if trajectory.task in self._tasks else [*self._tasks, trajectory.task]
+        counts = {"total_episodes": number + 1, "total_frames": num_frames, "total_tasks": len(tasks)}
+        columns = episode_columns(trajectory, self._info, tasks.index(trajectory.task))
+        stats = episode_stats(trajectory, columns, self._info)
+        row = episode_row(trajectory, self._info, stats)
+
+        files = episode_files(self.root, self._info, number)
+        for camera, video in trajectory.videos.items():
+            write_bytes(files[IMAGES + camera], video.content)
+        write_table(files["data"], pa.table({name: to_arrow(values) for name, values in columns.items()}))
+        write_table(files["episodes"], row)
+        all_stats = merge_all(self._stats, stats)
+        self._write_summary(tasks, all_stats)
         info = self._info | counts | {"splits": {"train": f"0:{number + 1}"}}
-        columns = self._columns(episode, tasks.index(episode.task))
-        found = {name: vector_stats(values) for name, values in columns.items()}
-        found |= {IMAGES + camera: episode.videos[camera].stats for camera in self.cameras}
-        episode_stats = {name: found[name] for name in info["features"]}
-        row = self._episode_row(episode, episode_stats)
-
-        *videos, data, episodes = self._files_of(number)
-        for camera, path in zip(self.cameras, videos, strict=True):
-            write_bytes(path, episode.videos[camera].content)
-        write_table(data, pa.table({name: to_arrow(values) for name, values in columns.items()}))
-        write_table(episodes, row)
-        stats = merge_all(self._stats, episode_stats)
-        self._write_summary(tasks, stats)
         write_json(self.root / INFO_PATH, info)
-        self._info, self._tasks, self._stats, self._factors = info, tasks, stats, factors
-
-    def _columns(self, episode: EncodedEpisode, task_index: int) -> dict[str, np.ndarray]:
-        """Gather the columns of the episode's parquet file, each (T,) or (T, D)."""
-        steps = np.arange(len(episode.states))
-        scene = {} if episode.objects is None else {ENVIRONMENT_STATE: episode.objects}
-        counters = {
-            "timestamp": (steps / self.fps).astype(np.float32),
-            "frame_index": steps,
-            "episode_index": np.full_like(steps, self.num_episodes),
-            "index": steps + self.num_frames,
-            "task_index": np.full_like(steps, task_index),
-        }
-        return {STATE: episode.states, ACTION: episode.actions} | scene | counters
-
-    def _episode_row(self, episode: EncodedEpisode, stats: dict[str, FeatureStats]) -> pa.Table:
-        """Make the episode's row of meta/episodes."""
-        length = len(episode.states)
-        row: dict[str, Any] = {
-            "episode_index": self.num_episodes,
-            "tasks": [episode.task],
-            "length": length,
-            "dataset_from_index": self.num_frames,
-            "dataset_to_index": self.num_frames + length,
-        }
-        videos = [f"videos/{IMAGES}{camera}" for camera in self.cameras]
-        for owner in ("data", *videos, "meta/episodes"):
-            row |= {f"{owner}/{name}": value for name, value in _place(self.num_episodes).items()}
-        for video in videos:
-            row |= {f"{video}/from_timestamp": 0.0, f"{video}/to_timestamp": length / self.fps}
-        row |= {VARIATION + factor: episode.variation[factor] for factor in sorted(episode.variation)}
-        for name, feature in to_lists(stats).items():
-            row |= {f"stats/{name}/{stat}": feature[stat] for stat in STATS}
-        return pa.Table.from_pylist([row])
-
-    def _files_of(self, number: int) -> list[Path]:
-        """List the files of one episode: a video per camera, its data, its row."""
-        place = _place(number)
-        videos = [VIDEO_PATH.format(video_key=IMAGES + camera, **place) for camera in self.cameras]
-        return [self.root / path for path in (*videos, DATA_PATH.format(**place), EPISODES_PATH.format(**place))]
+        self._info, self._tasks, self._stats, self._factors = info, tasks, all_stats, factors
 
     def _write_summary(self, tasks: list[str], stats: dict[str, FeatureStats]) -> None:
         write_table(self.root / TASKS_PATH, tasks_table(tasks))
@@ -275,11 +225,9 @@ class TrajectoryWriter:
         if not begun and any(path.name not in ("meta", "data", "videos") for path in self.root.iterdir()):
             raise TrajectoryError(f"root must be a new or empty folder or a LeRobot v3 data set, got {self.root}")
         try:
-            self._lock = FolderLock(self.root / LOCK_PATH)
-        except BlockingIOError as error:
-            raise TrajectoryError(
-                f"another collection is writing into {self.root} just now; let it end, or choose another folder"
-            ) from error
+            self._lock = FolderLock(self.root, LOCK_PATH)
+        except FolderInUseError as error:
+            raise TrajectoryError(str(error)) from error
         with ExitStack() as on_error:
             on_error.callback(self.close)
             if (self.root / INFO_PATH).exists():
@@ -298,12 +246,12 @@ class TrajectoryWriter:
         self._info = found
         # A recorder that was killed may have left files of an episode that does not count, and readers that take all
         # files of a folder would count it.
-        for path in self._files_of(self.num_episodes):
-            remove(path)
+        for path in episode_files(self.root, self._info, self.num_episodes).values():
+            remove_file(path)
         unfinished_name(self.root / INFO_PATH).unlink(missing_ok=True)
         if self.num_episodes:
             self._tasks, self._stats = self._read_summary()
-            names = pq.read_schema(self._files_of(0)[-1]).names
+            names = pq.read_schema(episode_files(self.root, self._info, 0)["episodes"]).names
             self._factors = [name.removeprefix(VARIATION) for name in names if name.startswith(VARIATION)]
             self._write_summary(self._tasks, self._stats)
 
@@ -314,14 +262,5 @@ class TrajectoryWriter:
         if stats["index"]["count"].tolist() != [self.num_frames]:
             # The recorder was killed after it had counted an episode there, before it had counted it for good.
             rows = read_episode_rows(self.root, self.num_episodes, with_stats=True)
-            stats = reduce(merge_all, [_row_stats(row, self._info["features"]) for row in rows])
+            stats = reduce(merge_all, [row_stats(row, self._info) for row in rows])
         return tasks, stats
-
-
-def _place(number: int) -> dict[str, int]:
-    """Return which file an episode is in."""
-    return {"chunk_index": number // CHUNK_SIZE, "file_index": number % CHUNK_SIZE}
-
-
-def _row_stats(row: dict, features: dict) -> dict[str, FeatureStats]:
-    return {name: {stat: np.array(row[f"stats/{name}/{stat}"]) for stat in STATS} for name in features}

@@ -1,0 +1,134 @@
+"""The episodes of a LeRobot v3 data set as they lie on disk.
+
+Why this file exists: several episodes may share a parquet or mp4 file; every episode's row says which file and which
+part of it. That is looked up here, while what the numbers mean is left to `dataset`.
+
+Letters: T frames of an episode, H height, W width, D numbers of a column.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from vjepa_wm.data.trajectories.columns import read_columns
+from vjepa_wm.data.trajectories.episode_frames import read_pictures, read_video_frames
+from vjepa_wm.data.trajectories.layout import (
+    STATS_PATH,
+    VARIATION,
+    TrajectoryError,
+    colour_cameras,
+    episode_video,
+    read_episode_rows,
+    read_info,
+)
+from vjepa_wm.data.trajectories.stats import FeatureStats, to_arrays
+
+
+class StoredEpisodes:
+    """What is recorded of each episode: numbers, frames, and what its row says.
+
+    Attributes:
+        root: folder of the data set.
+        fps: frames, and actions, per second, as they were recorded.
+        features: the columns, as meta/info.json describes them.
+        cameras: feature names of the cameras for colour.
+        numbers: of the episodes, increasing from 0.
+    """
+
+    def __init__(self, root: Path):
+        """Read what the data set says of itself.
+
+        Args:
+            root: folder holding meta/, data/ and, where cameras are stored as video, videos/.
+
+        Raises:
+            FileNotFoundError: if root is not a folder, or holds no meta/info.json.
+            TrajectoryError: if the layout is of another version, there is no camera, or an episode has no row.
+        """
+        self.root = root
+        self._info = read_info(root)
+        self._stored_as = colour_cameras(root, self._info)
+        self._rows = read_episode_rows(root, self._info["total_episodes"])
+        self._source: tuple[Path, list[str]] | None = None
+        self._table: dict[str, np.ndarray] = {}
+        self.fps = float(self._info["fps"])
+        self.features = self._info["features"]
+        self.cameras = tuple(self._stored_as)
+        self.numbers = range(len(self._rows))
+
+    def length(self, number: int) -> int:
+        """Return how many frames an episode has."""
+        return self._rows[number]["length"]
+
+    def task(self, number: int) -> str:
+        """Return what an episode shows, in words; empty where no one has said."""
+        return ", ".join(self._rows[number].get("tasks") or ())
+
+    def variation(self, number: int) -> dict[str, str]:
+        """Return the value of each factor that can vary, by their names."""
+        row = self._rows[number]
+        return {name.removeprefix(VARIATION): row[name] for name in row if name.startswith(VARIATION)}
+
+    def columns(self, number: int, names: Iterable[str], kept: np.ndarray) -> dict[str, np.ndarray]:
+        """Read columns of numbers; the file last read is kept, as it often holds the next episode too.
+
+        Args:
+            number: of the episode.
+            names: columns.
+            kept: which of its frames are wanted, (T,), increasing.
+
+        Returns:
+            By name, (T,) for plain numbers, (T, D) for lists.
+
+        Raises:
+            FileNotFoundError: if the file is missing.
+            TrajectoryError: if a column is missing or has gaps, or the file holds another number of frames than the
+                episode's row says.
+        """
+        source = self._data_path(number), sorted({*names, "episode_index", "frame_index"})
+        if self._source != source:
+            self._table, self._source = read_columns(*source), source
+        columns = self._table
+        ids = np.flatnonzero(columns["episode_index"] == number)
+        length = self.length(number)
+        if len(ids) != length:
+            raise TrajectoryError(f"episode {number} of {self.root} has {length} frames, its parquet file {len(ids)}")
+        ids = ids[np.argsort(columns["frame_index"][ids])][kept]
+        return {name: columns[name][ids] for name in names}
+
+    def frames(self, number: int, camera: str, kept: np.ndarray) -> np.ndarray:
+        """Decode what a camera saw.
+
+        Args:
+            number: of the episode.
+            camera: feature name of the camera.
+            kept: which of its frames are wanted, (T,), increasing.
+
+        Returns:
+            uint8 RGB, (T, H, W, 3).
+
+        Raises:
+            FileNotFoundError: if the file is missing.
+            TrajectoryError: if the file holds another number of frames than the episode's row says, or a picture in it
+                is missing or damaged.
+            VideoError: if the video cannot be decoded.
+        """
+        length = self.length(number)
+        if self._stored_as[camera] == "image":
+            return read_pictures(self._data_path(number), camera, number, kept, length)
+        name, start_s, end_s = episode_video(self._info, camera, self._rows[number])
+        return read_video_frames(self.root / name, start_s, end_s, kept, length)
+
+    def read_stats(self) -> dict[str, FeatureStats]:
+        """Read the statistics of the whole data set by feature and name; empty where no recorder wrote any."""
+        path = self.root / STATS_PATH
+        return to_arrays(json.loads(path.read_text())) if path.is_file() else {}
+
+    def _data_path(self, number: int) -> Path:
+        row = self._rows[number]
+        place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
+        return self.root / self._info["data_path"].format(**place)

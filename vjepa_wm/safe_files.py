@@ -1,0 +1,91 @@
+"""Files that are whole whenever they are there, and folders into which only one process writes. Imports nothing.
+
+Why this file exists: a recorder or an evaluation may be killed at any moment or started twice, and must then go on from
+files that can be trusted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a json file, and the folders it lies in."""
+    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, and the folders it lies in; it lies beside its place until it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = unfinished_name(path)
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, finished or not, that may be there."""
+    path.unlink(missing_ok=True)
+    unfinished_name(path).unlink(missing_ok=True)
+
+
+def unfinished_name(path: Path) -> Path:
+    """Return the name that a file has while it is written."""
+    return path.with_name(path.name + ".tmp")
+
+
+class FolderInUseError(RuntimeError):
+    """Another process is writing into a folder; the message says which, and what can be done."""
+
+
+class FolderLock:
+    """Keeps other processes from writing into a folder, until it is released or this process ends, however it ends."""
+
+    def __init__(self, folder: Path, file: str = ".lock"):
+        """Take the lock.
+
+        Args:
+            folder: what to keep, made if need be.
+            file: what to lock in it. It stays, since to remove it while another process waits for it would let two in;
+                while the lock is held it says by whom, afterwards it is empty.
+
+        Raises:
+            FolderInUseError: if somebody else has the lock.
+        """
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as on_error:
+            self._file = on_error.enter_context(path.open("a+"))
+            self._take(folder)
+            self._file.truncate(0)  # whoever had it before may have been killed
+            self._file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            self._file.flush()
+            on_error.pop_all()
+
+    def __enter__(self) -> FolderLock:
+        """Return the lock itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Release the lock."""
+        self.release()
+
+    def release(self) -> None:
+        """Let others write; does nothing the second time."""
+        if not self._file.closed:
+            self._file.truncate(0)
+            self._file.close()
+
+    def _take(self, folder: Path) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.seek(0)
+            holder = self._file.read() or "another process"
+            raise FolderInUseError(
+                f"{holder} is writing into {folder} just now; let it end, or choose another folder"
+            ) from error
