@@ -68,7 +68,7 @@ def test_an_episode_the_environment_ends_is_short_and_counted(tmp_path):
 def test_each_policy_sees_observation_and_info_of_its_own_episode(tmp_path):
     seen = []
 
-    def watching_policy(generator):
+    def watching_policy(env, generator):
         seen.append([])
 
         def act(obs, info):

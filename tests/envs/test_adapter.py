@@ -12,8 +12,8 @@ from gymnasium.utils import seeding
 from gymnasium.utils.env_checker import check_env
 
 from vjepa_wm.envs import VariationConfig
-from vjepa_wm.envs.adapters.foreign_env import ForeignEnv, ForeignTask, adapt_mujoco, wander
-from vjepa_wm.envs.adapters.mujoco_simulation import Memory, MujocoSimulation, add_camera, hide
+from vjepa_wm.envs.adapters.foreign_env import ForeignEnv, ForeignSpec, wander
+from vjepa_wm.envs.adapters.mujoco_simulation import Memory, MujocoSimulation, adapt_mujoco, add_camera, hide
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 
 TOP = GoalEnvConfig(image_size=32, cameras=("top",))
@@ -42,7 +42,7 @@ def reacher_task(**changes):
         "success_radius": 0.02,
         "min_distance": 0.03,
     }
-    return ForeignTask(**(options | changes))
+    return ForeignSpec(**(options | changes))
 
 
 def dress(spec):
@@ -275,6 +275,9 @@ class Line(gymnasium.Env):
         self.x += float(action[0])
         return np.array([self.x], np.float32), 0.0, False, self.x > 15, {}
 
+    def vary(self, names, rng):
+        raise NotImplementedError
+
     def picture(self):
         picture = np.zeros((16, 16, 3), np.uint8)
         picture[:, round(self.x) % 16] = 255
@@ -292,7 +295,7 @@ class Line(gymnasium.Env):
 
 def test_an_environment_without_mujoco():
     line = Line()
-    task = ForeignTask(
+    task = ForeignSpec(
         control_hz=1,
         state_names=("x",),
         action_names=("x",),

@@ -5,21 +5,23 @@ An arm of seven joints on a table. Starts and motions are its own; what is added
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import gymnasium
 import numpy as np
 
+from vjepa_wm.envs.adapters.foreign_env import ForeignEnv, ForeignSpec, foreign_task
 from vjepa_wm.envs.adapters.robotics import make_robotics
-from vjepa_wm.envs.render.back_end import RendererName, choose_renderer
+from vjepa_wm.envs.goal_env import GoalEnvConfig
+from vjepa_wm.envs.render.back_end import choose_renderer
 
 if TYPE_CHECKING:
     import mujoco
 
-    from vjepa_wm.envs.adapters.foreign_env import ForeignEnv
-
 FetchName = Literal["FetchReach-v4", "FetchPush-v4", "FetchPickAndPlace-v4"]
 
+SUCCESS_RADIUS = 0.05  # [m]
 METRES_PER_ACTION = 0.05  # how far an action of 1 asks the gripper to go
 OPEN, CLOSED = 1.0, -1.0
 BESIDE = 0.06  # from the block's centre to the gripper's, pushing [m]
@@ -28,15 +30,7 @@ FRONT, TABLE = (1.75, -0.05, 1.25), (1.33, 0.75, 0.5)  # the main camera and whe
 HIDING = 0.6  # a gripper that pushed the block away from the camera, to this cosine, hides it
 
 
-def make_fetch(
-    name: FetchName,
-    *,
-    image_size: int = 128,
-    max_steps: int | None = None,
-    cameras: tuple[str, ...] = ("front",),
-    renderer: RendererName = "auto",
-    repeat: int = 5,
-) -> ForeignEnv:
+def make_fetch(name: FetchName, *, repeat: int = 5, **options: Any) -> ForeignEnv:
     """Make a Fetch task with goal pictures.
 
     | task                 | object | goal state, at rest                                                             |
@@ -58,11 +52,9 @@ def make_fetch(
 
     Args:
         name: the environment.
-        image_size: height and width of the pictures [px].
-        max_steps: control steps after which an episode is truncated; None: never.
-        cameras: of `front` and `left`, the main one first, and of the environment's own, as `gripper_camera_rgb`.
-        renderer: gl, ray, or auto.
         repeat: how many of the environment's steps, of which it makes 25 a second, an action is for.
+        options: fields of `GoalEnvConfig`. Cameras are `front`, the main one, `left`, and the environment's own, as
+            `gripper_camera_rgb`.
 
     Returns:
         The environment.
@@ -76,20 +68,22 @@ def make_fetch(
         raise ValueError(f"name must be one of {', '.join(get_args(FetchName))}, got {name!r}")
     if repeat < 1 or 25 % repeat:
         raise ValueError(f"repeat must divide 25, the environment's steps per second, got {repeat}")
-    drawn_by = choose_renderer(renderer)
+    config = GoalEnvConfig(**options | {"renderer": choose_renderer(options.get("renderer", "auto"))})
     # Imported here because importing mujoco fixes the library it renders with.
     import mujoco
 
-    from vjepa_wm.envs.adapters.foreign_env import ForeignTask, adapt_mujoco
-    from vjepa_wm.envs.goal_env import GoalEnvConfig
+    from vjepa_wm.envs.adapters.mujoco_simulation import adapt_mujoco
 
     if tuple(int(part) for part in mujoco.__version__.split(".")[:2]) >= (3, 12):
         raise RuntimeError(
             f"Fetch tasks need MuJoCo below 3.12, got {mujoco.__version__}; the extra vjepa_wm[robotics] asks for it"
         )
+    return adapt_mujoco(make_robotics(name), _spec(name, repeat), config, dress=_dress)
+
+
+def _spec(name: FetchName, repeat: int) -> ForeignSpec:
     has_object = name != "FetchReach-v4"
-    enter_goal = {"FetchReach-v4": _reach_goal, "FetchPush-v4": _push_goal, "FetchPickAndPlace-v4": _hold_goal}[name]
-    task = ForeignTask(
+    return ForeignSpec(
         control_hz=25 // repeat,
         repeat=repeat,
         state_names=("x", "y", "z", "gripper"),
@@ -97,13 +91,11 @@ def make_fetch(
         read_state=_read_state,
         object_names=("object_x", "object_y", "object_z") if has_object else (),
         read_object=_block if has_object else None,
-        enter_goal=enter_goal,
+        enter_goal={"FetchReach-v4": _reach_goal, "FetchPush-v4": _push_goal, "FetchPickAndPlace-v4": _hold_goal}[name],
         distance=_object_distance if has_object else _gripper_distance,
-        success_radius=0.05,
+        success_radius=SUCCESS_RADIUS,
         min_distance=0.1,
     )
-    config = GoalEnvConfig(image_size=image_size, max_steps=max_steps, cameras=cameras, renderer=drawn_by)
-    return adapt_mujoco(make_robotics(name), task, config, dress=_dress)
 
 
 def _dress(spec: mujoco.MjSpec) -> None:
@@ -188,3 +180,29 @@ def _go(env: gymnasium.Env, target: np.ndarray, gripper: float) -> None:
 def _hold_still(env: gymnasium.Env, gripper: float) -> None:
     for _ in range(10):
         env.step(np.array([0.0, 0.0, 0.0, gripper]))
+
+
+FETCH_REACH = foreign_task(
+    "fetch_reach",
+    partial(make_fetch, "FetchReach-v4"),
+    aim="bring the gripper of a Fetch robot to where it is in a goal picture",
+    success_rule=f"gripper within {100 * SUCCESS_RADIUS:g} cm of the goal",
+    action_size=(1.0, 1.0, 1.0, 0.0),
+    usual_steps=20,
+)
+FETCH_PUSH = foreign_task(
+    "fetch_push",
+    partial(make_fetch, "FetchPush-v4"),
+    aim="push a block with a Fetch robot to where it is in a goal picture",
+    success_rule=f"block within {100 * SUCCESS_RADIUS:g} cm of its place in the goal",
+    action_size=(1.0, 1.0, 1.0, 0.0),
+    usual_steps=40,
+)
+FETCH_PICK_AND_PLACE = foreign_task(
+    "fetch_pick_and_place",
+    partial(make_fetch, "FetchPickAndPlace-v4"),
+    aim="grasp a block with a Fetch robot and bring it to where it is in a goal picture",
+    success_rule=f"block within {100 * SUCCESS_RADIUS:g} cm of its place in the goal",
+    action_size=(1.0, 1.0, 1.0, 1.0),
+    usual_steps=40,
+)

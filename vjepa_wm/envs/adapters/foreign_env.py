@@ -1,6 +1,6 @@
 """Any gymnasium environment whose state can be saved and restored, as an environment with goal pictures.
 
-It is told, in a `ForeignTask`, what the environment cannot say itself: which numbers are the robot's state, how to come
+It is told, in a `ForeignSpec`, what the environment cannot say itself: which numbers are the robot's state, how to come
 into a state that may be a goal, and what distance counts. Its dynamics stay what they are, to the last bit.
 
 Letters: S image size, P numbers of the robot's state, E of the objects, A of an action.
@@ -8,58 +8,54 @@ Letters: S image size, P numbers of the robot's state, E of the objects, A of an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from vjepa_wm.envs.adapters.mujoco_simulation import Dress, Memory, MujocoSimulation
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs.goal_env import Goal, GoalEnv, GoalEnvConfig, Simulation, check_options
+from vjepa_wm.envs.policy import PolicyName
+from vjepa_wm.envs.task import ActionLimits, PolicyMaker, Task
 
 NUM_TRIES = 100  # goals drawn until one is far enough from the start
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForeignTask:
-    """What the adapter must be told about an environment; the functions get it without its wrappers.
-
-    Attributes:
-        control_hz: actions per second, those that `repeat` adds not counted.
-        state_names: what the P numbers of the robot's state are.
-        action_names: what the A numbers of an action are.
-        read_state: returns the robot's state, (P,).
-        enter_goal: brings the environment, just reset, into a state that may be a goal, with random numbers from the
-            generator: by playing, or by setting a state and letting it settle. `wander` is one for all environments.
-        distance: how far the first is from the second, [m] where that makes sense; each is a dict with `state`, (P,),
-            and, if there are objects, `object`, (E,).
-        success_radius: largest distance that counts as success.
-        min_distance: smallest distance of a sampled goal from the start; at least `success_radius` avoids episodes
-            that begin with success.
-        object_names: what the E numbers of the objects are; empty without objects.
-        read_object: returns the objects' numbers, (E,); None without objects.
-        repeat: how often the environment is given each action, for one whose steps are shorter than is worth a picture.
-    """
+class ForeignSpec:
+    """What the adapter must be told about an environment; the functions get it without its wrappers."""
 
     control_hz: int
+    """Actions per second, those that `repeat` adds not counted."""
     state_names: tuple[str, ...]
+    """What the P numbers of the robot's state are."""
     action_names: tuple[str, ...]
+    """What the A numbers of an action are."""
     read_state: Callable[[gymnasium.Env], np.ndarray]
+    """Returns the robot's state, (P,)."""
     enter_goal: Callable[[gymnasium.Env, np.random.Generator], None]
+    """Brings the environment, just reset, into a state that may be a goal, with random numbers from the generator: by
+    playing, or by setting a state and letting it settle. `wander` is one for all environments."""
     distance: Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], float]
+    """How far the first is from the second, [m] where that makes sense; each is a dict with `state`, (P,), and, with
+    objects, `object`, (E,)."""
     success_radius: float
+    """Largest distance that counts as success."""
     min_distance: float = 0.0
+    """Smallest distance of a sampled goal from the start; from `success_radius` on, no episode begins solved."""
     object_names: tuple[str, ...] = ()
+    """What the E numbers of the objects are; empty without objects."""
     read_object: Callable[[gymnasium.Env], np.ndarray] | None = None
+    """Returns the objects' numbers, (E,); None without objects."""
     repeat: int = 1
+    """How often the environment is given each action, for one whose steps are shorter than is worth a picture."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.control_hz < 1 or self.repeat < 1:
-            raise ValueError(f"control_hz and repeat must be at least 1, got {self.control_hz} and {self.repeat}")
+        check_at_least(1, control_hz=self.control_hz, repeat=self.repeat)
         if self.success_radius <= 0 or self.min_distance < 0:
             raise ValueError(
                 "success_radius must be positive and min_distance not negative, "
@@ -90,14 +86,14 @@ class ForeignEnv(GoalEnv):
     """
 
     def __init__(
-        self, env: gymnasium.Env, simulation: Simulation, task: ForeignTask, config: GoalEnvConfig | None = None
+        self, env: gymnasium.Env, simulation: Simulation, spec: ForeignSpec, config: GoalEnvConfig | None = None
     ) -> None:
         """Take over an environment.
 
         Args:
             env: as `gymnasium.make` returns it, or without wrappers; nothing else may use it any more.
             simulation: its state and pictures.
-            task: what to know about it.
+            spec: what to know about it.
             config: options; None: the defaults. Size of pictures and cameras must be those of the simulation.
 
         Raises:
@@ -105,18 +101,18 @@ class ForeignEnv(GoalEnv):
                 shall vary.
         """
         env, config = without_wrappers(env), config or GoalEnvConfig()
-        shape, num_names = env.action_space.shape, len(task.action_names)
+        shape, num_names = env.action_space.shape, len(spec.action_names)
         if not isinstance(env.action_space, spaces.Box) or shape != (num_names,):
             raise ValueError(
                 f"action_space must be a Box of {num_names} numbers, as action_names, got {env.action_space}"
             )
         limit = np.finfo(np.float32).max  # all numbers; gymnasium's checker suspects an infinite box of being a mistake
-        state_space = spaces.Box(-limit, limit, (len(task.state_names),), np.float32)
+        state_space = spaces.Box(-limit, limit, (len(spec.state_names),), np.float32)
         super().__init__(config, simulation, action_space=env.action_space, state_space=state_space)
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": task.control_hz}
-        self.control_hz = task.control_hz
-        self.state_names, self.action_names, self.object_names = task.state_names, task.action_names, task.object_names
-        self._env, self._task = env, task
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": spec.control_hz}
+        self.control_hz = spec.control_hz
+        self.state_names, self.action_names, self.object_names = spec.state_names, spec.action_names, spec.object_names
+        self._env, self._spec = env, spec
         self._ended = (False, False)
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
@@ -140,31 +136,31 @@ class ForeignEnv(GoalEnv):
             if "goal" in options:
                 self.set_state(options["goal"])
             else:
-                self._task.enter_goal(self._env, self.np_random)
+                self._spec.enter_goal(self._env, self.np_random)
             goal = self._scene.pictures() | self._now()
             self._scene.set_state(start)
-            if "goal" in options or self._task.distance(now, goal) >= self._task.min_distance:
+            if "goal" in options or self._spec.distance(now, goal) >= self._spec.min_distance:
                 return goal
         raise RuntimeError(
-            f"enter_goal must lead at least min_distance {self._task.min_distance} from the start, "
+            f"enter_goal must lead at least min_distance {self._spec.min_distance} from the start, "
             f"but in {NUM_TRIES} tries it did not"
         )
 
     def _move(self, action: np.ndarray) -> None:
         action = action.astype(self.action_space.dtype)
-        for _ in range(self._task.repeat):
+        for _ in range(self._spec.repeat):
             _, _, terminated, truncated, _ = self._env.step(action)
             self._ended = (bool(terminated), bool(truncated))
             if any(self._ended):
                 break
 
     def _state(self) -> np.ndarray:
-        return _numbers("read_state", self._task.read_state(self._env), self.state_names)
+        return _numbers("read_state", self._spec.read_state(self._env), self.state_names)
 
     def _info(self) -> dict[str, Any]:
         now = self._now()
-        distance = float(self._task.distance(now, self._goal))
-        info = {"goal": self._copy_of_goal(), "distance": distance, "is_success": distance <= self._task.success_radius}
+        distance = float(self._spec.distance(now, self._goal))
+        info = {"goal": self._copy_of_goal(), "distance": distance, "is_success": distance <= self._spec.success_radius}
         return info | ({"object": now["object"]} if self.object_names else {})
 
     def _reward(self, info: dict[str, Any]) -> float:
@@ -172,39 +168,44 @@ class ForeignEnv(GoalEnv):
 
     def _now(self) -> dict[str, np.ndarray]:
         now = {"state": self._state()}
-        if self._task.read_object is not None:
-            now["object"] = _numbers("read_object", self._task.read_object(self._env), self.object_names)
+        if self._spec.read_object is not None:
+            now["object"] = _numbers("read_object", self._spec.read_object(self._env), self.object_names)
         return now
 
 
-def adapt_mujoco(
-    env: gymnasium.Env,
-    task: ForeignTask,
-    config: GoalEnvConfig | None = None,
+def foreign_task(
+    name: str,
+    make_env: Callable[..., GoalEnv],
     *,
-    xml: Path | str | None = None,
-    dress: Dress | None = None,
-    memory: Memory | None = None,
-) -> ForeignEnv:
-    """Make an environment that MuJoCo simulates into one with goal pictures.
+    aim: str,
+    success_rule: str,
+    action_size: Sequence[float],
+    usual_steps: int,
+    policies: Mapping[PolicyName, PolicyMaker] | None = None,
+) -> Task:
+    """Return somebody else's environment as a task, which collection, training, planning and evaluation take.
 
     Args:
-        env: as `gymnasium.make` returns it, with `model` and `data`; nothing else may use it any more.
-        task: what to know about it.
-        config: options; None: the defaults. The cameras are those of the XML and those that `dress` adds.
-        xml: MuJoCo's file of the environment; None: its attribute `fullpath`, which most environments have.
-        dress: changes how the pictures look: adds cameras, hides, colours; see `MujocoSimulation`.
-        memory: what the coming steps depend on beside MuJoCo's state; None: nothing.
+        name: of the task; on the command line it is `module:name_of_the_variable`.
+        make_env: makes the environment; takes the fields of `GoalEnvConfig` by name, and imports mujoco itself.
+        aim: what is to be done, in a few words that begin with a verb.
+        success_rule: when the goal is reached, in words.
+        action_size: how far a plan may move each of the A numbers of an action, mostly the bounds of its box.
+        usual_steps: actions of an episode.
+        policies: what makes its expert, noisy_expert and play, as far as there are any; random ones there always are.
 
     Returns:
-        The environment.
-
-    Raises:
-        ValueError: if the environment, its file or the cameras are not as they must be.
-        RuntimeError: if this machine cannot render as asked.
+        The task.
     """
-    env, config = without_wrappers(env), config or GoalEnvConfig()
-    return ForeignEnv(env, MujocoSimulation(env, config, xml=xml, dress=dress, memory=memory), task, config)
+    return Task(
+        name=name,
+        aim=aim,
+        success_rule=success_rule,
+        make_env=make_env,
+        limits=ActionLimits(size=tuple(action_size)),
+        usual_steps=usual_steps,
+        policies=policies or {},
+    )
 
 
 def wander(env: gymnasium.Env, rng: np.random.Generator, *, num_steps: int = 50, hold: int = 10) -> None:

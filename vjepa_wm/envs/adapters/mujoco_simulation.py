@@ -17,6 +17,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from vjepa_wm.envs.adapters.foreign_env import ForeignEnv, ForeignSpec, without_wrappers
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 from vjepa_wm.envs.pictures import picture_names
 from vjepa_wm.envs.render.renderers import make_renderer
@@ -147,6 +148,36 @@ class MujocoSimulation:
         mujoco.mj_comPos(view, data)
         mujoco.mj_camlight(view, data)
         mujoco.mj_tendon(view, data)
+
+
+def adapt_mujoco(
+    env: gymnasium.Env,
+    spec: ForeignSpec,
+    config: GoalEnvConfig | None = None,
+    *,
+    xml: Path | str | None = None,
+    dress: Dress | None = None,
+    memory: Memory | None = None,
+) -> ForeignEnv:
+    """Make an environment that MuJoCo simulates into one with goal pictures.
+
+    Args:
+        env: as `gymnasium.make` returns it, with `model` and `data`; nothing else may use it any more.
+        spec: what to know about it.
+        config: options; None: the defaults. The cameras are those of the XML and those that `dress` adds.
+        xml: MuJoCo's file of the environment; None: its attribute `fullpath`, which most environments have.
+        dress: changes how the pictures look: adds cameras, hides, colours; see `MujocoSimulation`.
+        memory: what the coming steps depend on beside MuJoCo's state; None: nothing.
+
+    Returns:
+        The environment.
+
+    Raises:
+        ValueError: if the environment, its file or the cameras are not as they must be.
+        RuntimeError: if this machine cannot render as asked.
+    """
+    env, config = without_wrappers(env), config or GoalEnvConfig()
+    return ForeignEnv(env, MujocoSimulation(env, config, xml=xml, dress=dress, memory=memory), spec, config)
 
 
 def add_camera(

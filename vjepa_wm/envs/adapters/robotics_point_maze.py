@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import gymnasium
 import numpy as np
 
+from vjepa_wm.envs.adapters.foreign_env import ForeignEnv, ForeignSpec, foreign_task
 from vjepa_wm.envs.adapters.robotics import make_robotics
-from vjepa_wm.envs.render.back_end import RendererName, choose_renderer
+from vjepa_wm.envs.goal_env import GoalEnvConfig
+from vjepa_wm.envs.render.back_end import choose_renderer
 
 if TYPE_CHECKING:
     import mujoco
 
-    from vjepa_wm.envs.adapters.foreign_env import ForeignEnv
-
+SUCCESS_RADIUS = 0.45  # [m]
 PointMazeName = Literal["PointMaze_UMaze-v3", "PointMaze_Medium-v3"]
 
 
-def make_point_maze(
-    name: PointMazeName,
-    *,
-    image_size: int = 128,
-    max_steps: int | None = None,
-    renderer: RendererName = "auto",
-    repeat: int = 10,
-) -> ForeignEnv:
+def make_point_maze(name: PointMazeName, *, repeat: int = 10, **options: Any) -> ForeignEnv:
     """Make a maze, seen from above, with goal pictures.
 
     | entry  | meaning                                                    | range | unit          |
@@ -39,13 +33,11 @@ def make_point_maze(
 
     Args:
         name: the environment.
-        image_size: height and width of the pictures [px].
-        max_steps: control steps after which an episode is truncated; None: never.
-        renderer: gl, ray, or auto.
         repeat: how many of the environment's steps, of which it makes 100 a second, an action is for.
+        options: fields of `GoalEnvConfig`; the camera is `top`.
 
     Returns:
-        The environment; its camera is `top`.
+        The environment.
 
     Raises:
         ModuleNotFoundError: without the extra.
@@ -56,15 +48,13 @@ def make_point_maze(
         raise ValueError(f"name must be one of {', '.join(get_args(PointMazeName))}, got {name!r}")
     if repeat < 1 or 100 % repeat:
         raise ValueError(f"repeat must divide 100, the environment's steps per second, got {repeat}")
-    drawn_by = choose_renderer(renderer)
+    chosen = {"cameras": ("top",)} | options
+    config = GoalEnvConfig(**chosen | {"renderer": choose_renderer(options.get("renderer", "auto"))})
     # Imported here because importing mujoco fixes the library it renders with.
-    from vjepa_wm.envs.adapters.foreign_env import ForeignTask, adapt_mujoco
-    from vjepa_wm.envs.adapters.mujoco_simulation import Memory
-    from vjepa_wm.envs.goal_env import GoalEnvConfig
+    from vjepa_wm.envs.adapters.mujoco_simulation import Memory, adapt_mujoco
 
     env = make_robotics(name)
-    width = max(env.maze.map_length, env.maze.map_width)
-    task = ForeignTask(
+    spec = ForeignSpec(
         control_hz=100 // repeat,
         repeat=repeat,
         state_names=("x", "y", "velocity_x", "velocity_y"),
@@ -72,12 +62,12 @@ def make_point_maze(
         read_state=_read_state,
         enter_goal=_enter_goal,
         distance=_distance,
-        success_radius=0.45,
+        success_radius=SUCCESS_RADIUS,
         min_distance=1.0,
     )
-    config = GoalEnvConfig(image_size=image_size, max_steps=max_steps, cameras=("top",), renderer=drawn_by)
-    dress, memory = partial(_dress, width=width), Memory(_read_own_goal, _write_own_goal)
-    return adapt_mujoco(env, task, config, xml=env.point_env.fullpath, dress=dress, memory=memory)
+    dress = partial(_dress, width=max(env.maze.map_length, env.maze.map_width))
+    memory = Memory(_read_own_goal, _write_own_goal)
+    return adapt_mujoco(env, spec, config, xml=env.point_env.fullpath, dress=dress, memory=memory)
 
 
 def _dress(spec: mujoco.MjSpec, width: int) -> None:
@@ -112,3 +102,16 @@ def _read_own_goal(env: gymnasium.Env) -> np.ndarray:
 def _write_own_goal(env: gymnasium.Env, goal: np.ndarray) -> None:
     env.goal = goal
     env.update_target_site_pos()
+
+
+POINT_UMAZE, POINT_MEDIUM = (
+    foreign_task(
+        name,
+        partial(make_point_maze, env),
+        aim="push a ball through a maze to where it is in a goal picture",
+        success_rule=f"ball within {SUCCESS_RADIUS:g} m of the goal",
+        action_size=(1.0, 1.0),
+        usual_steps=steps,
+    )
+    for name, env, steps in (("point_umaze", "PointMaze_UMaze-v3", 60), ("point_medium", "PointMaze_Medium-v3", 120))
+)
