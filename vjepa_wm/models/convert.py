@@ -22,11 +22,11 @@ from vjepa_wm.models.checkpoint import (
     CheckpointError,
     save_model,
 )
-from vjepa_wm.models.inspect import list_models
-from vjepa_wm.models.load import load_ac_predictor, load_encoder, load_predictor, load_probe, load_world_model
+from vjepa_wm.models.load import load_from
 from vjepa_wm.models.official.architecture import Positions
 from vjepa_wm.models.official.huggingface_export import save_huggingface
-from vjepa_wm.models.official.weight_source import KINDS
+from vjepa_wm.models.read_checkpoint import read_checkpoint
+from vjepa_wm.models.stored_model import KINDS, Checkpoint
 
 _FOLDERS = {
     WORLD_MODEL: "world_model",
@@ -62,61 +62,56 @@ def run_convert(config: ConvertConfig) -> None:
     """Convert a checkpoint and print what was written.
 
     Raises:
-        CheckpointError: the source cannot be read or not be written in this form, or `out` holds a checkpoint.
+        CheckpointError: if the source cannot be read or not be written in this form, or `out` holds a checkpoint.
     """
-    kinds = held_kinds(config.source)
+    checkpoint = read_checkpoint(config.source)
     write = _write_own if config.format == "vjepa_wm" else _write_huggingface
-    for folder, what in write(config, kinds):
+    for folder, what in write(config, checkpoint):
         print(f"wrote {folder}: {what}, {config.dtype}")
 
 
-def held_kinds(source: str) -> list[str]:
-    """Return the kinds of models to convert; an encoder with an action-conditioned predictor is a world model."""
-    kinds = list(dict.fromkeys(held.kind for held in list_models(source)))
-    if VIDEO_ENCODER in kinds and AC_PREDICTOR in kinds:
-        kinds = [WORLD_MODEL, *(kind for kind in kinds if kind not in (VIDEO_ENCODER, AC_PREDICTOR))]
-    return kinds
+def load_kind(checkpoint: Checkpoint, kind: str, config: ConvertConfig, num_heads: int | None) -> nn.Module:
+    """Load the model of a kind, with the options that concern it."""
+    has_encoder = kind in (VIDEO_ENCODER, WORLD_MODEL)
+    has_positions = has_encoder or kind == MASKED_PREDICTOR
+    return load_from(
+        checkpoint,
+        kind,
+        key=config.key if has_encoder else None,
+        num_heads=num_heads,
+        positions=config.positions if has_positions else None,
+    )
 
 
-def load_kind(kind: str, config: ConvertConfig, num_heads: int | None) -> nn.Module:
-    """Load the model of a kind from the source."""
-    if kind == WORLD_MODEL:
-        if num_heads is not None or config.positions is not None:
-            raise CheckpointError("num_heads and positions must be left out for a world model")
-        return load_world_model(config.source, key=config.key)
-    if kind == VIDEO_ENCODER:
-        return load_encoder(config.source, key=config.key, num_heads=num_heads, positions=config.positions)
-    if kind == MASKED_PREDICTOR:
-        return load_predictor(config.source, num_heads=num_heads, positions=config.positions)
-    return (load_ac_predictor if kind == AC_PREDICTOR else load_probe)(config.source, num_heads=num_heads)
-
-
-def _write_own(config: ConvertConfig, kinds: list[str]) -> Iterator[tuple[Path, str]]:
+def _write_own(config: ConvertConfig, checkpoint: Checkpoint) -> Iterator[tuple[Path, str]]:
     """Write our form and yield (folder, what it holds)."""
+    kinds = checkpoint.kinds
     folders = {kind: config.out / _FOLDERS[kind] if len(kinds) > 1 else config.out for kind in kinds}
     _refuse_overwriting(list(folders.values()))
     for kind, folder in folders.items():
         # One model at a time, so that only the largest has to fit into memory.
-        model = load_kind(kind, config, config.num_heads if kind == VIDEO_ENCODER or len(kinds) == 1 else None)
+        num_heads = config.num_heads if kind in (VIDEO_ENCODER, WORLD_MODEL) or len(kinds) == 1 else None
+        model = load_kind(checkpoint, kind, config, num_heads)
         save_model(model, kind, model.config, folder, _DTYPES[config.dtype])
         yield folder, f'{_count(model)}, read it with vjepa_wm.{KINDS[kind].reader}("{folder}")'
 
 
-def _write_huggingface(config: ConvertConfig, kinds: list[str]) -> Iterator[tuple[Path, str]]:
+def _write_huggingface(config: ConvertConfig, checkpoint: Checkpoint) -> Iterator[tuple[Path, str]]:
     """Write Hugging Face's form and yield (folder, what it holds)."""
-    if WORLD_MODEL not in kinds and VIDEO_ENCODER not in kinds:
-        held = " and ".join(KINDS[kind].title for kind in kinds)
-        raise CheckpointError(f"transformers needs a video encoder, but {config.source} holds {held} only")
+    held = {model.kind for model in checkpoint.models}
+    if VIDEO_ENCODER not in held:
+        titles = " and ".join(KINDS[kind].title for kind in checkpoint.kinds)
+        raise CheckpointError(f"transformers needs a video encoder, but {config.source} holds {titles} only")
     _refuse_overwriting([config.out])
-    encoder = load_kind(VIDEO_ENCODER, config, config.num_heads)
-    predictor = load_kind(MASKED_PREDICTOR, config, None) if MASKED_PREDICTOR in kinds else None
-    probe = load_kind(ATTENTIVE_PROBE, config, None) if ATTENTIVE_PROBE in kinds else None
+    encoder = load_kind(checkpoint, VIDEO_ENCODER, config, config.num_heads)
+    predictor = load_kind(checkpoint, MASKED_PREDICTOR, config, None) if MASKED_PREDICTOR in held else None
+    probe = load_kind(checkpoint, ATTENTIVE_PROBE, config, None) if ATTENTIVE_PROBE in held else None
     save_huggingface(config.out, encoder, predictor, probe, _DTYPES[config.dtype])
     models = [model for model in (encoder, predictor, probe) if model is not None]
     count = sum(parameter.numel() for model in models for parameter in model.parameters())
     name = "VJEPA2Model" if probe is None else "VJEPA2ForVideoClassification"
     what = f"{count:,} parameters, read it with transformers.{name}.from_pretrained"
-    if WORLD_MODEL in kinds:
+    if AC_PREDICTOR in held:
         what += " (without the action-conditioned predictor, which transformers does not have)"
     yield config.out, what
 

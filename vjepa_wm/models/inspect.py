@@ -5,46 +5,29 @@ Only names, shapes and number formats are looked at, so the largest file takes s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from torch import Tensor
 
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.attentive_probe import AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,
     ATTENTIVE_PROBE,
-    CONFIG_FILE,
     MASKED_PREDICTOR,
-    MISFIT,
     VIDEO_ENCODER,
-    WEIGHTS_FILE,
     WORLD_MODEL,
     CheckpointError,
     build_meta,
     check_weights,
-    read_config,
-    read_json,
-    read_tensors,
 )
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.layers import hidden_width
-from vjepa_wm.models.official import huggingface
-from vjepa_wm.models.official.parts import Part, likely_cause, read_parts
-from vjepa_wm.models.official.reading import read_huggingface, read_pt
 from vjepa_wm.models.official.releases import release_of
-from vjepa_wm.models.official.weight_source import (
-    KINDS,
-    find_source,
-    huggingface_config,
-    label,
-    official_config,
-    official_parts,
-)
 from vjepa_wm.models.predictor import MaskedPredictorConfig
+from vjepa_wm.models.read_checkpoint import read_checkpoint
+from vjepa_wm.models.stored_model import KINDS, StoredModel
 
 _SIZES = {
     (192, 12): "ViT-T",
@@ -77,22 +60,6 @@ class InspectConfig:
     """A file or folder, or the name of a published checkpoint that lies on this machine."""
 
 
-@dataclass(frozen=True)
-class Held:
-    """One model in a checkpoint."""
-
-    name: str
-    """Where in the checkpoint; empty if it is all of it."""
-    kind: str
-    """What it is, by the names of `vjepa_wm.models.checkpoint`."""
-    weights: Mapping[str, Tensor]
-    """Its tensors, unread."""
-    config: object | None
-    """Its configuration; None if it cannot be told."""
-    trouble: str = ""
-    """Why it cannot be loaded as it is; empty if it can."""
-
-
 def run_inspect(config: InspectConfig) -> None:
     """Print what a checkpoint holds; errors as `describe`."""
     print(describe(config.file))
@@ -108,94 +75,62 @@ def describe(source: str | Path) -> str:
         Several lines of text.
 
     Raises:
-        CheckpointError: the source is missing or broken, or holds no model that is known here.
+        CheckpointError: if the source is missing or broken, or holds no model that is known here.
     """
-    path, form = find_source(source)
+    checkpoint = read_checkpoint(source)
+    path = checkpoint.path
     release = release_of(path)
-    lines = [f"{path}: {_FORMS[form]}"]
+    lines = [f"{path}: {_FORMS[checkpoint.form]}"]
     if release is not None:
         lines.append(f"by its name it is {release.name}, {release.holds}")
-    models = list_models(source)
-    for held in models:
-        lines += ["", *describe_model(held, path)]
-    if {VIDEO_ENCODER, AC_PREDICTOR} <= {held.kind for held in models}:
+    for model in checkpoint.models:
+        lines += ["", *describe_model(model, path)]
+    if WORLD_MODEL in checkpoint.kinds:
         lines += ["", f"both together are {KINDS[WORLD_MODEL].title}: {_USES[WORLD_MODEL]}"]
         lines.append(f'  read it with vjepa_wm.{KINDS[WORLD_MODEL].reader}("{path}")')
-    if form == "official":
-        lines += _other_entries(path)
+    if checkpoint.other_entries:
+        lines += ["", f"other entries, not needed here: {', '.join(checkpoint.other_entries)}"]
     return "\n".join(lines)
 
 
-def list_models(source: str | Path) -> list[Held]:
-    """Return the models in a checkpoint without building any; errors as `describe`."""
-    path, form = find_source(source)
-    if form == "official":
-        return [_hold_official(part, path) for part in official_parts(path)]
-    if form == "huggingface":
-        return _list_huggingface(path)
-    return _list_own(path)
+def describe_model(model: StoredModel, path: Path) -> list[str]:
+    """Return what there is to say of one model, a line each.
 
-
-def _hold_official(part: Part, path: Path) -> Held:
-    try:
-        config = official_config(part, path)
-    except CheckpointError as error:
-        return Held(part.name, part.kind, part.weights, None, str(error))
-    targets = build_meta(KINDS[part.kind].model, config).state_dict()
-    trouble = _misfit(targets, part.weights, label(part, path), likely_cause(part))
-    return Held(part.name, part.kind, part.weights, config, trouble)
-
-
-def _misfit(targets: Mapping[str, Tensor], weights: Mapping[str, Tensor], name: object, likely: str) -> str:
-    """Return what loading would say of weights that do not fit; empty if they do."""
-    try:
-        check_weights(targets, weights, name, likely)
-    except CheckpointError as error:
-        return str(error)
-    return ""
-
-
-def _list_huggingface(path: Path) -> list[Held]:
-    weights, values = read_huggingface(path)
-    parts = huggingface.split_parts(weights)
-    huggingface.check_folder(parts, values, path)
-    models = []
-    for kind, part in parts.items():
-        config = huggingface_config(kind, parts, values, path)
-        targets = huggingface.foreign_names(build_meta(KINDS[kind].model, config).state_dict(), kind)
-        models.append(Held("", kind, part, config, _misfit(targets, part, path, huggingface.MISFIT)))
-    return models
-
-
-def _list_own(path: Path) -> list[Held]:
-    kind = read_json(path / CONFIG_FILE)["kind"]
-    if kind not in KINDS:
-        raise CheckpointError(f"{path} holds a {kind!r}, known are {', '.join(KINDS)}")
-    weights, config = read_tensors(path / WEIGHTS_FILE), read_config(path, kind, KINDS[kind].config)
-    trouble = _misfit(build_meta(KINDS[kind].model, config).state_dict(), weights, path / WEIGHTS_FILE, MISFIT)
-    if kind != WORLD_MODEL:
-        return [Held("", kind, weights, config, trouble)]
-    halves = (("encoder", VIDEO_ENCODER, config.encoder), ("predictor", AC_PREDICTOR, config.predictor))
-    return [
-        Held(half, of, {name: value for name, value in weights.items() if name.startswith(f"{half}.")}, inner, trouble)
-        for half, of, inner in halves
-    ]
-
-
-def describe_model(held: Held, path: Path) -> list[str]:
-    """Return what there is to say of one model, a line each."""
-    kind = KINDS[held.kind]
-    count = sum(value.numel() for value in held.weights.values())
-    types = dict.fromkeys(str(value.dtype).removeprefix("torch.") for value in held.weights.values())
-    names = list(held.weights)
-    lines = [f"{held.name}: {kind.title}" if held.name else kind.title]
-    if held.config is not None:
-        lines = [f"{lines[0]}, {family(held.config)}", f"  {', '.join(form_of(held.config))}"]
+    Args:
+        model: one of a checkpoint.
+        path: where the checkpoint is.
+    """
+    kind, names = KINDS[model.kind], list(model.weights)
+    count = sum(value.numel() for value in model.weights.values())
+    types = dict.fromkeys(str(value.dtype).removeprefix("torch.") for value in model.weights.values())
+    config, trouble = try_on(model)
+    lines = [f"{model.name}: {kind.title}" if model.name else kind.title]
+    if config is not None:
+        lines = [f"{lines[0]}, {family(config)}", f"  {', '.join(form_of(config))}"]
     lines.append(f"  {count:,} parameters in {len(names)} tensors ({', '.join(types)}): {names[0]} ... {names[-1]}")
-    if held.trouble:
-        return [*lines, f"  as it is it cannot be loaded: {held.trouble}"]
-    key = f', key="{held.name}"' if held.kind == VIDEO_ENCODER and held.name and path.is_file() else ""
-    return [*lines, f"  {_USES[held.kind]}", f'  read it with vjepa_wm.{kind.reader}("{path}"{key})']
+    if trouble:
+        return [*lines, f"  as it is it cannot be loaded: {trouble}"]
+    key = f', key="{model.name}"' if model.kind == VIDEO_ENCODER and model.name and path.is_file() else ""
+    return [*lines, f"  {_USES[model.kind]}", f'  read it with vjepa_wm.{kind.reader}("{path}"{key})']
+
+
+def try_on(model: StoredModel) -> tuple[object | None, str]:
+    """Tell whether a stored model could be loaded, without loading it.
+
+    Args:
+        model: one of a checkpoint.
+
+    Returns:
+        Its configuration, None if it cannot be told, and what loading it would complain of, empty if of nothing.
+    """
+    config = None
+    try:
+        config = model.read_config()
+        targets = model.targets(build_meta(KINDS[model.kind].model, config))
+        check_weights(targets, model.weights, model.label, model.misfit)
+    except CheckpointError as error:
+        return config, str(error)
+    return config, ""
 
 
 def family(config: object) -> str:
@@ -231,11 +166,3 @@ def form_of(config: object) -> list[str]:
         state = f"states of {config.state_dim}" if config.use_state else "no states"
         words.append(f"actions of {config.action_dim} numbers, {state}")
     return words
-
-
-def _other_entries(path: Path) -> list[str]:
-    """List what else stands in an official file."""
-    content = read_pt(path)
-    models = {part.name for part in read_parts(content, path)}
-    others = [f"{name} ({type(value).__name__})" for name, value in content.items() if name not in models]
-    return ["", f"other entries, not needed here: {', '.join(others)}"] if others and "" not in models else []
