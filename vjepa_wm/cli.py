@@ -30,10 +30,11 @@ def stages() -> dict[str, tuple[type, Callable]]:
     They are imported here because the processes that play a collection's episodes import this file too, and need none.
     """
     from vjepa_wm.evaluation.features import extraction as features
-    from vjepa_wm.models import convert, inspect
+    from vjepa_wm.models import convert_checkpoint as convert
+    from vjepa_wm.models import describe_checkpoint as inspect
     from vjepa_wm.stages import collect, envs, evaluate, plan
+    from vjepa_wm.training import ac_training as train_ac
     from vjepa_wm.training import linear_probe as train_probe
-    from vjepa_wm.training import train_ac
     from vjepa_wm.training.pretrain import config as pretrain_config
     from vjepa_wm.training.pretrain import loop as pretrain
 

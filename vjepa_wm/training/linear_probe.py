@@ -22,7 +22,7 @@ from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import pick_device, pick_dtype
-from vjepa_wm.training.train_ac import LatentEpisodes, encode_episodes
+from vjepa_wm.training.ac_training import LatentEpisodes, encode_episodes
 
 _RIDGES = tuple(10.0**power for power in range(-1, 6))
 Readout = Literal["patches", "mean"]

@@ -17,8 +17,8 @@ from foreign_files import (
 )
 
 from vjepa_wm.models.checkpoint import CheckpointError, read_tensors, save_model
-from vjepa_wm.models.convert import ConvertConfig, run_convert
-from vjepa_wm.models.inspect import describe
+from vjepa_wm.models.convert_checkpoint import ConvertConfig, run_convert
+from vjepa_wm.models.describe_checkpoint import describe
 from vjepa_wm.models.load import load_ac_predictor, load_encoder, load_predictor, load_probe, load_world_model
 from vjepa_wm.models.official import foreign_models
 
