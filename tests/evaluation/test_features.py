@@ -12,13 +12,14 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from vjepa_wm.data.media.video import read_frames, write_video
-from vjepa_wm.evaluation.features.extraction import FeaturesConfig, extract_features, run_features, summarize
+from vjepa_wm.evaluation.features.extraction import extract_features
 from vjepa_wm.evaluation.features.input_clips import clip_frames, find_inputs, name_inputs, read_clips
 from vjepa_wm.evaluation.features.pca import Panel, color_features, draw_pca, fit_pca
 from vjepa_wm.models.checkpoint import save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.pixels import prepare_clip
+from vjepa_wm.stages.features import FeaturesConfig, run_features, summarize
 
 CONFIG = VideoEncoderConfig(image_size=32, embed_dim=48, depth=2, num_heads=2)
 

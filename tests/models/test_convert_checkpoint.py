@@ -17,10 +17,10 @@ from foreign_files import (
 )
 
 from vjepa_wm.models.checkpoint import CheckpointError, read_tensors, save_model
-from vjepa_wm.models.convert_checkpoint import ConvertConfig, run_convert
 from vjepa_wm.models.describe_checkpoint import describe
 from vjepa_wm.models.load import load_ac_predictor, load_encoder, load_predictor, load_probe, load_world_model
 from vjepa_wm.models.official import foreign_models
+from vjepa_wm.stages.convert import ConvertConfig, run_convert
 
 PREDICTOR = {"encoder_dim": 192, "embed_dim": 384, "num_heads": 12, "depth": 1, "mlp_ratio": 0.25}
 

@@ -16,11 +16,12 @@ from foreign_files import (
 )
 
 from vjepa_wm.models.checkpoint import CheckpointError, build_meta, save_model
-from vjepa_wm.models.describe_checkpoint import InspectConfig, describe, run_inspect
+from vjepa_wm.models.describe_checkpoint import describe
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import vit_giant
 from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world_model
+from vjepa_wm.stages.inspect import InspectConfig, run_inspect
 
 
 def test_an_official_file_is_explained(tmp_path, capsys):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import tyro
 from torch import nn
 
 from vjepa_wm.models.checkpoint import (
@@ -25,7 +24,6 @@ from vjepa_wm.models.checkpoint import (
 from vjepa_wm.models.load import load_from
 from vjepa_wm.models.official.architecture import Positions
 from vjepa_wm.models.official.huggingface_export import save_huggingface
-from vjepa_wm.models.read_checkpoint import read_checkpoint
 from vjepa_wm.models.stored_model import KINDS, Checkpoint
 
 _FOLDERS = {
@@ -39,11 +37,9 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertConfig:
-    """Rewrite a checkpoint as vjepa_wm's own, or as a folder for Hugging Face transformers."""
+class ConversionConfig:
+    """How a checkpoint is rewritten, and where to."""
 
-    source: tyro.conf.Positional[str]
-    """A file or folder, or the name of a published checkpoint that lies on this machine."""
     out: Path
     """Folder to write; several models go into folders inside it. It may not hold a checkpoint yet."""
     format: Literal["vjepa_wm", "huggingface"] = "vjepa_wm"
@@ -58,66 +54,84 @@ class ConvertConfig:
     """Number format of the written weights; loading always gives float32."""
 
 
-def run_convert(config: ConvertConfig) -> None:
-    """Convert a checkpoint and print what was written.
+@dataclass(frozen=True, kw_only=True)
+class WrittenFolder:
+    """One folder that was written."""
+
+    folder: Path
+    """Where it is."""
+    model: str
+    """The class that it is a checkpoint of."""
+    num_parameters: int
+    """Numbers in its weights."""
+    reader: str
+    """The call that reads it."""
+    note: str = ""
+    """What the source had and this has not."""
+
+
+def convert_checkpoint(checkpoint: Checkpoint, config: ConversionConfig) -> Iterator[WrittenFolder]:
+    """Write a checkpoint in another form.
+
+    Args:
+        checkpoint: as `vjepa_wm.models.read_checkpoint.read_checkpoint` returns it.
+        config: what to write.
+
+    Yields:
+        Each folder as soon as it is written.
 
     Raises:
-        CheckpointError: if the source cannot be read or not be written in this form, or `out` holds a checkpoint.
+        CheckpointError: if it cannot be loaded or not be written in this form, or `out` holds a checkpoint.
     """
-    checkpoint = read_checkpoint(config.source)
-    write = _write_own if config.format == "vjepa_wm" else _write_huggingface
-    for folder, what in write(config, checkpoint):
-        print(f"wrote {folder}: {what}, {config.dtype}")
-
-
-def load_kind(checkpoint: Checkpoint, kind: str, config: ConvertConfig, num_heads: int | None) -> nn.Module:
-    """Load the model of a kind, with the options that concern it."""
-    has_encoder = kind in (VIDEO_ENCODER, WORLD_MODEL)
-    has_positions = has_encoder or kind == MASKED_PREDICTOR
-    return load_from(
-        checkpoint,
-        kind,
-        key=config.key if has_encoder else None,
-        num_heads=num_heads,
-        positions=config.positions if has_positions else None,
-    )
-
-
-def _write_own(config: ConvertConfig, checkpoint: Checkpoint) -> Iterator[tuple[Path, str]]:
-    """Write our form and yield (folder, what it holds)."""
+    if config.format == "huggingface":
+        yield _write_huggingface(checkpoint, config)
+        return
     kinds = checkpoint.kinds
     folders = {kind: config.out / _FOLDERS[kind] if len(kinds) > 1 else config.out for kind in kinds}
     _refuse_overwriting(list(folders.values()))
     for kind, folder in folders.items():
         # One model at a time, so that only the largest has to fit into memory.
-        num_heads = config.num_heads if kind in (VIDEO_ENCODER, WORLD_MODEL) or len(kinds) == 1 else None
-        model = load_kind(checkpoint, kind, config, num_heads)
+        model = _load_kind(checkpoint, kind, config, is_only=len(kinds) == 1)
         save_model(model, kind, model.config, folder, _DTYPES[config.dtype])
-        yield folder, f'{_count(model)}, read it with vjepa_wm.{KINDS[kind].reader}("{folder}")'
+        reader = f'vjepa_wm.{KINDS[kind].reader}("{folder}")'
+        yield WrittenFolder(folder=folder, model=type(model).__name__, num_parameters=_count(model), reader=reader)
 
 
-def _write_huggingface(config: ConvertConfig, checkpoint: Checkpoint) -> Iterator[tuple[Path, str]]:
-    """Write Hugging Face's form and yield (folder, what it holds)."""
+def _write_huggingface(checkpoint: Checkpoint, config: ConversionConfig) -> WrittenFolder:
     held = {model.kind for model in checkpoint.models}
     if VIDEO_ENCODER not in held:
         titles = " and ".join(KINDS[kind].title for kind in checkpoint.kinds)
-        raise CheckpointError(f"transformers needs a video encoder, but {config.source} holds {titles} only")
+        raise CheckpointError(f"transformers needs a video encoder, but {checkpoint.path} holds {titles} only")
     _refuse_overwriting([config.out])
-    encoder = load_kind(checkpoint, VIDEO_ENCODER, config, config.num_heads)
-    predictor = load_kind(checkpoint, MASKED_PREDICTOR, config, None) if MASKED_PREDICTOR in held else None
-    probe = load_kind(checkpoint, ATTENTIVE_PROBE, config, None) if ATTENTIVE_PROBE in held else None
+    encoder = _load_kind(checkpoint, VIDEO_ENCODER, config)
+    predictor = _load_kind(checkpoint, MASKED_PREDICTOR, config) if MASKED_PREDICTOR in held else None
+    probe = _load_kind(checkpoint, ATTENTIVE_PROBE, config) if ATTENTIVE_PROBE in held else None
     save_huggingface(config.out, encoder, predictor, probe, _DTYPES[config.dtype])
-    models = [model for model in (encoder, predictor, probe) if model is not None]
-    count = sum(parameter.numel() for model in models for parameter in model.parameters())
     name = "VJEPA2Model" if probe is None else "VJEPA2ForVideoClassification"
-    what = f"{count:,} parameters, read it with transformers.{name}.from_pretrained"
-    if AC_PREDICTOR in held:
-        what += " (without the action-conditioned predictor, which transformers does not have)"
-    yield config.out, what
+    left_out = "without the action-conditioned predictor, which transformers does not have"
+    return WrittenFolder(
+        folder=config.out,
+        model=name,
+        num_parameters=sum(_count(model) for model in (encoder, predictor, probe) if model is not None),
+        reader=f"transformers.{name}.from_pretrained",
+        note=left_out if AC_PREDICTOR in held else "",
+    )
 
 
-def _count(model: nn.Module) -> str:
-    return f"{type(model).__name__}, {sum(value.numel() for value in model.parameters()):,} parameters"
+def _load_kind(checkpoint: Checkpoint, kind: str, config: ConversionConfig, *, is_only: bool = False) -> nn.Module:
+    """Load the model of a kind with those of the options that concern it."""
+    has_encoder = kind in (VIDEO_ENCODER, WORLD_MODEL)
+    return load_from(
+        checkpoint,
+        kind,
+        key=config.key if has_encoder else None,
+        num_heads=config.num_heads if has_encoder or is_only else None,
+        positions=config.positions if has_encoder or kind == MASKED_PREDICTOR else None,
+    )
+
+
+def _count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _refuse_overwriting(folders: list[Path]) -> None:

@@ -5,10 +5,7 @@ Only names, shapes and number formats are looked at, so the largest file takes s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-
-import tyro
 
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.attentive_probe import AttentiveProbeConfig
@@ -50,19 +47,6 @@ _FORMS = {
     "huggingface": "a model folder of Hugging Face transformers",
     "official": "a PyTorch file, as Meta publishes its models",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class InspectConfig:
-    """Tell what a checkpoint holds: its models, their sizes, and which functions read them."""
-
-    file: tyro.conf.Positional[str]
-    """A file or folder, or the name of a published checkpoint that lies on this machine."""
-
-
-def run_inspect(config: InspectConfig) -> None:
-    """Print what a checkpoint holds; errors as `describe`."""
-    print(describe(config.file))
 
 
 def describe(source: str | Path) -> str:
