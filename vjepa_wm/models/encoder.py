@@ -78,7 +78,7 @@ class VideoEncoder(nn.Module):
             Features after the final norm, (B, N or K, D); with a class token it comes first, (B, 1 + N, D).
 
         Raises:
-            ValueError: the clip does not divide into tubelets.
+            ValueError: if the clip does not divide into tubelets.
         """
         last = self.config.depth - 1
         return self._norm(last)(self._run(clip, ids, (last,))[last])
@@ -96,7 +96,7 @@ class VideoEncoder(nn.Module):
             One (B, N or K, D) for each of `layers`, in their order.
 
         Raises:
-            ValueError: there is no such block, or it has no norm.
+            ValueError: if there is no such block, or it has no norm.
         """
         depth = self.config.depth
         wanted = [layer + depth if layer < 0 else layer for layer in layers]
@@ -111,7 +111,7 @@ class VideoEncoder(nn.Module):
             (B, N or K, L * D).
 
         Raises:
-            ValueError: the encoder has fewer levels.
+            ValueError: if the encoder has fewer levels.
         """
         levels = self.config.levels or (self.config.depth - 1,)
         count = len(levels) if num_levels is None else num_levels

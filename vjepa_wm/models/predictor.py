@@ -155,7 +155,7 @@ class MaskedPredictor(nn.Module):
             (B, Nt, output_dim).
 
         Raises:
-            ValueError: ids, features and grid disagree.
+            ValueError: if ids, features and grid disagree.
         """
         hidden = self._run(context, context_ids, target_ids, grid, mask_index, image, last=target_ids.shape[1])
         return self.predictor_proj(hidden)
@@ -178,7 +178,7 @@ class MaskedPredictor(nn.Module):
             Features of the target tokens, (B, Nt, output_dim), and of the context tokens, (B, Nc, output_dim).
 
         Raises:
-            ValueError: the predictor has no context output, or as `forward`.
+            ValueError: if the predictor has no context output, or as `forward`.
         """
         if not self.config.predict_context:
             raise ValueError("this predictor has no context output; build it with predict_context=True")

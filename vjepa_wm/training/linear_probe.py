@@ -38,7 +38,7 @@ class ProbeResult:
 
 
 def fit_ridge(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """Solve ridge regression with an intercept in float64; returns weights ``(features, outputs)`` and intercept."""
+    """Solve ridge regression with an intercept in float64; returns weights (features, outputs) and intercept."""
     x_mean, y_mean = x.mean(dim=0), y.mean(dim=0)
     centred = (x - x_mean).double()
     if x.shape[0] < x.shape[1]:  # the smaller of the two equal systems
@@ -53,21 +53,21 @@ def fit_ridge(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
 
 
 def r_squared(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Return the share of variance explained, per column of ``(F, outputs)``."""
+    """Return the share of variance explained, per column of (F, outputs)."""
     residual = (truth - prediction).square().sum(dim=0)
     return 1.0 - residual / (truth - truth.mean(dim=0)).square().sum(dim=0)
 
 
 def read_out(z: Tensor, readout: Readout) -> Tensor:
-    """Turn latents ``(F, N, D)`` into features: all patches end to end, or their mean."""
+    """Turn latents (F, N, D) into features: all patches end to end, or their mean."""
     return z.float().flatten(1) if readout == "patches" else z.float().mean(dim=1)
 
 
 def fit_readout(z: Tensor, y: Tensor, readout: Readout) -> tuple[Tensor, Tensor]:
-    """Fit numbers ``(F, outputs)`` on latents ``(F, N, D)``; the ridge is chosen on the last fifth of the frames.
+    """Fit numbers (F, outputs) on latents (F, N, D); the ridge is chosen on the last fifth of the frames.
 
     Returns:
-        Weights ``(features, outputs)`` and intercept, float64, fitted to all frames.
+        Weights (features, outputs) and intercept, float64, fitted to all frames.
     """
     x = read_out(z, readout)
     cut = len(x) * 4 // 5
@@ -83,7 +83,7 @@ def probe_position(train: LatentEpisodes, test: LatentEpisodes, readout: Readout
     """Fit position on latents and measure it on other episodes.
 
     Returns:
-        R² of x, y and z, ``(3,)``, in a plane of x and y, ``(2,)``, and the mean distance between read and true
+        R² of x, y and z, (3,), in a plane of x and y, (2,), and the mean distance between read and true
         position [m].
     """
     weights, intercept = fit_readout(train.z, train.states[:, :3], readout)
@@ -100,8 +100,8 @@ def probe_object(
     The heading is fitted as sine and cosine, which unlike the angle never jump.
 
     Args:
-        z: latents to fit on and to measure on, ``(F, N, D)`` each.
-        objects: numbers of the objects in the same frames, ``(F, E)`` each.
+        z: latents to fit on and to measure on, (F, N, D) each.
+        objects: numbers of the objects in the same frames, (F, E) each.
         names: what the numbers are; x and y [m] are needed, yaw [rad] is used.
         readout: what of the latents is read.
 
@@ -159,5 +159,5 @@ def probe_encoder(
 
 
 def _objects(dataset: TrajectoryDataset) -> Tensor:
-    """Return the objects of all frames, ``(F, E)``, in the order in which `encode_episodes` has them."""
+    """Return the objects of all frames, (F, E), in the order in which `encode_episodes` has them."""
     return torch.cat([torch.from_numpy(dataset.objects(index)) for index in range(dataset.num_episodes)])

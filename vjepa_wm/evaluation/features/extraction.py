@@ -33,7 +33,7 @@ from vjepa_wm.models.precision import Precision, autocast, pick_device, pick_dty
 SHOWN_INPUTS = 8
 PICTURE_FILE = "pca.png"
 Encode = Callable[[Tensor], Tensor]
-"""From clips ``(B, 3, T, S, S)`` to features ``(B, L, N, D)``."""
+"""From clips (B, 3, T, S, S) to features (B, L, N, D)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +126,8 @@ def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: Extra
         The files written and the inputs left out.
 
     Raises:
-        ValueError: the clips do not suit the encoder, or no input could be read.
-        FloatingPointError: features are infinite or not a number.
+        ValueError: if the clips do not suit the encoder, or no input could be read.
+        FloatingPointError: if features are infinite or not a number.
     """
     image_size = check_clip_size(encoder, config)
     names = dict(zip(paths, name_inputs(paths), strict=True))
@@ -159,7 +159,7 @@ def check_clip_size(encoder: VideoEncoder, config: ExtractionConfig) -> int:
     """Return the side of the frames [px].
 
     Raises:
-        ValueError: clips of the asked size do not divide into the encoder's tubelets, or it has no such layer.
+        ValueError: if clips of the asked size do not divide into the encoder's tubelets, or it has no such layer.
     """
     architecture = encoder.config
     image_size = architecture.image_size if config.image_size is None else config.image_size
@@ -237,7 +237,7 @@ def _encode_clips(
 
 
 def _preview(clip: _Clip, patches: Tensor, grid: tuple[int, int, int]) -> Panel:
-    """Choose some time steps of a clip, evenly, with the features ``(N, D)`` of their patches."""
+    """Choose some time steps of a clip, evenly, with the features (N, D) of their patches."""
     steps = np.unique(np.linspace(0, grid[0] - 1, PAIRS_IN_LINE).round().astype(int))
     shown = clip.pixels[:, steps * (clip.pixels.shape[1] // grid[0])]
     mean, std = (shown.new_tensor(values).view(3, 1, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
