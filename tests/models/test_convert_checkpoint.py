@@ -17,7 +17,7 @@ from foreign_files import (
 )
 
 from vjepa_wm.models.checkpoint import CheckpointError, read_tensors, save_model
-from vjepa_wm.models.describe_checkpoint import describe
+from vjepa_wm.models.describe_checkpoint import describe_checkpoint
 from vjepa_wm.models.load import load_ac_predictor, load_encoder, load_predictor, load_probe, load_world_model
 from vjepa_wm.models.official import foreign_models
 from vjepa_wm.stages.convert import ConvertConfig, run_convert
@@ -89,7 +89,7 @@ def test_a_file_is_read_once_for_all_its_models(tmp_path, monkeypatch):
     path = write_official(tmp_path / "a.pt", encoder=encoder(KNOWN), predictor=predictor(**PREDICTOR))
     convert(path, tmp_path / "own")
     assert read.call_count == 1
-    describe(path)
+    describe_checkpoint(path)
     assert read.call_count == 2
 
 

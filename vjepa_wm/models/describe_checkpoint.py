@@ -49,7 +49,7 @@ _FORMS = {
 }
 
 
-def describe(source: str | Path) -> str:
+def describe_checkpoint(source: str | Path) -> str:
     """Tell what a checkpoint holds.
 
     Args:

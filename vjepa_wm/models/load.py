@@ -26,7 +26,7 @@ from vjepa_wm.models.checkpoint import (
 )
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.official.architecture import Positions
-from vjepa_wm.models.official.parts import ENCODER_KEYS
+from vjepa_wm.models.official.published_models import ENCODER_KEYS
 from vjepa_wm.models.predictor import MaskedPredictor
 from vjepa_wm.models.read_checkpoint import read_checkpoint
 from vjepa_wm.models.stored_model import KINDS, Checkpoint, StoredModel

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from vjepa_wm.models.describe_checkpoint import describe
+from vjepa_wm.models.describe_checkpoint import describe_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,5 +18,5 @@ class InspectConfig:
 
 
 def run_inspect(config: InspectConfig) -> None:
-    """Print what a checkpoint holds; errors as `vjepa_wm.models.describe_checkpoint.describe`."""
-    print(describe(config.file))
+    """Print what a checkpoint holds; errors as `vjepa_wm.models.describe_checkpoint.describe_checkpoint`."""
+    print(describe_checkpoint(config.file))

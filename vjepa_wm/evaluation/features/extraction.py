@@ -25,7 +25,7 @@ from vjepa_wm.data.media.pictures import PictureError
 from vjepa_wm.data.media.video import VideoError
 from vjepa_wm.evaluation.features.feature_files import FileFormat, save_features
 from vjepa_wm.evaluation.features.input_clips import name_inputs, read_clips
-from vjepa_wm.evaluation.features.pca import PAIRS_IN_LINE, Panel, draw_pca
+from vjepa_wm.evaluation.features.pca import PAIRS_IN_LINE, FeaturePanel, draw_pca
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.pixels import IMAGE_MEAN, IMAGE_STD, prepare_clip
 from vjepa_wm.models.precision import Precision, autocast, pick_device, pick_dtype
@@ -105,13 +105,13 @@ class _Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class _Encoded:
-    """What is kept of a clip: features ([L,] [N,] D), time stamps (T,) [s], token grid; of an input's first a Panel."""
+    """What is kept of a clip: features ([L,] [N,] D), time stamps (T,) [s], token grid; a panel of an input's first."""
 
     path: Path
     features: np.ndarray
     times: np.ndarray
     grid: tuple[int, int, int]
-    panel: Panel | None
+    panel: FeaturePanel | None
 
 
 def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: ExtractionConfig) -> ExtractionReport:
@@ -236,7 +236,7 @@ def _encode_clips(
             yield _Encoded(path=clip.path, features=features, times=clip.times, grid=grid, panel=panel)
 
 
-def _preview(clip: _Clip, patches: Tensor, grid: tuple[int, int, int]) -> Panel:
+def _preview(clip: _Clip, patches: Tensor, grid: tuple[int, int, int]) -> FeaturePanel:
     """Choose some time steps of a clip, evenly, with the features (N, D) of their patches."""
     steps = np.unique(np.linspace(0, grid[0] - 1, PAIRS_IN_LINE).round().astype(int))
     shown = clip.pixels[:, steps * (clip.pixels.shape[1] // grid[0])]
@@ -244,7 +244,7 @@ def _preview(clip: _Clip, patches: Tensor, grid: tuple[int, int, int]) -> Panel:
     levels = ((shown * std + mean) * 255).round().to(torch.uint8)
     features = rearrange(patches, "(t h w) d -> t h w d", t=grid[0], h=grid[1])[steps]
     when = "" if len(clip.times) == 1 else f", {clip.times[0]:.2f} to {clip.times[-1]:.2f} s"
-    return Panel(
+    return FeaturePanel(
         title=f"{clip.path.name}{when}", frames=rearrange(levels, "c t h w -> t h w c").numpy(), features=features
     )
 

@@ -17,7 +17,7 @@ from vjepa_wm.models.checkpoint import (
 )
 from vjepa_wm.models.official import architecture, huggingface
 from vjepa_wm.models.official.architecture import Positions
-from vjepa_wm.models.official.parts import Part, likely_cause, read_parts
+from vjepa_wm.models.official.published_models import PublishedModel, find_models, likely_cause
 from vjepa_wm.models.official.reading import read_huggingface_weights, read_pt
 from vjepa_wm.models.stored_model import Checkpoint, StoredModel
 
@@ -29,7 +29,7 @@ def read_official_file(path: Path) -> Checkpoint:
         CheckpointError: if it is broken, would need code to be run, or holds no model that is known here.
     """
     content = read_pt(path)
-    parts = read_parts(content, path)
+    parts = find_models(content, path)
     if not parts:
         entries = ", ".join(f"{name} ({type(value).__name__})" for name, value in list(content.items())[:8])
         raise CheckpointError(
@@ -47,7 +47,7 @@ def read_official_file(path: Path) -> Checkpoint:
     )
 
 
-def _official_model(part: Part, path: Path) -> StoredModel:
+def _official_model(part: PublishedModel, path: Path) -> StoredModel:
     label = f"{path} ({part.name})" if part.name else str(path)
     return StoredModel(
         name=part.name,
@@ -60,17 +60,17 @@ def _official_model(part: Part, path: Path) -> StoredModel:
 
 
 def _official_config(
-    part: Part, path: Path, label: str, *, num_heads: int | None = None, positions: Positions | None = None
+    part: PublishedModel, path: Path, label: str, *, num_heads: int | None = None, positions: Positions | None = None
 ) -> object:
     """Return the configuration that the weights of a part show."""
     try:
         if part.kind == VIDEO_ENCODER:
-            return architecture.encoder_config(part, path, num_heads=num_heads, positions=positions)
+            return architecture.infer_encoder_config(part, path, num_heads=num_heads, positions=positions)
         if part.kind == MASKED_PREDICTOR:
-            return architecture.masked_predictor_config(part, path, num_heads=num_heads, positions=positions)
+            return architecture.infer_masked_predictor_config(part, path, num_heads=num_heads, positions=positions)
         if part.kind == AC_PREDICTOR:
-            return architecture.ac_predictor_config(part, path, num_heads=num_heads)
-        return architecture.probe_config(part, path, num_heads=num_heads)
+            return architecture.infer_ac_predictor_config(part, path, num_heads=num_heads)
+        return architecture.infer_probe_config(part, path, num_heads=num_heads)
     except CheckpointError:
         raise
     except ValueError as error:
@@ -99,7 +99,7 @@ def _huggingface_model(kind: str, weights: Mapping[str, Tensor], values: dict, p
         kind=kind,
         weights=weights,
         label=str(path),
-        misfit=huggingface.MISFIT,
+        misfit=huggingface.HUGGINGFACE_MISFIT,
         read_config=partial(_huggingface_config, kind, weights, values, path),
         targets=lambda module: huggingface.foreign_names(module.state_dict(), kind),
     )
@@ -111,9 +111,9 @@ def _huggingface_config(
     """Return our configuration of a model in a folder."""
     try:
         if kind == VIDEO_ENCODER:
-            return huggingface.encoder_config(values, path, num_heads=num_heads)
+            return huggingface.translate_encoder_config(values, path, num_heads=num_heads)
         if kind == MASKED_PREDICTOR:
-            return huggingface.masked_predictor_config(values, path, num_heads=num_heads)
-        return huggingface.probe_config(weights, values, path, num_heads=num_heads)
+            return huggingface.translate_masked_predictor_config(values, path, num_heads=num_heads)
+        return huggingface.translate_probe_config(weights, values, path, num_heads=num_heads)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path / CONFIG_FILE}: {error}") from error
