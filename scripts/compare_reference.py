@@ -67,7 +67,7 @@ def compare_encoders(modules: types.ModuleType) -> None:
             layers = ours.intermediate_layers(x, ids, layers=range(4))
             report(f"encoder, head size {head}, {name}, layers 0 to 3", theirs(x, ids), layers)
         theirs.out_layers = None
-        both = torch.cat(ours(clip, masks))
+        both = torch.cat([ours(clip, ids) for ids in masks])
         report(f"encoder, head size {head}, two masks at once", theirs(clip, masks), both)
     for title, form in (
         ("fixed positions", {}),

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Union, get_args
+from typing import Annotated, Union
 
 import tyro
-
-if TYPE_CHECKING:
-    from vjepa_wm.training.pretrain.config import PretrainConfig
 
 DESCRIPTION = """From raw video to a robot that reaches a goal picture.
 
@@ -29,20 +25,14 @@ def stages() -> dict[str, tuple[type, Callable]]:
 
     They are imported here because the processes that play a collection's episodes import this file too, and need none.
     """
-    from vjepa_wm.evaluation.features import extraction as features
-    from vjepa_wm.models import convert, inspect
-    from vjepa_wm.stages import collect, envs, evaluate, plan
-    from vjepa_wm.training import linear_probe as train_probe
-    from vjepa_wm.training import train_ac
-    from vjepa_wm.training.pretrain import config as pretrain_config
-    from vjepa_wm.training.pretrain import loop as pretrain
+    from vjepa_wm.stages import collect, convert, envs, evaluate, features, inspect, plan, pretrain, probe, train_ac
 
     return {
         "envs": (envs.EnvsConfig, envs.run_envs),
         "collect": (collect.CollectConfig, collect.run_collect),
-        "pretrain": (pretrain_config.PretrainConfig, pretrain.pretrain),
-        "train-ac": (train_ac.TrainACConfig, train_ac.train_ac),
-        "probe": (train_probe.ProbeConfig, train_probe.run_probe),
+        "pretrain": (pretrain.PretrainConfig, pretrain.run_pretrain),
+        "train-ac": (train_ac.TrainACConfig, train_ac.run_train_ac),
+        "probe": (probe.ProbeConfig, probe.run_probe),
         "plan": (plan.PlanConfig, plan.run_plan),
         "evaluate": (evaluate.EvaluateConfig, evaluate.run_evaluate),
         "features": (features.FeaturesConfig, features.run_features),
@@ -53,25 +43,15 @@ def stages() -> dict[str, tuple[type, Callable]]:
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[Callable, object]:
     """Return the function and the configuration that the command line names."""
+    from vjepa_wm.stages.pretrain import chosen_recipe
+
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     known, kinds = stages(), []
     for name, (config, _) in known.items():
-        default = {"default": _chosen_recipe(arguments)} if name == "pretrain" else {}
+        default = {"default": chosen_recipe(arguments)} if name == "pretrain" else {}
         kinds.append(Annotated[config, tyro.conf.subcommand(name, **default)])
     config = tyro.cli(Union[tuple(kinds)], prog="vjepa-wm", description=DESCRIPTION, args=arguments)  # noqa: UP007
     return next(run for kind, run in known.values() if kind is type(config)), config
-
-
-def _chosen_recipe(arguments: Sequence[str]) -> PretrainConfig:
-    """Return the recipe that `arguments` name, whose values are the defaults of all other options of `pretrain`."""
-    from vjepa_wm.training.pretrain.config import RecipeName
-    from vjepa_wm.training.pretrain.recipes import recipe
-
-    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    known.add_argument("--recipe", default="cpu")
-    name = known.parse_known_args(arguments)[0].recipe
-    # A name that is not one is left to tyro, which lists those that are.
-    return recipe(name if name in get_args(RecipeName) else "cpu", data=tyro.MISSING, out=tyro.MISSING)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

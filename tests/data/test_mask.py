@@ -3,18 +3,9 @@ import re
 import pytest
 import torch
 
-from vjepa_wm.data.masks.mask import (
-    Mask,
-    MaskError,
-    block_size,
-    check_mask,
-    check_request,
-    complement,
-    count_share,
-    cut,
-    draw_blocks,
-    draw_filled,
-)
+from vjepa_wm.data.masks.block_drawing import block_size, complement, cut, draw_blocks, draw_filled
+from vjepa_wm.data.masks.mask import Mask, MaskError, check_mask, check_request
+from vjepa_wm.data.masks.mask_options import count_share
 
 GRID = (2, 2, 3)
 GOOD = Mask(torch.tensor([[0, 3, 11], [1, 2, 3]]), torch.tensor([[1, 2], [0, 11]]))

@@ -264,7 +264,8 @@ class Line(gymnasium.Env):
 
     action_space = spaces.Box(-1, 1, (1,), np.float32)
     observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
-    cameras, state_size, x = ("only",), 1, 0.0
+    cameras, known_cameras, state_size, x = ("only",), ("only",), 1, 0.0
+    factors, variation = {}, {}
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)

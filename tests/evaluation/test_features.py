@@ -12,13 +12,14 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from vjepa_wm.data.media.video import read_frames, write_video
-from vjepa_wm.evaluation.features.extraction import FeaturesConfig, extract_features, run_features, summarize
+from vjepa_wm.evaluation.features.extraction import extract_features
 from vjepa_wm.evaluation.features.input_clips import clip_frames, find_inputs, name_inputs, read_clips
-from vjepa_wm.evaluation.features.pca import Panel, color_features, draw_pca, fit_pca
+from vjepa_wm.evaluation.features.pca import FeaturePanel, color_features, draw_pca, fit_pca
 from vjepa_wm.models.checkpoint import save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.pixels import prepare_clip
+from vjepa_wm.stages.features import FeaturesConfig, run_features, summarize
 
 CONFIG = VideoEncoderConfig(image_size=32, embed_dim=48, depth=2, num_heads=2)
 
@@ -312,8 +313,8 @@ def test_the_picture_shows_frames_beside_their_patches():
     frames = np.full((4, 32, 32, 3), 200, dtype=np.uint8)
     features = torch.zeros(4, 2, 2, 3)
     features[:, 0, 0, 0], features[:, 1, 1, 1] = 2, 1
-    video = Panel(title="video " * 99, frames=frames, features=features)
-    picture = Panel(title="picture", frames=frames[:1], features=features[:1])
+    video = FeaturePanel(title="video " * 99, frames=frames, features=features)
+    picture = FeaturePanel(title="picture", frames=frames[:1], features=features[:1])
     drawn = np.array(draw_pca([video, picture, picture]))
     lone = np.array(draw_pca([picture]))
     assert drawn.shape[0] == 2 * lone.shape[0]  # two pictures share the second line

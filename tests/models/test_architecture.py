@@ -21,13 +21,13 @@ from vjepa_wm.models.encoder_config import (
     vjepa21,
 )
 from vjepa_wm.models.official.architecture import (
-    ac_predictor_config,
-    encoder_config,
-    masked_predictor_config,
+    infer_ac_predictor_config,
+    infer_encoder_config,
+    infer_masked_predictor_config,
+    infer_probe_config,
     match_table,
-    probe_config,
 )
-from vjepa_wm.models.official.parts import read_parts
+from vjepa_wm.models.official.published_models import find_models
 from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa_wm.models.sincos import fixed_positions
 
@@ -35,7 +35,7 @@ PATH = Path("file.pt")
 
 
 def part_of(weights):
-    (part,) = read_parts({"model": weights}, PATH)
+    (part,) = find_models({"model": weights}, PATH)
     return part
 
 
@@ -48,13 +48,13 @@ def meta_part(build, config):
 def test_published_encoders_are_told_by_their_weights(vit, side):
     config = replace(vit(side), rope="tiled", num_frames=64)
     path = Path("x-384.pt") if side == 384 else PATH
-    assert encoder_config(meta_part(VideoEncoder, config), path) == config
+    assert infer_encoder_config(meta_part(VideoEncoder, config), path) == config
 
 
 @pytest.mark.parametrize("vit", [vit_base, vit_large, vit_giant, vit_gigantic])
 def test_encoders_of_2_1_are_told_by_their_weights(vit):
     config = replace(vjepa21(vit(384)), num_frames=64)
-    assert encoder_config(meta_part(VideoEncoder, config), PATH) == config
+    assert infer_encoder_config(meta_part(VideoEncoder, config), PATH) == config
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_encoders_of_2_1_are_told_by_their_weights(vit):
 def test_other_forms_are_told_by_their_weights(changes):
     wanted = replace(TINY, image_size=256, num_frames=64, **changes) if "image_size" not in changes else None
     wanted = wanted or replace(TINY, num_frames=64, **changes)
-    found = encoder_config(meta_part(VideoEncoder, wanted), PATH, num_heads=2)
+    found = infer_encoder_config(meta_part(VideoEncoder, wanted), PATH, num_heads=2)
     assert replace(found, mlp_ratio=wanted.mlp_ratio) == wanted
     assert build_meta(VideoEncoder, found).state_dict().keys() == build_meta(VideoEncoder, wanted).state_dict().keys()
 
@@ -79,7 +79,7 @@ def test_other_forms_are_told_by_their_weights(changes):
 def test_an_image_encoder_has_tubelets_of_one_frame():
     weights = prefixed(build_meta(VideoEncoder, replace(TINY, tubelet_size=1)), "")
     weights["patch_embed.proj.weight"] = weights["patch_embed.proj.weight"].squeeze(2)
-    config = encoder_config(part_of(weights), PATH, num_heads=2)
+    config = infer_encoder_config(part_of(weights), PATH, num_heads=2)
     assert (config.tubelet_size, config.num_frames) == (1, 1)
 
 
@@ -88,32 +88,32 @@ def test_an_image_encoder_has_tubelets_of_one_frame():
     [("vitl.pt", 256, 64), ("vitg-384.pt", 384, 64), ("mine-384.pt", 384, 64), ("vith16.pth.tar", 224, 16)],
 )
 def test_picture_size_comes_from_the_files_name(name, size, frames):
-    config = encoder_config(meta_part(VideoEncoder, TINY), Path(name), num_heads=2)
+    config = infer_encoder_config(meta_part(VideoEncoder, TINY), Path(name), num_heads=2)
     assert (config.image_size, config.num_frames) == (size, frames)
 
 
 def test_unknown_width_asks_for_heads():
     with pytest.raises(CheckpointError, match=r"width 24, which is not a published one \(192, 384.*give num_heads"):
-        encoder_config(meta_part(VideoEncoder, TINY), PATH)
+        infer_encoder_config(meta_part(VideoEncoder, TINY), PATH)
     with pytest.raises(CheckpointError, match=r"width 36, which is not a published one.*give num_heads"):
-        masked_predictor_config(part_of(prefixed(predictor())), PATH)
+        infer_masked_predictor_config(part_of(prefixed(predictor())), PATH)
     with pytest.raises(CheckpointError, match=r"width 36, which is not a published one.*give num_heads"):
-        ac_predictor_config(part_of(prefixed(ac_predictor())), PATH)
+        infer_ac_predictor_config(part_of(prefixed(ac_predictor())), PATH)
     with pytest.raises(CheckpointError, match=r"width 24, which is not a published one.*give num_heads"):
-        probe_config(part_of(prefixed(probe())), PATH)
+        infer_probe_config(part_of(prefixed(probe())), PATH)
 
 
 @pytest.mark.parametrize("heads", [5, 0, 24])
 def test_heads_must_divide_the_width(heads):
     with pytest.raises(CheckpointError, match=f"num_heads must divide the width 24.*even size, got {heads}"):
-        encoder_config(meta_part(VideoEncoder, TINY), PATH, num_heads=heads)
+        infer_encoder_config(meta_part(VideoEncoder, TINY), PATH, num_heads=heads)
 
 
 def test_levels_must_be_as_many_as_norms():
     weights = prefixed(build_meta(VideoEncoder, vjepa21(replace(TINY, depth=12))))
     weights = {name: value for name, value in weights.items() if "norms_block.3" not in name}
     with pytest.raises(CheckpointError, match=r"has 3 norms_block, but V-JEPA 2\.1 has 4 for 12 blocks"):
-        encoder_config(part_of(weights), PATH, num_heads=2)
+        infer_encoder_config(part_of(weights), PATH, num_heads=2)
 
 
 @pytest.mark.parametrize(("grid", "size"), [((8, 14, 14), 224), ((8, 24, 24), 384)])
@@ -122,7 +122,7 @@ def test_levels_must_be_as_many_as_norms():
 def test_tables_of_v_jepa_1_tell_the_grid(grid, size, uniform_power, dtype):
     weights = prefixed(build_meta(VideoEncoder, replace(TINY, patch_size=16)))
     weights["module.backbone.pos_embed"] = fixed_positions(24, grid, uniform_power).to(dtype).unsqueeze(0)
-    config = encoder_config(part_of(weights), PATH, num_heads=2)
+    config = infer_encoder_config(part_of(weights), PATH, num_heads=2)
     assert (config.rope, config.image_size, config.num_frames) == (None, size, 16)
     assert config.uniform_power == uniform_power
 
@@ -130,27 +130,27 @@ def test_tables_of_v_jepa_1_tell_the_grid(grid, size, uniform_power, dtype):
 @pytest.mark.parametrize("count", [8 * 16 * 16, 32 * 16 * 16, 32 * 24 * 24])
 def test_tables_of_v_jepa_2_are_not_used(count):
     weights = prefixed(build_meta(VideoEncoder, TINY)) | {"pos_embed": torch.zeros(1, count, 24)}
-    assert encoder_config(part_of(weights), PATH, num_heads=2).rope == "tiled"
+    assert infer_encoder_config(part_of(weights), PATH, num_heads=2).rope == "tiled"
 
 
 def test_a_release_of_v_jepa_2_has_rotary_positions_whatever_its_table():
     weights = prefixed(build_meta(VideoEncoder, TINY)) | {"pos_embed": torch.zeros(1, 7, 24)}
-    assert encoder_config(part_of(weights), Path("vitl.pt"), num_heads=2).rope == "tiled"
+    assert infer_encoder_config(part_of(weights), Path("vitl.pt"), num_heads=2).rope == "tiled"
 
 
 def test_any_other_table_has_to_be_explained():
     weights = prefixed(build_meta(VideoEncoder, TINY), "") | {"pos_embed": fixed_positions(24, (2, 4, 4)).unsqueeze(0)}
     part = part_of(weights)
     with pytest.raises(CheckpointError, match=r'stores 32 positions.*say positions="rope".*or positions="sincos"'):
-        encoder_config(part, PATH, num_heads=2)
-    assert encoder_config(part, PATH, num_heads=2, positions="rope").rope == "tiled"
-    config = encoder_config(part, PATH, num_heads=2, positions="sincos")
+        infer_encoder_config(part, PATH, num_heads=2)
+    assert infer_encoder_config(part, PATH, num_heads=2, positions="rope").rope == "tiled"
+    config = infer_encoder_config(part, PATH, num_heads=2, positions="sincos")
     assert (config.rope, config.image_size, config.num_frames) == (None, 32, 4)
     learned = part_of(weights | {"pos_embed": torch.randn(1, 32, 24)})
     with pytest.raises(CheckpointError, match=r"pos_embed \(32, 24\) is no sine-cosine table of a square grid"):
-        encoder_config(learned, PATH, num_heads=2, positions="sincos")
+        infer_encoder_config(learned, PATH, num_heads=2, positions="sincos")
     with pytest.raises(CheckpointError, match="has no pos_embed that tells the grid"):
-        encoder_config(meta_part(VideoEncoder, TINY), PATH, num_heads=2, positions="sincos")
+        infer_encoder_config(meta_part(VideoEncoder, TINY), PATH, num_heads=2, positions="sincos")
 
 
 def test_tables_of_images_have_a_form_of_their_own():
@@ -173,21 +173,21 @@ def test_masked_predictors_are_told_by_their_weights(changes):
     wanted = MaskedPredictorConfig(**({"encoder_dim": 1024, "rope": "true"} | changes))
     if wanted.rope == "true":
         wanted = replace(wanted, rope_grid=16)
-    assert masked_predictor_config(meta_part(MaskedPredictor, wanted), PATH) == wanted
+    assert infer_masked_predictor_config(meta_part(MaskedPredictor, wanted), PATH) == wanted
 
 
 def test_the_predictor_of_v_jepa_1_has_fixed_positions():
     weights = prefixed(predictor()) | {
         "module.backbone.predictor_pos_embed": fixed_positions(36, (8, 14, 14), True)[None]
     }
-    config = masked_predictor_config(part_of(weights), PATH, num_heads=3)
+    config = infer_masked_predictor_config(part_of(weights), PATH, num_heads=3)
     assert (config.rope, config.grid, config.uniform_power) == (None, (8, 14, 14), True)
 
 
 @pytest.mark.parametrize("changes", [{"use_extrinsics": True}, {"use_state": False}, {"action_dim": 4, "state_dim": 9}])
 def test_action_conditioned_predictors_are_told_by_their_weights(changes):
     wanted = ActionConditionedPredictorConfig(encoder_dim=1408, rope="tiled", **changes)
-    assert ac_predictor_config(meta_part(ActionConditionedPredictor, wanted), PATH) == wanted
+    assert infer_ac_predictor_config(meta_part(ActionConditionedPredictor, wanted), PATH) == wanted
 
 
 @pytest.mark.parametrize(
@@ -196,14 +196,14 @@ def test_action_conditioned_predictors_are_told_by_their_weights(changes):
 @pytest.mark.parametrize("width", [1024, 1408])
 def test_probes_are_told_by_their_weights(changes, width):
     wanted = AttentiveProbeConfig(embed_dim=width, **changes)
-    assert probe_config(meta_part(AttentiveProbe, wanted), PATH) == wanted
+    assert infer_probe_config(meta_part(AttentiveProbe, wanted), PATH) == wanted
 
 
 def test_an_encoder_without_its_embedding_was_cut_down():
     weights = prefixed(encoder(), "")
     weights.pop("patch_embed.proj.weight")
     with pytest.raises(CheckpointError, match=r"no 'patch_embed\.proj\.weight' among its 27 tensors.*was cut down"):
-        encoder_config(part_of(weights), PATH, num_heads=2)
+        infer_encoder_config(part_of(weights), PATH, num_heads=2)
 
 
 def test_a_hidden_width_without_a_ratio_is_refused():
@@ -212,7 +212,7 @@ def test_a_hidden_width_without_a_ratio_is_refused():
         if ".fc1." in name:
             weights[name] = weights[name][:-3]
     with pytest.raises(CheckpointError, match="SwiGLU must have a hidden width that is a multiple of 8, got 61"):
-        encoder_config(part_of(weights), PATH, num_heads=2)
+        infer_encoder_config(part_of(weights), PATH, num_heads=2)
 
 
 def test_the_defaults_of_the_configuration_stay_what_files_without_one_have():

@@ -5,14 +5,16 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from vjepa_wm.models.checkpoint import CheckpointError, build_empty, build_meta, copy_weights, load_model, save_model
+from vjepa_wm.models.checkpoint import CheckpointError, build_empty, build_meta, copy_weights, save_model
 from vjepa_wm.models.encoder import VideoEncoder, VideoEncoderConfig
+from vjepa_wm.models.load import load_from
+from vjepa_wm.models.read_checkpoint import read_checkpoint
 
 CONFIG = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
 
 
 def load(folder, kind="video_encoder"):
-    return load_model(folder, kind, VideoEncoderConfig, VideoEncoder)
+    return load_from(read_checkpoint(folder), kind)
 
 
 @pytest.fixture
@@ -39,12 +41,17 @@ def test_stored_in_half_it_takes_half_the_space(folder, tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*nowhere: there is no such file or folder"):
+        load(tmp_path / "nowhere")
+    (tmp_path / "nowhere").mkdir()
     with pytest.raises(CheckpointError, match=r"no checkpoint at .*nowhere: config.json is missing"):
         load(tmp_path / "nowhere")
 
 
 def test_another_kind_is_refused(folder):
-    with pytest.raises(CheckpointError, match="holds a video_encoder, but a world_model is needed"):
+    with pytest.raises(
+        CheckpointError, match=r"holds a video encoder \(read it with load_encoder\), but a world model is needed"
+    ):
         load(folder, "world_model")
 
 

@@ -112,12 +112,6 @@ def test_keeping_every_token_is_keeping_all(form, clip):
     torch.testing.assert_close(model(clip, ids), whole, atol=1e-5, rtol=1e-4)
 
 
-def test_several_masks_give_a_list(clip):
-    model, masks = make(SMALL), [kept_ids(), kept_ids()[:, :3]]
-    for found, ids in zip(model(clip, masks), masks, strict=True):
-        assert torch.equal(found, model(clip, ids))
-
-
 def test_a_picture_is_a_repeated_frame_without_an_image_tokenizer(clip):
     model = make(SMALL)
     picture = clip[:, :, 0]

@@ -9,7 +9,12 @@ from safetensors.torch import save_file
 from vjepa_wm.models.checkpoint import ATTENTIVE_PROBE, MASKED_PREDICTOR, VIDEO_ENCODER, CheckpointError
 from vjepa_wm.models.encoder_config import vit_giant, vjepa21
 from vjepa_wm.models.load import load_encoder, load_predictor, load_probe
-from vjepa_wm.models.official.huggingface import encoder_config, foreign_names, masked_predictor_config, split_parts
+from vjepa_wm.models.official.huggingface import (
+    foreign_names,
+    split_parts,
+    translate_encoder_config,
+    translate_masked_predictor_config,
+)
 from vjepa_wm.models.official.huggingface_export import _cut_ratio, save_huggingface, to_huggingface
 
 ENCODER_NAMES = {
@@ -83,14 +88,14 @@ def test_a_classifier_has_a_prefix_and_stacked_mask_tokens():
 def test_configurations_come_back(tmp_path):
     models = encoder(KNOWN), predictor(encoder_dim=192)
     _, values = to_huggingface(*models)
-    assert encoder_config(values, tmp_path) == KNOWN
-    assert masked_predictor_config(values, tmp_path) == models[1].config
+    assert translate_encoder_config(values, tmp_path) == KNOWN
+    assert translate_masked_predictor_config(values, tmp_path) == models[1].config
 
 
 def test_fields_that_are_left_out_have_their_default(tmp_path):
-    config = encoder_config({"model_type": "vjepa2", "hidden_size": None}, tmp_path)
+    config = translate_encoder_config({"model_type": "vjepa2", "hidden_size": None}, tmp_path)
     assert (config.embed_dim, config.depth, config.num_frames, config.norm_eps) == (1024, 24, 64, 1e-6)
-    assert masked_predictor_config({}, tmp_path).num_mask_tokens == 10
+    assert translate_masked_predictor_config({}, tmp_path).num_mask_tokens == 10
 
 
 def test_the_mlp_ratio_survives_being_cut_off():

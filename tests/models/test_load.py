@@ -21,9 +21,10 @@ from foreign_files import (
     write_huggingface,
     write_official,
 )
+from safetensors.torch import save_file
 
 import vjepa_wm
-from vjepa_wm.models.checkpoint import CheckpointError, save_model
+from vjepa_wm.models.checkpoint import CheckpointError, read_tensors, save_model
 from vjepa_wm.models.encoder_config import vjepa21
 from vjepa_wm.models.load import load_ac_predictor, load_encoder, load_predictor, load_probe, load_world_model
 from vjepa_wm.models.sincos import fixed_positions
@@ -211,6 +212,26 @@ def test_halves_of_a_world_model_are_read(tmp_path):
     assert same_parameters(load_encoder(tmp_path / "model.safetensors"), model.encoder)
     with pytest.raises(CheckpointError, match=r"holds a world model \(read it with load_world_model\), but a masked"):
         load_predictor(tmp_path)
+
+
+def test_a_world_model_with_tensors_of_neither_half_is_refused(tmp_path):
+    save_world_model(WorldModel(WorldModelConfig(encoder=TINY, predictor=ac_predictor().config)), tmp_path)
+    weights = read_tensors(tmp_path / "model.safetensors") | {"decoder.weight": torch.zeros(2)}
+    save_file({name: value.clone() for name, value in weights.items()}, tmp_path / "model.safetensors")
+    for load in (load_world_model, load_encoder):
+        with pytest.raises(CheckpointError, match=r"model\.safetensors does not fit .*1 unexpected: decoder\.weight"):
+            load(tmp_path)
+
+
+def test_a_half_of_a_world_model_that_does_not_fit_is_named(tmp_path):
+    save_world_model(WorldModel(WorldModelConfig(encoder=TINY, predictor=ac_predictor().config)), tmp_path)
+    weights = read_tensors(tmp_path / "model.safetensors")
+    kept = {name: value.clone() for name, value in weights.items() if name != "predictor.predictor_norm.bias"}
+    save_file(kept, tmp_path / "model.safetensors")
+    for load in (load_world_model, load_ac_predictor):
+        with pytest.raises(CheckpointError, match=r"safetensors \(predictor\) does .*1 missing: predictor_norm\.bias$"):
+            load(tmp_path)
+    assert not load_encoder(tmp_path).training
 
 
 def test_a_name_is_looked_up(tmp_path, monkeypatch):

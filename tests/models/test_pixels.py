@@ -182,7 +182,7 @@ def test_frames_that_are_no_frames_are_refused():
         prepare_clip(pattern(8, 8), 8)
     with pytest.raises(ValueError, match=r"frames must be non-empty .*, got \(0, 8, 8, 3\)"):
         prepare_views(torch.zeros(0, 8, 8, 3, dtype=torch.uint8), 8)
-    with pytest.raises(ValueError, match=r"image_size must be at least 1 pixel, got 0"):
+    with pytest.raises(ValueError, match=r"image_size must be at least 1, got 0"):
         prepare_clip(pattern(8, 8)[None], 0)
     with pytest.raises(ValueError, match=r"num_views must be at least 2 .* got 1"):
         prepare_views(pattern(8, 8)[None], 8, num_views=1)

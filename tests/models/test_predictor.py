@@ -97,16 +97,10 @@ def test_vjepa21_size_is_the_published_one(options, parameters, tensors):
     assert len(model.state_dict()) == tensors
 
 
-def test_several_masks_at_once():
-    model = make()
-    context, context_ids, target_ids = inputs()
-    masks = [target_ids, target_ids[:, :2]]
-    alone = [model(context, context_ids, ids, GRID) for ids in masks]
-    for shared in ((context, context_ids), ([context] * 2, [context_ids] * 2)):
-        for found, expected in zip(model(*shared, masks, GRID), alone, strict=True):
-            assert torch.equal(found, expected)
-    with pytest.raises(ValueError, match="one for all or as many as target_ids, 2, got 1 and 1"):
-        model([context], [context_ids], masks, GRID)
+@pytest.mark.parametrize("name", ["num_mask_tokens", "num_levels"])
+def test_there_is_a_mask_token_and_a_level(name):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        make(**{name: 0})
 
 
 def test_four_levels_come_in_and_go_out():

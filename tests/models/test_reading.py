@@ -9,7 +9,8 @@ from foreign_files import TINY, encoder, write_huggingface
 from safetensors.torch import save_file
 
 from vjepa_wm.models.checkpoint import CheckpointError
-from vjepa_wm.models.official.reading import NumpyNumber, read_huggingface, read_pt
+from vjepa_wm.models.official.reading import NumpyNumber, read_huggingface_weights, read_pt
+from vjepa_wm.models.read_checkpoint import read_checkpoint
 
 CONTENT = {"encoder": {"w": torch.arange(1000.0)}, "epoch": 3, "loss": np.float64(0.25), "name": "x"}
 
@@ -113,8 +114,7 @@ def test_a_file_that_is_no_dictionary_is_told(tmp_path):
 @pytest.mark.parametrize("shards", [1, 3])
 def test_folders_are_read_whole_or_in_shards(tmp_path, shards):
     model = encoder()
-    weights, values = read_huggingface(write_huggingface(tmp_path, model, shards=shards))
-    assert values["hidden_size"] == TINY.embed_dim
+    weights = read_huggingface_weights(write_huggingface(tmp_path, model, shards=shards))
     assert len(weights) == 4 + 16 * TINY.depth
     assert torch.equal(weights["encoder.layernorm.bias"], model.norm.bias)
 
@@ -123,7 +123,7 @@ def test_missing_shards_are_named(tmp_path):
     write_huggingface(tmp_path, encoder(), shards=3)
     (tmp_path / "model-00002-of-00003.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"misses 1 of 3 shards: model-00002-of-00003\.safetensors"):
-        read_huggingface(tmp_path)
+        read_checkpoint(tmp_path)
 
 
 def test_a_truncated_shard_is_named(tmp_path):
@@ -133,20 +133,20 @@ def test_a_truncated_shard_is_named(tmp_path):
     with pytest.raises(
         CheckpointError, match=r"model-00003-of-00003\.safetensors is damaged.*bytes.*download it again"
     ):
-        read_huggingface(tmp_path)
+        read_checkpoint(tmp_path)
 
 
 def test_what_a_folder_lacks_is_told(tmp_path):
     save_file({"w": torch.zeros(2)}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"config\.json is missing"):
-        read_huggingface(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
+        read_checkpoint(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "vjepa2"}')
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"has a config\.json but no weights.*pytorch_model\.bin is of an older"):
-        read_huggingface(tmp_path)
+        read_checkpoint(tmp_path)
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}}))
     with pytest.raises(CheckpointError, match="must map tensors to files under 'weight_map'"):
-        read_huggingface(tmp_path)
+        read_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -155,4 +155,4 @@ def test_what_a_folder_lacks_is_told(tmp_path):
 def test_a_broken_config_is_told(tmp_path, text, message):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match=message):
-        read_huggingface(tmp_path)
+        read_checkpoint(tmp_path)

@@ -7,8 +7,8 @@ from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.models.checkpoint import save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
+from vjepa_wm.training.ac_training import LatentEpisodes
 from vjepa_wm.training.linear_probe import fit_ridge, probe_object, probe_position, r_squared
-from vjepa_wm.training.train_ac import LatentEpisodes
 
 
 def test_ridge_finds_the_line_both_ways_round():

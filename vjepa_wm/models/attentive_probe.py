@@ -18,6 +18,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.attention import attend
 from vjepa_wm.models.layers import Mlp, check_width, hidden_width, init_weights, make_blocks
 
@@ -49,8 +50,7 @@ class AttentiveProbeConfig:
 
     def __post_init__(self) -> None:
         check_width(self.embed_dim, self.num_heads)
-        if self.depth < 1:
-            raise ValueError(f"depth must be at least 1, got {self.depth}")
+        check_at_least(1, depth=self.depth)
         if (self.num_classes > 0) == (self.num_actions > 0):
             raise ValueError(
                 "either num_classes or num_actions must be positive, "

@@ -1,6 +1,6 @@
 """The checkpoint format: a folder with ``model.safetensors`` and a ``config.json`` that rebuilds the model.
 
-``config.json`` names the kind of model, so a file of another kind is refused before its weights are read.
+``config.json`` names the kind of model, so that a file of another kind is refused by its name.
 """
 
 from __future__ import annotations
@@ -115,35 +115,6 @@ def read_json(path: Path) -> dict:
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} must hold a json object, got a {type(values).__name__}")
     return values
-
-
-def read_config(folder: str | Path, kind: str, cls: type[Config]) -> Config:
-    """Read the configuration of a checkpoint folder.
-
-    Raises:
-        CheckpointError: there is no checkpoint, or it is one of another kind.
-    """
-    path = Path(folder) / CONFIG_FILE
-    values = read_json(path)
-    found = values.pop("kind", None)
-    if found != kind:
-        raise CheckpointError(f"{folder} holds a {found or 'checkpoint of unknown kind'}, but a {kind} is needed")
-    return build_config(cls, values, path)
-
-
-def load_model(folder: str | Path, kind: str, config_class: type[Config], build: Callable[[Config], Model]) -> Model:
-    """Rebuild a model from a checkpoint folder, its parameters in float32 however they are stored.
-
-    Raises:
-        CheckpointError: the folder holds no checkpoint, one of another kind, a damaged file, or weights that do not
-            fit their configuration.
-    """
-    config = read_config(folder, kind, config_class)
-    path = Path(folder) / WEIGHTS_FILE
-    weights = read_tensors(path)
-    model = build_empty(build, config)
-    copy_weights(model.state_dict(), weights, path, MISFIT)
-    return model
 
 
 def build_meta(build: Callable[[Config], Model], config: Config) -> Model:

@@ -34,6 +34,11 @@ class VideoEncoder(nn.Module):
     """
 
     def __init__(self, config: VideoEncoderConfig) -> None:
+        """Draw the weights of a new encoder.
+
+        Args:
+            config: its size and form.
+        """
         super().__init__()
         self.config = config
         self.recompute_activations = False
@@ -61,23 +66,20 @@ class VideoEncoder(nn.Module):
             self.norm = nn.LayerNorm(width, eps=config.norm_eps)
         init_weights(self, self.blocks)
 
-    def forward(self, clip: Tensor, ids: Tensor | Sequence[Tensor] | None = None) -> Tensor | list[Tensor]:
+    def forward(self, clip: Tensor, ids: Tensor | None = None) -> Tensor:
         """Encode clips or pictures.
 
         Args:
-            clip: normalised pixels, ``(B, C, T, H, W)``, or pictures ``(B, C, H, W)``. A single frame goes through the
+            clip: normalised pixels, (B, C, T, H, W), or pictures (B, C, H, W). A single frame goes through the
                 image tokenizer if there is one and is repeated to fill a tubelet if not.
-            ids: tokens to keep, ``(B, K)``, numbered time-major, then row, then column; None keeps all. A sequence of
-                them gives a list of results, one pass each.
+            ids: tokens to keep, (B, K), numbered time-major, then row, then column; None keeps all.
 
         Returns:
-            Features after the final norm, ``(B, N or K, D)``; with a class token it comes first, ``(B, 1 + N, D)``.
+            Features after the final norm, (B, N or K, D); with a class token it comes first, (B, 1 + N, D).
 
         Raises:
-            ValueError: the clip does not divide into tubelets.
+            ValueError: if the clip does not divide into tubelets.
         """
-        if isinstance(ids, Sequence):
-            return [self(clip, one) for one in ids]
         last = self.config.depth - 1
         return self._norm(last)(self._run(clip, ids, (last,))[last])
 
@@ -91,10 +93,10 @@ class VideoEncoder(nn.Module):
                 V-JEPA 2 does, or the level's own.
 
         Returns:
-            One ``(B, N or K, D)`` for each of `layers`, in their order.
+            One (B, N or K, D) for each of `layers`, in their order.
 
         Raises:
-            ValueError: there is no such block, or it has no norm.
+            ValueError: if there is no such block, or it has no norm.
         """
         depth = self.config.depth
         wanted = [layer + depth if layer < 0 else layer for layer in layers]
@@ -106,10 +108,10 @@ class VideoEncoder(nn.Module):
         """Return the last `num_levels` levels end to end, as V-JEPA 2.1 predicts them; None: all.
 
         Returns:
-            ``(B, N or K, L * D)``.
+            (B, N or K, L * D).
 
         Raises:
-            ValueError: the encoder has fewer levels.
+            ValueError: if the encoder has fewer levels.
         """
         levels = self.config.levels or (self.config.depth - 1,)
         count = len(levels) if num_levels is None else num_levels
@@ -161,7 +163,7 @@ class VideoEncoder(nn.Module):
         return run_block(block, x, rotary, mask, self.recompute_activations)
 
     def _embed(self, clip: Tensor, ids: Tensor | None) -> tuple[Tensor, Grid]:
-        """Make tokens ``(B, N or K (+ 1), D)`` with what is added to them, and tell their grid."""
+        """Make tokens (B, N or K (+ 1), D) with what is added to them, and tell their grid."""
         config = self.config
         if clip.dim() == 4:
             clip = clip.unsqueeze(2)

@@ -18,6 +18,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.attention import attend
 from vjepa_wm.models.rope import RotaryTables, apply_rotary
 
@@ -33,8 +34,7 @@ def check_width(embed_dim: int, num_heads: int, name: str = "embed_dim") -> None
 
 def check_blocks(depth: int, activation: str, drop_path: float) -> None:
     """Raise ValueError unless these describe a stack of blocks."""
-    if depth < 1:
-        raise ValueError(f"depth must be at least 1, got {depth}")
+    check_at_least(1, depth=depth)
     if activation not in ("gelu", "swiglu"):
         raise ValueError(f"activation must be gelu or swiglu, got {activation!r}")
     if not 0.0 <= drop_path < 1.0:

@@ -7,6 +7,7 @@ fit is an error that names every tensor; nothing is ever loaded in part.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from torch import nn
@@ -16,39 +17,22 @@ from vjepa_wm.models.attentive_probe import AttentiveProbe
 from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,
     ATTENTIVE_PROBE,
-    CONFIG_FILE,
     MASKED_PREDICTOR,
-    MISFIT,
     VIDEO_ENCODER,
-    WEIGHTS_FILE,
     WORLD_MODEL,
     CheckpointError,
     build_empty,
     copy_weights,
-    load_model,
-    read_config,
-    read_json,
-    read_tensors,
 )
 from vjepa_wm.models.encoder import VideoEncoder
-from vjepa_wm.models.official import huggingface
 from vjepa_wm.models.official.architecture import Positions
-from vjepa_wm.models.official.parts import likely_cause
-from vjepa_wm.models.official.reading import read_huggingface
-from vjepa_wm.models.official.weight_source import (
-    KINDS,
-    choose,
-    find_source,
-    huggingface_config,
-    label,
-    official_config,
-    official_parts,
-    wrong_kind,
-)
+from vjepa_wm.models.official.published_models import ENCODER_KEYS
 from vjepa_wm.models.predictor import MaskedPredictor
+from vjepa_wm.models.read_checkpoint import read_checkpoint
+from vjepa_wm.models.stored_model import KINDS, Checkpoint, StoredModel
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
 
-_HALVES = {VIDEO_ENCODER: "encoder", AC_PREDICTOR: "predictor"}
+logger = logging.getLogger(__name__)
 
 
 def load_encoder(
@@ -69,21 +53,21 @@ def load_encoder(
             is not used) or ``sincos`` (it is).
 
     Raises:
-        CheckpointError: the source is missing, broken, of another kind, or leaves its architecture open.
+        CheckpointError: if the source is missing, broken, of another kind, or leaves its architecture open.
     """
-    return _load(source, VIDEO_ENCODER, key=key, num_heads=num_heads, positions=positions)
+    return load_from(read_checkpoint(source), VIDEO_ENCODER, key=key, num_heads=num_heads, positions=positions)
 
 
 def load_predictor(
     source: str | Path, *, num_heads: int | None = None, positions: Positions | None = None
 ) -> MaskedPredictor:
     """Load a masked predictor; arguments and errors as of `load_encoder`."""
-    return _load(source, MASKED_PREDICTOR, num_heads=num_heads, positions=positions)
+    return load_from(read_checkpoint(source), MASKED_PREDICTOR, num_heads=num_heads, positions=positions)
 
 
 def load_ac_predictor(source: str | Path, *, num_heads: int | None = None) -> ActionConditionedPredictor:
     """Load an action-conditioned predictor, also out of a world model; arguments and errors as of `load_encoder`."""
-    return _load(source, AC_PREDICTOR, num_heads=num_heads)
+    return load_from(read_checkpoint(source), AC_PREDICTOR, num_heads=num_heads)
 
 
 def load_probe(source: str | Path, *, num_heads: int | None = None) -> AttentiveProbe:
@@ -92,7 +76,7 @@ def load_probe(source: str | Path, *, num_heads: int | None = None) -> Attentive
     Official probes have 16 heads. From a Hugging Face folder it has the encoder's number of heads and its epsilon,
     because transformers computes it so; ``num_heads=16`` is how Meta trained the probes of ViT-g, whose encoder has 22.
     """
-    return _load(source, ATTENTIVE_PROBE, num_heads=num_heads)
+    return load_from(read_checkpoint(source), ATTENTIVE_PROBE, num_heads=num_heads)
 
 
 def load_world_model(source: str | Path, *, key: str | None = None) -> WorldModel:
@@ -105,86 +89,96 @@ def load_world_model(source: str | Path, *, key: str | None = None) -> WorldMode
     Raises:
         CheckpointError: as of `load_encoder`.
     """
-    path, form = find_source(source)
-    if form == "vjepa_wm":
-        _refuse_options(path, {"key": key})
-        return _load_own(path, WORLD_MODEL)
-    if form == "huggingface":
-        raise wrong_kind(path, WORLD_MODEL, huggingface.split_parts(read_huggingface(path)[0]))
-    parts = official_parts(path)
-    kinds = [part.kind for part in parts]
-    if AC_PREDICTOR not in kinds:
-        raise wrong_kind(path, WORLD_MODEL, kinds)
-    if VIDEO_ENCODER not in kinds:
-        raise CheckpointError(
-            f"{path} holds an action-conditioned predictor without its encoder: load both, with load_encoder (jepa-wms "
-            "trained on vjepa2_vit_giant) and load_ac_predictor, and put them into a WorldModel"
-        )
-    encoder, predictor = choose(parts, VIDEO_ENCODER, path, key), choose(parts, AC_PREDICTOR, path)
-    halves = official_config(encoder, path), official_config(predictor, path)
-    try:
-        config = WorldModelConfig(encoder=halves[0], predictor=halves[1], antialias=False)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: encoder and predictor do not fit together: {error}") from error
-    model = build_empty(WorldModel, config)
-    copy_weights(model.encoder.state_dict(), encoder.weights, label(encoder, path), likely_cause(encoder))
-    copy_weights(model.predictor.state_dict(), predictor.weights, label(predictor, path), likely_cause(predictor))
-    return model.eval()
+    return load_from(read_checkpoint(source), WORLD_MODEL, key=key)
 
 
-def _load(
-    source: str | Path,
+def load_from(
+    checkpoint: Checkpoint,
     kind: str,
     *,
     key: str | None = None,
     num_heads: int | None = None,
     positions: Positions | None = None,
 ) -> nn.Module:
-    path, form = find_source(source)
-    if form == "official":
-        part = choose(official_parts(path), kind, path, key)
-        config = official_config(part, path, num_heads, positions)
-        model = build_empty(KINDS[kind].model, config)
-        copy_weights(model.state_dict(), part.weights, label(part, path), likely_cause(part))
-        return model.eval()
-    if form == "huggingface":
-        _refuse_options(path, {"key": key, "positions": positions})
-        return _load_huggingface(path, kind, num_heads)
-    _refuse_options(path, {"key": key, "num_heads": num_heads, "positions": positions})
-    return _load_own(path, kind)
+    """Load the model of a kind from a checkpoint that was read.
 
+    Args:
+        checkpoint: as `vjepa_wm.models.read_checkpoint.read_checkpoint` returns it.
+        kind: one of `vjepa_wm.models.stored_model.KINDS`.
+        key: as of `load_encoder`.
+        num_heads: as of `load_encoder`; not for world models.
+        positions: as of `load_encoder`; not for world models.
 
-def _refuse_options(path: Path, options: dict[str, object]) -> None:
-    """Raise CheckpointError if one of `options`, which a source of this form does not have, is given (not None)."""
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise CheckpointError(f"{path} states its own configuration, so {', '.join(given)} must be left out")
-
-
-def _load_own(path: Path, kind: str) -> nn.Module:
-    """Load from our folder, or half of a world model."""
-    found = read_json(path / CONFIG_FILE)["kind"]
-    if found == kind:
-        return load_model(path, kind, KINDS[kind].config, KINDS[kind].model).eval()
-    half = _HALVES.get(kind)
-    if found != WORLD_MODEL or half is None:
-        raise wrong_kind(path, kind, [found])
-    config = read_config(path, WORLD_MODEL, WorldModelConfig)
-    prefix = f"{half}."
-    stored = read_tensors(path / WEIGHTS_FILE)
-    weights = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
-    model = build_empty(KINDS[kind].model, config.encoder if kind == VIDEO_ENCODER else config.predictor)
-    copy_weights(model.state_dict(), weights, f"{path / WEIGHTS_FILE} ({half})", MISFIT)
+    Raises:
+        CheckpointError: if it holds none of this kind, an option is given that it settles itself, its architecture
+            stays open, or its weights do not fit.
+    """
+    options = {name: value for name, value in (("num_heads", num_heads), ("positions", positions)) if value is not None}
+    if options and kind == WORLD_MODEL:
+        raise CheckpointError("num_heads and positions must be left out for a world model")
+    given = [*(["key"] if key is not None else []), *options]
+    settled = [name for name in given if name not in checkpoint.open_options]
+    if settled:
+        raise CheckpointError(
+            f"{checkpoint.path} states its own configuration, so {', '.join(settled)} must be left out"
+        )
+    if kind == WORLD_MODEL:
+        return _join_world_model(checkpoint, key)
+    stored = choose(checkpoint, kind, key)
+    model = build_empty(KINDS[kind].model, stored.read_config(**options))
+    _fill(model, stored)
     return model.eval()
 
 
-def _load_huggingface(path: Path, kind: str, num_heads: int | None) -> nn.Module:
-    weights, values = read_huggingface(path)
-    parts = huggingface.split_parts(weights)
-    huggingface.check_folder(parts, values, path)
-    if kind not in parts:
-        raise wrong_kind(path, kind, parts)
-    config = huggingface_config(kind, parts, values, path, num_heads)
-    model = build_empty(KINDS[kind].model, config)
-    copy_weights(huggingface.foreign_names(model.state_dict(), kind), parts[kind], path, huggingface.MISFIT)
+def choose(checkpoint: Checkpoint, kind: str, key: str | None = None) -> StoredModel:
+    """Pick the model of a kind, of several encoders the one under `key`.
+
+    Raises:
+        CheckpointError: if there is none of this kind, or none under this key.
+    """
+    path = checkpoint.path
+    fitting = {model.name: model for model in checkpoint.models if model.kind == kind}
+    if not fitting:
+        raise _wrong_kind(checkpoint, kind)
+    if key is not None and key not in fitting:
+        others = {model.name: KINDS[model.kind].title for model in checkpoint.models}
+        held = ", ".join(f"{name!r} ({title})" for name, title in others.items())
+        raise CheckpointError(f"key must name {KINDS[kind].title} of {path}, which holds {held}; got {key!r}")
+    name = key if key is not None else next((name for name in ENCODER_KEYS if name in fitting), next(iter(fitting)))
+    if len(fitting) > 1 and key is None:
+        logger.info("%s holds %s; taking %r", path, " and ".join(map(repr, fitting)), name)
+    return fitting[name]
+
+
+def _wrong_kind(checkpoint: Checkpoint, wanted: str) -> CheckpointError:
+    """Return the error for a checkpoint that holds something else than what is wanted."""
+    kinds = (KINDS[kind] for kind in checkpoint.kinds)
+    held = " and ".join(f"{kind.title} (read it with {kind.reader})" for kind in kinds) or "no model"
+    needed = KINDS[wanted]
+    return CheckpointError(f"{checkpoint.path} holds {held}, but {needed.title} is needed ({needed.reader})")
+
+
+def _join_world_model(checkpoint: Checkpoint, key: str | None) -> WorldModel:
+    """Build a world model of the encoder and the action-conditioned predictor in a checkpoint."""
+    kinds = {model.kind for model in checkpoint.models}
+    if AC_PREDICTOR not in kinds:
+        raise _wrong_kind(checkpoint, WORLD_MODEL)
+    if VIDEO_ENCODER not in kinds:
+        raise CheckpointError(
+            f"{checkpoint.path} holds an action-conditioned predictor without its encoder: load both, with "
+            "load_encoder (jepa-wms trained on vjepa2_vit_giant) and load_ac_predictor, and put them into a WorldModel"
+        )
+    encoder, predictor = choose(checkpoint, VIDEO_ENCODER, key), choose(checkpoint, AC_PREDICTOR)
+    halves = {"encoder": encoder.read_config(), "predictor": predictor.read_config()}
+    try:
+        config = WorldModelConfig(**halves, antialias=checkpoint.antialias)
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path}: encoder and predictor do not fit together: {error}") from error
+    model = build_empty(WorldModel, config)
+    _fill(model.encoder, encoder)
+    _fill(model.predictor, predictor)
     return model.eval()
+
+
+def _fill(model: nn.Module, stored: StoredModel) -> None:
+    copy_weights(stored.targets(model), stored.weights, stored.label, stored.misfit)

@@ -30,6 +30,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from vjepa_wm.checks import check_at_least
+
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 SHORT_SIDE = 256 / 224
@@ -132,8 +134,7 @@ def short_side_size(height: int, width: int, short: int) -> tuple[int, int]:
 def _check_frames(frames: Tensor, shape: str, dims: tuple[int, ...], image_size: int) -> None:
     if frames.dim() not in dims or frames.shape[-1] != 3 or frames.dtype != torch.uint8 or frames.numel() == 0:
         raise ValueError(f"frames must be non-empty {shape} uint8, got {tuple(frames.shape)} {frames.dtype}")
-    if image_size < 1:
-        raise ValueError(f"image_size must be at least 1 pixel, got {image_size}")
+    check_at_least(1, image_size=image_size)
 
 
 def _to_clip(frames: Tensor) -> Tensor:

@@ -8,12 +8,12 @@ V-JEPA 2.1 (arXiv 2603.14482), section 2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.layers import (
     NORM_EPS,
     Activation,
@@ -72,10 +72,7 @@ class MaskedPredictorConfig:
         check_width(self.embed_dim, self.num_heads)
         check_rope(self.rope, self.rope_grid)
         check_blocks(self.depth, self.activation, self.drop_path)
-        if self.num_mask_tokens < 1:
-            raise ValueError(f"num_mask_tokens must be at least 1, got {self.num_mask_tokens}")
-        if self.num_levels < 1:
-            raise ValueError(f"num_levels must be at least 1, got {self.num_levels}")
+        check_at_least(1, num_mask_tokens=self.num_mask_tokens, num_levels=self.num_levels)
         if self.rope is None and self.grid is None:
             raise ValueError("grid must be given for fixed positions (rope None), got None")
 
@@ -98,6 +95,11 @@ class MaskedPredictor(nn.Module):
     """
 
     def __init__(self, config: MaskedPredictorConfig) -> None:
+        """Draw the weights of a new predictor.
+
+        Args:
+            config: its size and form.
+        """
         super().__init__()
         self.config = config
         self.recompute_activations = False
@@ -131,42 +133,30 @@ class MaskedPredictor(nn.Module):
 
     def forward(
         self,
-        context: Tensor | Sequence[Tensor],
-        context_ids: Tensor | Sequence[Tensor],
-        target_ids: Tensor | Sequence[Tensor],
+        context: Tensor,
+        context_ids: Tensor,
+        target_ids: Tensor,
         grid: Grid,
         mask_index: int = 0,
         *,
         image: bool = False,
-    ) -> Tensor | list[Tensor]:
-        """Predict the target tokens of one mask, or of several.
+    ) -> Tensor:
+        """Predict the target tokens.
 
         Args:
-            context: encoder features of the visible tokens, ``(B, Nc, L * D)``.
-            context_ids: their token ids, ``(B, Nc)``.
-            target_ids: ids of the tokens to predict, ``(B, Nt)``. A sequence of them is several masks; context and
-                context_ids are then sequences as long, or one for all masks.
+            context: encoder features of the visible tokens, (B, Nc, L * D).
+            context_ids: their token ids, (B, Nc).
+            target_ids: ids of the tokens to predict, (B, Nt).
             grid: tokens of the clip in time, rows and columns.
             mask_index: which mask token to use, modulo their number.
             image: whether the tokens are a picture's (only with modality embeddings).
 
         Returns:
-            ``(B, Nt, output_dim)``, or a list with one for each mask.
+            (B, Nt, output_dim).
 
         Raises:
-            ValueError: ids, features and grid disagree.
+            ValueError: if ids, features and grid disagree.
         """
-        if isinstance(target_ids, Sequence):
-            count = len(target_ids)
-            contexts = context if isinstance(context, Sequence) else [context] * count
-            places = context_ids if isinstance(context_ids, Sequence) else [context_ids] * count
-            if not len(contexts) == len(places) == count:
-                raise ValueError(
-                    f"context and context_ids must be one for all or as many as target_ids, {count}, "
-                    f"got {len(contexts)} and {len(places)}"
-                )
-            masks = zip(contexts, places, target_ids, strict=True)
-            return [self(*mask, grid, mask_index, image=image) for mask in masks]
         hidden = self._run(context, context_ids, target_ids, grid, mask_index, image, last=target_ids.shape[1])
         return self.predictor_proj(hidden)
 
@@ -182,13 +172,13 @@ class MaskedPredictor(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Predict hidden and visible tokens, the latter through an output layer of their own (V-JEPA 2.1).
 
-        Arguments and errors as in `forward`, for one mask.
+        Arguments and errors as in `forward`.
 
         Returns:
-            Features of the target tokens, ``(B, Nt, output_dim)``, and of the context tokens, ``(B, Nc, output_dim)``.
+            Features of the target tokens, (B, Nt, output_dim), and of the context tokens, (B, Nc, output_dim).
 
         Raises:
-            ValueError: the predictor has no context output, or as `forward`.
+            ValueError: if the predictor has no context output, or as `forward`.
         """
         if not self.config.predict_context:
             raise ValueError("this predictor has no context output; build it with predict_context=True")

@@ -8,46 +8,37 @@ Letters: F frames, N tokens per frame, D width, E numbers that describe the obje
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
-from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.encoder import VideoEncoder
-from vjepa_wm.models.load import load_encoder
-from vjepa_wm.models.precision import pick_device, pick_dtype
-from vjepa_wm.training.train_ac import LatentEpisodes, encode_episodes
+from vjepa_wm.training.ac_training import LatentEpisodes, encode_episodes
 
 _RIDGES = tuple(10.0**power for power in range(-1, 6))
 Readout = Literal["patches", "mean"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeConfig:
-    """Probe a frozen encoder for positions of gripper and object, beside the same encoder at random initialisation."""
+class ProbeResult:
+    """How well one encoder's latents tell one thing."""
 
-    data: Path
-    """LeRobot v3 dataset folder."""
-    read: TrajectoryOptions = field(default_factory=TrajectoryOptions)
-    """What of it is read, as for train-ac; the first numbers of the state are the position."""
-    encoder: Path
-    """Encoder: a folder as `pretrain` writes it, a file of published weights, or their name."""
-    test_share: float = 0.25
-    """Share of the episodes the probe is measured on."""
-    max_episodes: int = 200
-    """Episodes used at most."""
-    seed: int = 0
-    """Decides the split and the random encoder."""
+    encoder: Literal["pretrained", "random"]
+    """Whose latents."""
+    readout: Readout
+    """What of the latents is read."""
+    target: Literal["gripper", "object"]
+    """What is read off; a mover in a plane counts as the gripper."""
+    values: dict[str, float]
+    """R² of ``x``, ``y`` and ``z``, ``error`` [m] and ``heading`` [rad], as far as there are such."""
 
 
 def fit_ridge(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """Solve ridge regression with an intercept in float64; returns weights ``(features, outputs)`` and intercept."""
+    """Solve ridge regression with an intercept in float64; returns weights (features, outputs) and intercept."""
     x_mean, y_mean = x.mean(dim=0), y.mean(dim=0)
     centred = (x - x_mean).double()
     if x.shape[0] < x.shape[1]:  # the smaller of the two equal systems
@@ -62,21 +53,21 @@ def fit_ridge(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
 
 
 def r_squared(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Return the share of variance explained, per column of ``(F, outputs)``."""
+    """Return the share of variance explained, per column of (F, outputs)."""
     residual = (truth - prediction).square().sum(dim=0)
     return 1.0 - residual / (truth - truth.mean(dim=0)).square().sum(dim=0)
 
 
 def read_out(z: Tensor, readout: Readout) -> Tensor:
-    """Turn latents ``(F, N, D)`` into features: all patches end to end, or their mean."""
+    """Turn latents (F, N, D) into features: all patches end to end, or their mean."""
     return z.float().flatten(1) if readout == "patches" else z.float().mean(dim=1)
 
 
 def fit_readout(z: Tensor, y: Tensor, readout: Readout) -> tuple[Tensor, Tensor]:
-    """Fit numbers ``(F, outputs)`` on latents ``(F, N, D)``; the ridge is chosen on the last fifth of the frames.
+    """Fit numbers (F, outputs) on latents (F, N, D); the ridge is chosen on the last fifth of the frames.
 
     Returns:
-        Weights ``(features, outputs)`` and intercept, float64, fitted to all frames.
+        Weights (features, outputs) and intercept, float64, fitted to all frames.
     """
     x = read_out(z, readout)
     cut = len(x) * 4 // 5
@@ -92,7 +83,7 @@ def probe_position(train: LatentEpisodes, test: LatentEpisodes, readout: Readout
     """Fit position on latents and measure it on other episodes.
 
     Returns:
-        R² of x, y and z, ``(3,)``, in a plane of x and y, ``(2,)``, and the mean distance between read and true
+        R² of x, y and z, (3,), in a plane of x and y, (2,), and the mean distance between read and true
         position [m].
     """
     weights, intercept = fit_readout(train.z, train.states[:, :3], readout)
@@ -109,8 +100,8 @@ def probe_object(
     The heading is fitted as sine and cosine, which unlike the angle never jump.
 
     Args:
-        z: latents to fit on and to measure on, ``(F, N, D)`` each.
-        objects: numbers of the objects in the same frames, ``(F, E)`` each.
+        z: latents to fit on and to measure on, (F, N, D) each.
+        objects: numbers of the objects in the same frames, (F, E) each.
         names: what the numbers are; x and y [m] are needed, yaw [rad] is used.
         readout: what of the latents is read.
 
@@ -133,52 +124,40 @@ def probe_object(
     return values
 
 
-def probe(config: ProbeConfig) -> dict[str, dict[str, float]]:
+def probe_encoder(
+    encoder: VideoEncoder, train: TrajectoryDataset, test: TrajectoryDataset, *, seed: int, dtype: torch.dtype
+) -> list[ProbeResult]:
     """Probe an encoder and its random twin.
 
+    Args:
+        encoder: the one to probe, in evaluation mode.
+        train: episodes to fit on.
+        test: episodes to measure on.
+        seed: decides the weights of the twin.
+        dtype: number format that both compute in.
+
     Returns:
-        For ``pretrained`` and ``random``, each with either readout: R² of ``x``, ``y``, ``z`` and ``error`` [m] of the
-        gripper, of a mover in a plane without ``z``; where the dataset tells an object's x and y, also what
-        `probe_object` returns, as ``<...>, object``.
+        For ``pretrained`` and ``random``, each with either readout, the place of the gripper and, where the dataset
+        tells an object's x and y, what `probe_object` returns.
     """
-    device = pick_device()
-    dtype = pick_dtype("auto", device)
-    trained = load_encoder(config.encoder)
     with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        untrained = VideoEncoder(trained.config).eval()
-    num_episodes = min(TrajectoryDataset(config.data, config.read).num_episodes, config.max_episodes)
-    dataset = TrajectoryDataset(config.data, config.read, episodes=range(num_episodes))
-    parts = dataset.split(config.test_share, config.seed)
-    objects = tuple(_objects(part) for part in parts) if {"x", "y"} <= set(parts[0].object_names) else None
-    results = {}
-    for name, encoder in (("pretrained", trained), ("random", untrained)):
-        encoder = encoder.to(device)
-        train, test = (encode_episodes(encoder, part, 1, dtype) for part in parts)
-        for readout in ("patches", "mean"):
-            scores, error = probe_position(train, test, readout)
+        torch.manual_seed(seed)
+        untrained = VideoEncoder(encoder.config).eval()
+    objects = tuple(_objects(part) for part in (train, test)) if {"x", "y"} <= set(train.object_names) else None
+    results = []
+    for name, one in (("pretrained", encoder), ("random", untrained.to(encoder.patch_embed.proj.weight.device))):
+        latents = [encode_episodes(one, part, 1, dtype) for part in (train, test)]
+        for readout in get_args(Readout):
+            scores, error = probe_position(*latents, readout)
             values = dict(zip("xyz", scores.tolist(), strict=False)) | {"error": error}  # in a plane x and y alone
-            results[f"{name}, {readout}"] = values
+            results.append(ProbeResult(encoder=name, readout=readout, target="gripper", values=values))
             if objects is not None:
-                found = probe_object((train.z, test.z), objects, parts[0].object_names, readout)
-                results[f"{name}, {readout}, object"] = found
+                z = tuple(episodes.z for episodes in latents)
+                values = probe_object(z, objects, train.object_names, readout)
+                results.append(ProbeResult(encoder=name, readout=readout, target="object", values=values))
     return results
 
 
 def _objects(dataset: TrajectoryDataset) -> Tensor:
-    """Return the objects of all frames, ``(F, E)``, in the order in which `encode_episodes` has them."""
+    """Return the objects of all frames, (F, E), in the order in which `encode_episodes` has them."""
     return torch.cat([torch.from_numpy(dataset.objects(index)) for index in range(dataset.num_episodes)])
-
-
-def run_probe(config: ProbeConfig) -> None:
-    """Print the probe of an encoder beside that of its random twin."""
-    results = probe(config)
-    has_objects = any(name.endswith("object") for name in results)
-    width, last = (32, f"{'heading':>12}") if has_objects else (24, "")
-    title = "encoder, readout, what" if has_objects else "encoder, readout"
-    print(f"{title:{width}}{'R2 x':>8}{'R2 y':>8}{'R2 z':>8}{'error':>10}{last}")
-    for name, values in results.items():
-        of = ", gripper" if has_objects and not name.endswith("object") else ""
-        scores = "".join(f"{values[axis]:8.3f}" if axis in values else f"{'-':>8}" for axis in "xyz")
-        heading = f"{math.degrees(values['heading']):8.1f} deg" if "heading" in values else ""
-        print(f"{name + of:{width}}{scores}{100 * values['error']:7.1f} cm{heading}")

@@ -13,22 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vjepa_wm.data.masks.mask import (
-    Mask,
-    Truncation,
-    block_size,
-    check_count,
-    check_mask,
-    check_request,
-    check_scale,
-    check_share,
-    check_truncation,
-    complement,
-    cut,
-    draw_blocks,
-    draw_filled,
-    fewest,
-)
+from vjepa_wm.checks import check_at_least
+from vjepa_wm.data.masks.block_drawing import block_size, complement, cut, draw_blocks, draw_filled, fewest
+from vjepa_wm.data.masks.mask import Mask, check_mask, check_request
+from vjepa_wm.data.masks.mask_options import Truncation, check_scale, check_share, check_truncation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +45,11 @@ class MultiBlockMask:
     """How sets are cut to one length in a batch: `first` drops the latest tokens, as V-JEPA 2; `random` has no bias."""
 
     def __post_init__(self) -> None:
-        check_count("num_blocks", self.num_blocks)
+        check_at_least(1, num_blocks=self.num_blocks, max_keep=self.max_keep)
         check_scale("spatial_scale", self.spatial_scale)
         check_scale("temporal_scale", self.temporal_scale)
         check_scale("aspect_ratio", self.aspect_ratio, largest=math.inf)
         check_share("max_temporal_keep", self.max_temporal_keep)
-        if self.max_keep is not None:
-            check_count("max_keep", self.max_keep)
         if self.full_complement and self.pred_full_complement:
             raise ValueError("full_complement and pred_full_complement exclude each other")
         check_truncation(self.truncation)
@@ -81,7 +67,7 @@ class MultiBlockMask:
             Context and target ids, disjoint and of equal length over the batch.
 
         Raises:
-            MaskError: blocks of this size leave no visible token, or none to predict.
+            MaskError: if blocks of this size leave no visible token, or none to predict.
         """
         check_request(grid, batch_size)
         size = self.block_size(grid, step)
@@ -114,7 +100,7 @@ class MultiBlockMask:
     def _draw(
         self, grid: tuple[int, int, int], size: tuple[int, int, int], num_clips: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Return True for visible and for hidden tokens, ``(num_clips, N)``; there may be none of one kind."""
+        """Return True for visible and for hidden tokens, (num_clips, N); there may be none of one kind."""
         hidden = draw_blocks(grid, size, num_blocks=self.num_blocks, batch_size=num_clips, generator=generator)
         hidden[:, max(1, int(grid[0] * self.max_temporal_keep)) :] = True
         return ~hidden.flatten(1), hidden.flatten(1)

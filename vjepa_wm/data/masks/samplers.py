@@ -15,33 +15,20 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from vjepa_wm.data.masks.mask import (
-    Mask,
-    Truncation,
-    block_size,
-    check_count,
-    check_mask,
-    check_request,
-    check_scale,
-    check_share,
-    check_truncation,
-    complement,
-    count_share,
-    cut,
-    draw_blocks,
-    draw_filled,
-    fewest,
-)
+from vjepa_wm.checks import check_at_least
+from vjepa_wm.data.masks.block_drawing import block_size, complement, cut, draw_blocks, draw_filled, fewest
+from vjepa_wm.data.masks.mask import Mask, check_mask, check_request
+from vjepa_wm.data.masks.mask_options import Truncation, check_scale, check_share, check_truncation, count_share
 from vjepa_wm.data.masks.multi_block import MultiBlockMask, small_grid_masks, vjepa2_masks
 
 
 def _draw_ids(num_ids: int, keep: int, batch_size: int, generator: torch.Generator) -> Tensor:
-    """Return `keep` different ids below `num_ids` for each clip, ascending, ``(batch_size, keep)``."""
+    """Return `keep` different ids below `num_ids` for each clip, ascending, (batch_size, keep)."""
     return cut(torch.ones(batch_size, num_ids, dtype=torch.bool), keep, "random", generator)
 
 
 def _over_time(places: Tensor, grid: tuple[int, int, int]) -> Tensor:
-    """Return the ids of ``places (B, K)`` of a frame in every time step, ascending, ``(B, T * K)``."""
+    """Return the ids of `places` (B, K) of a frame in every time step, ascending, (B, T * K)."""
     time, rows, columns = grid
     starts = torch.arange(time).mul(rows * columns)
     return rearrange(places[:, None, :] + starts[:, None], "b t k -> b (t k)")
@@ -70,7 +57,7 @@ class TubeMask:
             Context and target ids, each other's complement.
 
         Raises:
-            MaskError: so few places cannot be divided by `ratio`.
+            MaskError: if so few places cannot be divided by `ratio`.
         """
         check_request(grid, batch_size)
         places = grid[1] * grid[2]
@@ -100,7 +87,7 @@ class ImageBlockMask:
     """How sets are cut to one length in a batch: `first` drops the lowest places, as I-JEPA; `random` has no bias."""
 
     def __post_init__(self) -> None:
-        check_count("num_targets", self.num_targets)
+        check_at_least(1, num_targets=self.num_targets)
         check_scale("target_scale", self.target_scale)
         check_scale("aspect_ratio", self.aspect_ratio, largest=math.inf)
         check_scale("context_scale", self.context_scale)
@@ -119,7 +106,7 @@ class ImageBlockMask:
             Context and target ids, disjoint, of equal length over the batch and of the same places in every time step.
 
         Raises:
-            MaskError: targets of this size leave no context.
+            MaskError: if targets of this size leave no context.
         """
         check_request(grid, batch_size)
         frame = (1, *grid[1:])
@@ -154,7 +141,7 @@ class ImageBlockMask:
         num_clips: int,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Return True for context and for target places, ``(num_clips, G * G)``; there may be no context."""
+        """Return True for context and for target places, (num_clips, G * G); there may be no context."""
         targets = draw_blocks(
             frame, target_size, num_blocks=self.num_targets, batch_size=num_clips, generator=generator
         )
@@ -191,7 +178,7 @@ class FutureMask:
             Context and target ids; all context is earlier than all targets.
 
         Raises:
-            MaskError: so few time steps or tokens cannot be divided by these shares.
+            MaskError: if so few time steps or tokens cannot be divided by these shares.
         """
         check_request(grid, batch_size)
         time, rows, columns = grid
@@ -212,7 +199,7 @@ def preset_masks(preset: MaskPreset) -> tuple[MaskSetting, ...]:
     """Return the mask settings that go by a name.
 
     Raises:
-        ValueError: there is no such name.
+        ValueError: if there is no such name.
     """
     match preset:
         case "small":

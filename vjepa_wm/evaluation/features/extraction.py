@@ -16,33 +16,30 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-import tyro
 from einops import rearrange
 from torch import Tensor
 from tqdm import tqdm
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.data.media.pictures import PictureError
 from vjepa_wm.data.media.video import VideoError
 from vjepa_wm.evaluation.features.feature_files import FileFormat, save_features
-from vjepa_wm.evaluation.features.input_clips import find_inputs, name_inputs, read_clips
-from vjepa_wm.evaluation.features.pca import PAIRS_IN_LINE, Panel, draw_pca
+from vjepa_wm.evaluation.features.input_clips import name_inputs, read_clips
+from vjepa_wm.evaluation.features.pca import PAIRS_IN_LINE, FeaturePanel, draw_pca
 from vjepa_wm.models.encoder import VideoEncoder
-from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.pixels import IMAGE_MEAN, IMAGE_STD, prepare_clip
 from vjepa_wm.models.precision import Precision, autocast, pick_device, pick_dtype
 
 SHOWN_INPUTS = 8
 PICTURE_FILE = "pca.png"
 Encode = Callable[[Tensor], Tensor]
-"""From clips ``(B, 3, T, S, S)`` to features ``(B, L, N, D)``."""
+"""From clips (B, 3, T, S, S) to features (B, L, N, D)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeaturesConfig:
-    """Write the features of videos and pictures to files, and draw what the encoder sees."""
+class ExtractionConfig:
+    """How clips are cut and encoded, and what is written."""
 
-    inputs: tyro.conf.Positional[tuple[Path, ...]]
-    """Videos, pictures, or folders of them."""
     model: str
     """Encoder: a folder or file of weights, or the name of a published model."""
     out: Path
@@ -71,11 +68,7 @@ class FeaturesConfig:
     """Whether to draw `pca.png`."""
 
     def __post_init__(self) -> None:
-        if not self.inputs:
-            raise ValueError("inputs must name at least one video, picture or folder, got none")
-        for name in ("num_frames", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_at_least(1, num_frames=self.num_frames, batch_size=self.batch_size)
         if not self.fps > 0:
             raise ValueError(f"fps must be positive, got {self.fps}")
         known = {"format": get_args(FileFormat), "pool": ("none", "mean"), "clips": ("first", "all")}
@@ -85,18 +78,19 @@ class FeaturesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeaturesReport:
-    """What was written.
-
-    Attributes:
-        files: feature files, in the order of the inputs, with the shape of their features.
-        broken: inputs that could not be read, with the reason.
-        picture: the drawing, if there is one.
-    """
+class ExtractionReport:
+    """What was written."""
 
     files: dict[Path, tuple[int, ...]] = field(default_factory=dict)
+    """Feature files, in the order of the inputs, with the shape of their features."""
     broken: dict[Path, str] = field(default_factory=dict)
+    """Inputs that could not be read, with the reason."""
     picture: Path | None = None
+    """The drawing, if there is one."""
+
+    def reasons(self) -> str:
+        """Return why inputs could not be read, a line each."""
+        return "\n".join(f"  {reason}" for reason in self.broken.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,49 +105,34 @@ class _Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class _Encoded:
-    """What is kept of a clip: features ([L,] [N,] D), time stamps (T,) [s], token grid; of an input's first a Panel."""
+    """What is kept of a clip: features ([L,] [N,] D), time stamps (T,) [s], token grid; a panel of an input's first."""
 
     path: Path
     features: np.ndarray
     times: np.ndarray
     grid: tuple[int, int, int]
-    panel: Panel | None
+    panel: FeaturePanel | None
 
 
-def run_features(config: FeaturesConfig) -> FeaturesReport:
-    """Load the encoder, write the features and tell where they are.
-
-    Raises:
-        CheckpointError: there is no such model.
-        FileNotFoundError: an input does not exist, or a folder is empty.
-        ValueError: the clips do not suit the encoder, or no input could be read.
-        FloatingPointError: features are infinite or not a number.
-    """
-    paths = find_inputs(config.inputs)
-    report = extract_features(load_encoder(config.model), paths, config)
-    print(summarize(report, config))
-    return report
-
-
-def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: FeaturesConfig) -> FeaturesReport:
+def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: ExtractionConfig) -> ExtractionReport:
     """Encode every input and write its features.
 
     Args:
         encoder: a video encoder; moved to the device and set to evaluation.
-        paths: videos and pictures, as from `find_inputs`.
+        paths: videos and pictures, as from `vjepa_wm.evaluation.features.input_clips.find_inputs`.
         config: how to encode them, and where to.
 
     Returns:
         The files written and the inputs left out.
 
     Raises:
-        ValueError: the clips do not suit the encoder, or no input could be read.
-        FloatingPointError: features are infinite or not a number.
+        ValueError: if the clips do not suit the encoder, or no input could be read.
+        FloatingPointError: if features are infinite or not a number.
     """
     image_size = check_clip_size(encoder, config)
     names = dict(zip(paths, name_inputs(paths), strict=True))
     config.out.mkdir(parents=True, exist_ok=True)
-    report, panels = FeaturesReport(), []
+    report, panels = ExtractionReport(), []
     clips = _prepare_inputs(tqdm(paths, desc="features", unit="input"), config, image_size, report.broken)
     encoded = _encode_clips(clips, make_encode(encoder, config), encoder, config)
     for path, group in groupby(encoded, key=lambda clip: clip.path):
@@ -169,18 +148,18 @@ def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: Featu
         if len(panels) < SHOWN_INPUTS:
             panels.append(parts[0].panel)
     if not report.files:
-        raise ValueError(f"none of the {len(paths)} inputs could be read:\n{_list_broken(report)}")
+        raise ValueError(f"none of the {len(paths)} inputs could be read:\n{report.reasons()}")
     if not config.picture:
         return report
     draw_pca(panels).save(config.out / PICTURE_FILE)
-    return FeaturesReport(files=report.files, broken=report.broken, picture=config.out / PICTURE_FILE)
+    return ExtractionReport(files=report.files, broken=report.broken, picture=config.out / PICTURE_FILE)
 
 
-def check_clip_size(encoder: VideoEncoder, config: FeaturesConfig) -> int:
+def check_clip_size(encoder: VideoEncoder, config: ExtractionConfig) -> int:
     """Return the side of the frames [px].
 
     Raises:
-        ValueError: clips of the asked size do not divide into the encoder's tubelets, or it has no such layer.
+        ValueError: if clips of the asked size do not divide into the encoder's tubelets, or it has no such layer.
     """
     architecture = encoder.config
     image_size = architecture.image_size if config.image_size is None else config.image_size
@@ -199,7 +178,7 @@ def check_clip_size(encoder: VideoEncoder, config: FeaturesConfig) -> int:
     return image_size
 
 
-def make_encode(encoder: VideoEncoder, config: FeaturesConfig) -> Encode:
+def make_encode(encoder: VideoEncoder, config: ExtractionConfig) -> Encode:
     """Return the encoder as a function of clips on the CPU, with the device and number format of `config`."""
     device = pick_device(config.device)
     dtype = pick_dtype(config.precision, device)
@@ -215,7 +194,7 @@ def make_encode(encoder: VideoEncoder, config: FeaturesConfig) -> Encode:
 
 
 def _prepare_inputs(
-    paths: Iterable[Path], config: FeaturesConfig, image_size: int, broken: dict[Path, str]
+    paths: Iterable[Path], config: ExtractionConfig, image_size: int, broken: dict[Path, str]
 ) -> Iterator[_Clip]:
     """Yield the clips of all inputs; one that cannot be read goes into `broken`, maybe after its first clips."""
     for path in paths:
@@ -241,7 +220,7 @@ def _batches(clips: Iterable[_Clip], batch_size: int) -> Iterator[list[_Clip]]:
 
 
 def _encode_clips(
-    clips: Iterable[_Clip], encode: Encode, encoder: VideoEncoder, config: FeaturesConfig
+    clips: Iterable[_Clip], encode: Encode, encoder: VideoEncoder, config: ExtractionConfig
 ) -> Iterator[_Encoded]:
     """Encode clips in batches and yield what is kept of each."""
     num_special = int(encoder.config.class_token)
@@ -257,21 +236,21 @@ def _encode_clips(
             yield _Encoded(path=clip.path, features=features, times=clip.times, grid=grid, panel=panel)
 
 
-def _preview(clip: _Clip, patches: Tensor, grid: tuple[int, int, int]) -> Panel:
-    """Choose some time steps of a clip, evenly, with the features ``(N, D)`` of their patches."""
+def _preview(clip: _Clip, patches: Tensor, grid: tuple[int, int, int]) -> FeaturePanel:
+    """Choose some time steps of a clip, evenly, with the features (N, D) of their patches."""
     steps = np.unique(np.linspace(0, grid[0] - 1, PAIRS_IN_LINE).round().astype(int))
     shown = clip.pixels[:, steps * (clip.pixels.shape[1] // grid[0])]
     mean, std = (shown.new_tensor(values).view(3, 1, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
     levels = ((shown * std + mean) * 255).round().to(torch.uint8)
     features = rearrange(patches, "(t h w) d -> t h w d", t=grid[0], h=grid[1])[steps]
     when = "" if len(clip.times) == 1 else f", {clip.times[0]:.2f} to {clip.times[-1]:.2f} s"
-    return Panel(
+    return FeaturePanel(
         title=f"{clip.path.name}{when}", frames=rearrange(levels, "c t h w -> t h w c").numpy(), features=features
     )
 
 
 def _describe(
-    path: Path, first: _Encoded, encoder: VideoEncoder, config: FeaturesConfig, image_size: int
+    path: Path, first: _Encoded, encoder: VideoEncoder, config: ExtractionConfig, image_size: int
 ) -> dict[str, str]:
     """Say in words how an input's features were made."""
     axes = ["clips", *(["layers"] if config.layers else []), *(["tokens"] if config.pool == "none" else []), "width"]
@@ -287,28 +266,3 @@ def _describe(
         "image_size": str(image_size),
         "fps": str(config.fps),
     }
-
-
-def summarize(report: FeaturesReport, config: FeaturesConfig) -> str:
-    """Tell in a few lines what was written, how to read it and what was left out."""
-    axes = "clips, " + ("layers, " if config.layers else "") + ("tokens, " if config.pool == "none" else "") + "width"
-    count = len(report.files)
-    lines = [f"{count} of {count + len(report.broken)} inputs encoded; features are float32 ({axes}):"]
-    for path, shape in list(report.files.items())[:5]:
-        lines.append(f"  {path}  {shape}")
-    if count > 5:
-        lines.append(f"  and {count - 5} more in {config.out}")
-    example = next(iter(report.files))
-    if config.format == "npy":
-        lines.append(f'read one with: numpy.load("{example}"); the .json beside it tells times and all else')
-    else:
-        lines.append(f'read one with: safetensors.numpy.load_file("{example}")["features"]; "times" are in seconds')
-    if report.picture is not None:
-        lines.append(f"{report.picture} shows what the encoder sees: patches of one colour have similar features")
-    if report.broken:
-        lines += [f"left out {len(report.broken)}:", _list_broken(report)]
-    return "\n".join(lines)
-
-
-def _list_broken(report: FeaturesReport) -> str:
-    return "\n".join(f"  {reason}" for reason in report.broken.values())

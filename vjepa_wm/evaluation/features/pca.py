@@ -28,18 +28,15 @@ CUT_SHARE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class Panel:
-    """What is shown of one input.
-
-    Attributes:
-        title: shown above it.
-        frames: what the encoder saw, uint8 (F, S, S, 3).
-        features: of the patches of each frame, (F, rows, columns, D).
-    """
+class FeaturePanel:
+    """What is shown of one input."""
 
     title: str
+    """Shown above it."""
     frames: np.ndarray
+    """What the encoder saw, uint8 (F, S, S, 3)."""
     features: Tensor
+    """Features of the patches of each frame, (F, rows, columns, D)."""
 
 
 def fit_pca(features: Tensor, num_components: int = 3) -> tuple[Tensor, Tensor]:
@@ -87,7 +84,7 @@ def color_features(features: Sequence[Tensor]) -> list[np.ndarray]:
     return [np.rint(255 * np.clip((part.numpy() - low) / span, 0, 1)).astype(np.uint8) for part in projected]
 
 
-def draw_pca(panels: Sequence[Panel]) -> Image.Image:
+def draw_pca(panels: Sequence[FeaturePanel]) -> Image.Image:
     """Draw each frame, and beside it the colours of its patches.
 
     Args:

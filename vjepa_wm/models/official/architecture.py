@@ -22,7 +22,7 @@ from vjepa_wm.models.attentive_probe import AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, level_blocks
 from vjepa_wm.models.layers import Activation, hidden_width
-from vjepa_wm.models.official.parts import Part
+from vjepa_wm.models.official.published_models import PublishedModel
 from vjepa_wm.models.official.releases import release_of
 from vjepa_wm.models.predictor import MaskedPredictorConfig
 from vjepa_wm.models.sincos import Grid, fixed_positions
@@ -46,8 +46,8 @@ _ANSWERS = {
 }
 
 
-def encoder_config(
-    part: Part, path: Path, *, num_heads: int | None = None, positions: Positions | None = None
+def infer_encoder_config(
+    part: PublishedModel, path: Path, *, num_heads: int | None = None, positions: Positions | None = None
 ) -> VideoEncoderConfig:
     """Read the form of a video encoder from its weights.
 
@@ -96,10 +96,10 @@ def encoder_config(
     )
 
 
-def masked_predictor_config(
-    part: Part, path: Path, *, num_heads: int | None = None, positions: Positions | None = None
+def infer_masked_predictor_config(
+    part: PublishedModel, path: Path, *, num_heads: int | None = None, positions: Positions | None = None
 ) -> MaskedPredictorConfig:
-    """Read the form of a masked predictor from its weights; arguments and errors as of `encoder_config`."""
+    """Read the form of a masked predictor from its weights; arguments and errors as of `infer_encoder_config`."""
     weights = part.weights
     num_levels = 1
     if "predictor_embed.0.weight" in weights:
@@ -132,8 +132,10 @@ def masked_predictor_config(
     )
 
 
-def ac_predictor_config(part: Part, path: Path, *, num_heads: int | None = None) -> ActionConditionedPredictorConfig:
-    """Read the form of an action-conditioned predictor from its weights; arguments and errors as of `encoder_config`.
+def infer_ac_predictor_config(
+    part: PublishedModel, path: Path, *, num_heads: int | None = None
+) -> ActionConditionedPredictorConfig:
+    """Read the form of an action-conditioned predictor from its weights; the rest as `infer_encoder_config`.
 
     All published ones have tiled rotary positions and raw actions and states.
     """
@@ -157,8 +159,8 @@ def ac_predictor_config(part: Part, path: Path, *, num_heads: int | None = None)
     )
 
 
-def probe_config(part: Part, path: Path, *, num_heads: int | None = None) -> AttentiveProbeConfig:
-    """Read the form of an attentive probe from its weights; arguments and errors as of `encoder_config`.
+def infer_probe_config(part: PublishedModel, path: Path, *, num_heads: int | None = None) -> AttentiveProbeConfig:
+    """Read the form of an attentive probe from its weights; arguments and errors as of `infer_encoder_config`.
 
     The official probes have 16 heads at every width.
     """
@@ -245,7 +247,7 @@ def picture_size(path: Path, patch_size: int, family: str) -> tuple[int, int]:
 
 
 def fixed_grid(
-    part: Part, path: Path, positions: Positions | None, *, class_token: bool = False, image: bool = False
+    part: PublishedModel, path: Path, positions: Positions | None, *, class_token: bool = False, image: bool = False
 ) -> tuple[Grid, bool] | None:
     """Return grid and `uniform_power` of the fixed positions a model was trained with; None if they are rotary.
 

@@ -24,7 +24,7 @@ from vjepa_wm.models.official.architecture import count_blocks, heads
 from vjepa_wm.models.predictor import MaskedPredictorConfig
 
 MODEL_TYPE = "vjepa2"
-MISFIT = "does not fit its config.json: it was cut down, or is not of transformers' vjepa2"
+HUGGINGFACE_MISFIT = "does not fit its config.json: it was cut down, or is not of transformers' vjepa2"
 """What is wrong with weights that do not fit, after their name."""
 CLASSIFIER_PREFIX = "vjepa2."
 MASK_TOKENS = "predictor.embeddings.mask_tokens"
@@ -189,7 +189,7 @@ def _heads(full: dict, prefix: str, num_heads: int | None, folder: Path) -> int:
     return heads(width, num_heads, {width: full[f"{prefix}num_attention_heads"]}, folder)
 
 
-def encoder_config(values: dict, folder: Path, *, num_heads: int | None = None) -> VideoEncoderConfig:
+def translate_encoder_config(values: dict, folder: Path, *, num_heads: int | None = None) -> VideoEncoderConfig:
     """Translate ``config.json`` for the encoder; `num_heads` overrides its heads.
 
     Raises:
@@ -212,8 +212,10 @@ def encoder_config(values: dict, folder: Path, *, num_heads: int | None = None) 
     )
 
 
-def masked_predictor_config(values: dict, folder: Path, *, num_heads: int | None = None) -> MaskedPredictorConfig:
-    """Translate ``config.json`` for the masked predictor; as `encoder_config`."""
+def translate_masked_predictor_config(
+    values: dict, folder: Path, *, num_heads: int | None = None
+) -> MaskedPredictorConfig:
+    """Translate ``config.json`` for the masked predictor; as `translate_encoder_config`."""
     full = _complete(values)
     return MaskedPredictorConfig(
         encoder_dim=full["hidden_size"],
@@ -227,10 +229,10 @@ def masked_predictor_config(values: dict, folder: Path, *, num_heads: int | None
     )
 
 
-def probe_config(
+def translate_probe_config(
     weights: Mapping[str, Tensor], values: dict, folder: Path, *, num_heads: int | None = None
 ) -> AttentiveProbeConfig:
-    """Translate ``config.json`` for the probe; as `encoder_config`.
+    """Translate ``config.json`` for the probe; as `translate_encoder_config`.
 
     transformers gives a probe the encoder's heads (22 for ViT-g) and epsilon (1e-6), and so does this, to give equal
     numbers. Meta trained its probes with 16 heads and 1e-5: `num_heads` 16 restores the first.

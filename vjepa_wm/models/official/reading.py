@@ -1,7 +1,7 @@
 """Foreign checkpoint files to dictionaries, safely: nothing in a file is ever run.
 
-Two formats: PyTorch's ``torch.save`` files (a zip, or the pickle stream of old versions) and Hugging Face folders
-(``config.json`` with safetensors, whole or in shards). The tensors stay on the disk until they are used, so reading a
+Two formats: PyTorch's ``torch.save`` files (a zip, or the pickle stream of old versions) and the weights of
+Hugging Face's folders (safetensors, whole or in shards). The tensors stay on the disk until they are used, so reading a
 file costs no memory. Every way in which a file can be broken has its own message.
 """
 
@@ -162,33 +162,26 @@ def damaged(path: Path, error: Exception) -> str:
     return f"{path} is damaged or not a PyTorch file ({path.stat().st_size} bytes): {reason}; {_AGAIN}"
 
 
-def read_huggingface(folder: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """Read a model folder of Hugging Face transformers.
+def read_huggingface_weights(folder: Path) -> dict[str, Tensor]:
+    """Read the weights in a model folder of Hugging Face transformers.
 
     Args:
-        folder: holds ``config.json`` and ``model.safetensors``, or shards with ``model.safetensors.index.json``.
+        folder: holds ``model.safetensors``, or shards with ``model.safetensors.index.json``.
 
     Returns:
-        The tensors by name, on the disk until they are used, and the content of ``config.json``.
+        The tensors by name, on the disk until they are used.
 
     Raises:
-        CheckpointError: a file is missing, cut short or damaged.
+        CheckpointError: if a file is missing, cut short or damaged.
     """
-    folder = Path(folder)
-    values = read_json(folder / CONFIG_FILE)
     if (folder / WEIGHTS_FILE).is_file():
-        return read_tensors(folder / WEIGHTS_FILE), values
+        return read_tensors(folder / WEIGHTS_FILE)
     if not (folder / INDEX_FILE).is_file():
         old = sorted(path.name for path in folder.glob("pytorch_model*.bin"))
         hint = f"; its {', '.join(old)} is of an older format: save it again with a present transformers" if old else ""
         raise CheckpointError(
             f"{folder} has a {CONFIG_FILE} but no weights: {WEIGHTS_FILE} or {INDEX_FILE} is missing{hint}"
         )
-    return _read_shards(folder), values
-
-
-def _read_shards(folder: Path) -> dict[str, Tensor]:
-    """Read the shards that the index of `folder` names."""
     places = read_json(folder / INDEX_FILE).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise CheckpointError(f"{folder / INDEX_FILE} must map tensors to files under 'weight_map'")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
-from vjepa_wm.models.checkpoint import CONFIG_FILE, MASKED_PREDICTOR, VIDEO_ENCODER, CheckpointError, read_json
+from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, CheckpointError
 from vjepa_wm.models.encoder import VideoEncoder
-from vjepa_wm.models.load import load_encoder, load_predictor
-from vjepa_wm.models.official.huggingface import split_parts
-from vjepa_wm.models.official.reading import read_huggingface
-from vjepa_wm.models.official.weight_source import find_source, official_parts
+from vjepa_wm.models.load import load_from
 from vjepa_wm.models.predictor import MaskedPredictor
+from vjepa_wm.models.read_checkpoint import read_checkpoint
 from vjepa_wm.training.pretrain.config import PretrainConfig, predictor_config
 from vjepa_wm.training.run.training_state import has_training_state
 
@@ -39,27 +36,17 @@ def load_start(config: PretrainConfig) -> StartingWeights | None:
     source = config.start_from
     if source is None or has_training_state(source):
         return None
-    path, form = find_source(source)
-    kinds, key = _content(path, form)
-    target = load_encoder(source)
-    encoder = load_encoder(source, key=key) if key else target
+    checkpoint = read_checkpoint(source)
+    target = encoder = load_from(checkpoint, VIDEO_ENCODER)
+    encoders = {model.name for model in checkpoint.models if model.kind == VIDEO_ENCODER}
+    if "key" in checkpoint.open_options and "encoder" in encoders:  # the one that was trained beside its slow copy
+        encoder = load_from(checkpoint, VIDEO_ENCODER, key="encoder")
     _check_same(config.encoder, encoder.config, source)
     predictor = None
-    if MASKED_PREDICTOR in kinds:
-        predictor = load_predictor(source)
+    if MASKED_PREDICTOR in checkpoint.kinds:
+        predictor = load_from(checkpoint, MASKED_PREDICTOR)
         _check_same(predictor_config(config), predictor.config, source)
     return StartingWeights(encoder=encoder, target_encoder=target, predictor=predictor)
-
-
-def _content(path: Path, form: str) -> tuple[set[str], str | None]:
-    """Tell what kinds of models a checkpoint holds, and the key of the encoder that was trained beside its copy."""
-    if form == "huggingface":
-        return set(split_parts(read_huggingface(path)[0])), None
-    if form == "vjepa_wm":
-        return {read_json(path / CONFIG_FILE)["kind"]}, None
-    parts = official_parts(path)
-    encoders = {part.name for part in parts if part.kind == VIDEO_ENCODER}
-    return {part.kind for part in parts}, "encoder" if "encoder" in encoders else None
 
 
 def _check_same(wanted: object, found: object, source: object) -> None:

@@ -24,7 +24,7 @@ _TABLES = ("pos_embed", "predictor_pos_embed")
 
 
 @dataclass(frozen=True)
-class Part:
+class PublishedModel:
     """One model in a file."""
 
     name: str
@@ -37,7 +37,7 @@ class Part:
     """Stored fixed positions ``(N, D)``; they are computed, not loaded, but tell the grid."""
 
 
-def read_parts(content: Mapping, path: Path) -> list[Part]:
+def find_models(content: Mapping, path: Path) -> list[PublishedModel]:
     """Find the models in what `read_pt` returned; entries that are none (optimizer, epoch, ...) are passed over.
 
     Raises:
@@ -92,7 +92,7 @@ def recognise(names: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-def _make_part(name: str, weights: Mapping[str, Tensor], path: Path) -> Part | None:
+def _make_part(name: str, weights: Mapping[str, Tensor], path: Path) -> PublishedModel | None:
     short = strip_prefixes(weights, path)
     kind = recognise(short)
     if kind is None:
@@ -101,10 +101,10 @@ def _make_part(name: str, weights: Mapping[str, Tensor], path: Path) -> Part | N
     projection = short.get("patch_embed.proj.weight")
     if projection is not None and projection.dim() == 4:  # an image model: tubelets of one frame
         short["patch_embed.proj.weight"] = projection.unsqueeze(2)
-    return Part(name, kind, short, tables[0].flatten(0, -2) if tables else None)
+    return PublishedModel(name, kind, short, tables[0].flatten(0, -2) if tables else None)
 
 
-def _with_conditions(part: Part, content: Mapping, path: Path) -> Part:
+def _with_conditions(part: PublishedModel, content: Mapping, path: Path) -> PublishedModel:
     """Put action and state encoder into the predictor, from beside it and under our name, as jepa-wms has them."""
     weights = dict(part.weights)
     for theirs, ours in (
@@ -119,10 +119,10 @@ def _with_conditions(part: Part, content: Mapping, path: Path) -> Part:
         if f"{ours}.weight" not in weights and _is_state_dict(beside):
             for name, value in strip_prefixes(beside, path).items():
                 weights[f"{ours}.{name.rsplit('.', maxsplit=1)[-1]}"] = value
-    return Part(part.name, part.kind, weights, part.table)
+    return PublishedModel(part.name, part.kind, weights, part.table)
 
 
-def likely_cause(part: Part) -> str:
+def likely_cause(part: PublishedModel) -> str:
     """Return the end of the sentence about a part whose tensors do not fit, with its likeliest cause."""
     names = part.weights
     if part.kind == VIDEO_ENCODER and not any(name.startswith("norms_block.") for name in names):

@@ -1,4 +1,5 @@
 import json
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,8 +17,10 @@ from foreign_files import (
 )
 
 from vjepa_wm.models.checkpoint import CheckpointError, read_tensors, save_model
-from vjepa_wm.models.convert import ConvertConfig, run_convert
+from vjepa_wm.models.describe_checkpoint import describe_checkpoint
 from vjepa_wm.models.load import load_ac_predictor, load_encoder, load_predictor, load_probe, load_world_model
+from vjepa_wm.models.official import foreign_models
+from vjepa_wm.stages.convert import ConvertConfig, run_convert
 
 PREDICTOR = {"encoder_dim": 192, "embed_dim": 384, "num_heads": 12, "depth": 1, "mlp_ratio": 0.25}
 
@@ -78,6 +81,16 @@ def test_a_classifier_keeps_all_its_parts(tmp_path):
     hub = convert(write_huggingface(tmp_path / "a", *models, shards=2), tmp_path / "b", format="huggingface")
     for load, model in zip((load_encoder, load_predictor, load_probe), models, strict=True):
         assert same_parameters(load(hub), model)
+
+
+def test_a_file_is_read_once_for_all_its_models(tmp_path, monkeypatch):
+    read = Mock(wraps=foreign_models.read_pt)
+    monkeypatch.setattr(foreign_models, "read_pt", read)
+    path = write_official(tmp_path / "a.pt", encoder=encoder(KNOWN), predictor=predictor(**PREDICTOR))
+    convert(path, tmp_path / "own")
+    assert read.call_count == 1
+    describe_checkpoint(path)
+    assert read.call_count == 2
 
 
 def test_half_precision_is_written(tmp_path):

@@ -196,7 +196,7 @@ class ACTrainer:
         return {"val_teacher": teacher, "val_rollout": rollout, "val_over_copy": teacher / max(copy, 1e-12)}
 
 
-def predictor_config(
+def ac_predictor_config(
     config: TrainACConfig, encoder: VideoEncoder, episodes: LatentEpisodes
 ) -> ActionConditionedPredictorConfig:
     """Return the predictor of a run, with units taken from the training episodes."""
@@ -234,7 +234,7 @@ def train_ac(config: TrainACConfig) -> Path:
         encode_episodes(encoder, part, config.num_frames, dtype)
         for part in TrajectoryDataset(config.data, config.read).split(config.validation_share, config.seed)
     )
-    trainer = ACTrainer(config, encoder, predictor_config(config, encoder, train))
+    trainer = ACTrainer(config, encoder, ac_predictor_config(config, encoder, train))
     modules = {"predictor": trainer.model.predictor}
     state = TrainingState(config.out, modules=modules, optimizer=trainer.optimizer, world=World())
     first_step = state.load()

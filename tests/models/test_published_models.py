@@ -11,13 +11,13 @@ from vjepa_wm.models.checkpoint import (
     VIDEO_ENCODER,
     CheckpointError,
 )
-from vjepa_wm.models.official.parts import likely_cause, read_parts
+from vjepa_wm.models.official.published_models import find_models, likely_cause
 
 PATH = Path("file.pt")
 
 
 def kinds(content):
-    return {part.name: part.kind for part in read_parts(content, PATH)}
+    return {part.name: part.kind for part in find_models(content, PATH)}
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def kinds(content):
 )
 def test_prefixes_go(prefix):
     model = encoder()
-    (part,) = read_parts({"encoder": prefixed(model, prefix)}, PATH)
+    (part,) = find_models({"encoder": prefixed(model, prefix)}, PATH)
     assert part.weights.keys() == model.state_dict().keys()
     assert all(torch.equal(part.weights[name], value) for name, value in model.state_dict().items())
 
@@ -57,7 +57,7 @@ def test_a_bare_state_dict_is_one_part_without_a_name(model, kind):
 
 def test_the_first_of_several_probes_counts():
     first = probe()
-    (part,) = read_parts({"classifiers": [prefixed(first), prefixed(probe(seed=9))]}, PATH)
+    (part,) = find_models({"classifiers": [prefixed(first), prefixed(probe(seed=9))]}, PATH)
     assert torch.equal(part.weights["linear.weight"], first.linear.weight)
 
 
@@ -69,12 +69,12 @@ def test_what_is_no_model_of_ours_is_passed_over():
 def test_a_name_that_comes_twice_is_refused():
     weights = prefixed(encoder(), "module.") | prefixed(encoder(), "")
     with pytest.raises(CheckpointError, match=r"holds 'patch_embed.*' twice, with and without module\."):
-        read_parts({"encoder": weights}, PATH)
+        find_models({"encoder": weights}, PATH)
 
 
 def test_position_tables_are_set_apart():
     weights = prefixed(encoder()) | {"module.backbone.pos_embed": torch.ones(1, 32, 24)}
-    (part,) = read_parts({"encoder": weights}, PATH)
+    (part,) = find_models({"encoder": weights}, PATH)
     assert part.table.shape == (32, 24)
     assert "pos_embed" not in part.weights
 
@@ -87,7 +87,7 @@ def test_encoders_beside_the_predictor_are_put_into_it(leaf):
     for ours, theirs in (("action_encoder", "action_encoder"), ("state_encoder", "proprio_encoder")):
         prefix = f"module.{theirs}." if leaf else "module."
         beside[theirs] = {prefix + name: weights.pop(f"module.{ours}.{name}") for name in ("weight", "bias")}
-    (part,) = read_parts({"predictor": weights, **beside, "epoch": 3}, PATH)
+    (part,) = find_models({"predictor": weights, **beside, "epoch": 3}, PATH)
     assert part.weights.keys() == model.state_dict().keys()
     assert all(torch.equal(part.weights[name], value) for name, value in model.state_dict().items())
 
@@ -95,11 +95,11 @@ def test_encoders_beside_the_predictor_are_put_into_it(leaf):
 def test_a_state_encoder_of_another_name_is_renamed():
     weights = prefixed(ac_predictor(), "module.")
     renamed = {name.replace("state_encoder", "proprio_encoder"): value for name, value in weights.items()}
-    (part,) = read_parts({"predictor": renamed}, PATH)
+    (part,) = find_models({"predictor": renamed}, PATH)
     assert part.weights.keys() == ac_predictor().state_dict().keys()
 
 
 def test_the_likeliest_cause_knows_a_shortened_encoder():
     weights = prefixed(encoder(), "") | {"img_mod_embed": torch.zeros(1, 1, 24)}
-    (part,) = read_parts({"encoder": weights}, PATH)
+    (part,) = find_models({"encoder": weights}, PATH)
     assert "V-JEPA 2.1 encoder that was cut down" in likely_cause(part)

@@ -1,0 +1,143 @@
+"""Rewrite a checkpoint of any form as ours, or as a folder that Hugging Face transformers loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from vjepa_wm.models.checkpoint import (
+    AC_PREDICTOR,
+    ATTENTIVE_PROBE,
+    CONFIG_FILE,
+    MASKED_PREDICTOR,
+    VIDEO_ENCODER,
+    WEIGHTS_FILE,
+    WORLD_MODEL,
+    CheckpointError,
+    save_model,
+)
+from vjepa_wm.models.load import load_from
+from vjepa_wm.models.official.architecture import Positions
+from vjepa_wm.models.official.huggingface_export import save_huggingface
+from vjepa_wm.models.stored_model import KINDS, Checkpoint
+
+_FOLDERS = {
+    WORLD_MODEL: "world_model",
+    VIDEO_ENCODER: "encoder",
+    MASKED_PREDICTOR: "predictor",
+    AC_PREDICTOR: "ac_predictor",
+    ATTENTIVE_PROBE: "probe",
+}
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionConfig:
+    """How a checkpoint is rewritten, and where to."""
+
+    out: Path
+    """Folder to write; several models go into folders inside it. It may not hold a checkpoint yet."""
+    format: Literal["vjepa_wm", "huggingface"] = "vjepa_wm"
+    """Whose form to write."""
+    key: str | None = None
+    """Which encoder of an official file, if not the default one."""
+    num_heads: int | None = None
+    """Attention heads of the encoder, or of the only model, if its width is not a published one."""
+    positions: Positions | None = None
+    """rope or sincos, where a stored table of positions leaves it open."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Number format of the written weights; loading always gives float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenFolder:
+    """One folder that was written."""
+
+    folder: Path
+    """Where it is."""
+    model: str
+    """The class that it is a checkpoint of."""
+    num_parameters: int
+    """Numbers in its weights."""
+    reader: str
+    """The call that reads it."""
+    note: str = ""
+    """What the source had and this has not."""
+
+
+def convert_checkpoint(checkpoint: Checkpoint, config: ConversionConfig) -> Iterator[WrittenFolder]:
+    """Write a checkpoint in another form.
+
+    Args:
+        checkpoint: as `vjepa_wm.models.read_checkpoint.read_checkpoint` returns it.
+        config: what to write.
+
+    Yields:
+        Each folder as soon as it is written.
+
+    Raises:
+        CheckpointError: if it cannot be loaded or not be written in this form, or `out` holds a checkpoint.
+    """
+    if config.format == "huggingface":
+        yield _write_huggingface(checkpoint, config)
+        return
+    kinds = checkpoint.kinds
+    folders = {kind: config.out / _FOLDERS[kind] if len(kinds) > 1 else config.out for kind in kinds}
+    _refuse_overwriting(list(folders.values()))
+    for kind, folder in folders.items():
+        # One model at a time, so that only the largest has to fit into memory.
+        model = _load_kind(checkpoint, kind, config, is_only=len(kinds) == 1)
+        save_model(model, kind, model.config, folder, _DTYPES[config.dtype])
+        reader = f'vjepa_wm.{KINDS[kind].reader}("{folder}")'
+        yield WrittenFolder(folder=folder, model=type(model).__name__, num_parameters=_count(model), reader=reader)
+
+
+def _write_huggingface(checkpoint: Checkpoint, config: ConversionConfig) -> WrittenFolder:
+    held = {model.kind for model in checkpoint.models}
+    if VIDEO_ENCODER not in held:
+        titles = " and ".join(KINDS[kind].title for kind in checkpoint.kinds)
+        raise CheckpointError(f"transformers needs a video encoder, but {checkpoint.path} holds {titles} only")
+    _refuse_overwriting([config.out])
+    encoder = _load_kind(checkpoint, VIDEO_ENCODER, config)
+    predictor = _load_kind(checkpoint, MASKED_PREDICTOR, config) if MASKED_PREDICTOR in held else None
+    probe = _load_kind(checkpoint, ATTENTIVE_PROBE, config) if ATTENTIVE_PROBE in held else None
+    save_huggingface(config.out, encoder, predictor, probe, _DTYPES[config.dtype])
+    name = "VJEPA2Model" if probe is None else "VJEPA2ForVideoClassification"
+    left_out = "without the action-conditioned predictor, which transformers does not have"
+    return WrittenFolder(
+        folder=config.out,
+        model=name,
+        num_parameters=sum(_count(model) for model in (encoder, predictor, probe) if model is not None),
+        reader=f"transformers.{name}.from_pretrained",
+        note=left_out if AC_PREDICTOR in held else "",
+    )
+
+
+def _load_kind(checkpoint: Checkpoint, kind: str, config: ConversionConfig, *, is_only: bool = False) -> nn.Module:
+    """Load the model of a kind with those of the options that concern it."""
+    has_encoder = kind in (VIDEO_ENCODER, WORLD_MODEL)
+    return load_from(
+        checkpoint,
+        kind,
+        key=config.key if has_encoder else None,
+        num_heads=config.num_heads if has_encoder or is_only else None,
+        positions=config.positions if has_encoder or kind == MASKED_PREDICTOR else None,
+    )
+
+
+def _count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _refuse_overwriting(folders: list[Path]) -> None:
+    """Raise CheckpointError if one of `folders` holds a checkpoint."""
+    for folder in folders:
+        if folder.is_file():
+            raise CheckpointError(f"out must be a folder, but {folder} is a file")
+        if (folder / CONFIG_FILE).exists() or (folder / WEIGHTS_FILE).exists():
+            raise CheckpointError(f"out must not hold a checkpoint yet, but {folder} does; name another folder")
