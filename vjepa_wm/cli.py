@@ -10,6 +10,8 @@ from typing import Annotated, Union
 
 import tyro
 
+from vjepa_wm.safe_files import FolderInUseError
+
 DESCRIPTION = """From raw video to a robot that reaches a goal picture.
 
 `envs` lists the simulated tasks. The stages feed each other: `collect` records videos and actions in a simulator,
@@ -69,12 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who reads the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at its end
         return 1
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, FolderInUseError) as error:
         print(f"vjepa-wm: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(
-            "vjepa-wm: stopped; collect, pretrain and train-ac go on when the same command is given again",
+            "vjepa-wm: stopped; collect, pretrain, train-ac and evaluate go on when the same command is given again",
             file=sys.stderr,
         )
         return 130
