@@ -24,7 +24,7 @@ from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.pose import POSE_DIM
 from vjepa_wm.models.precision import Precision, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel
-from vjepa_wm.planners import CEM, ActionBox, CEMConfig, vjepa2_box
+from vjepa_wm.planners import CEM, ActionBox, Planner, vjepa2_box
 from vjepa_wm.planners.cem import cpu, vjepa2
 
 RowName = Literal["world_model", "true_dynamics", "expert", "random", "zero"]
@@ -56,13 +56,13 @@ class PlannerOptions:
         if self.max_displacement is not None and self.max_displacement <= 0:
             raise ValueError(f"max_displacement must be positive, got {self.max_displacement}")
 
-    def cem(self, num_actions: int) -> CEMConfig:
-        """Return the planner's settings for actions of so many numbers."""
+    def make_planner(self, num_actions: int) -> Planner:
+        """Make the planner for actions of so many numbers."""
         config = cpu() if self.preset == "cpu" else vjepa2()
         if num_actions != POSE_DIM:  # the dead zone is the gripper's
             config = dataclasses.replace(config, deadzone=0.0)
         changes = {"num_samples": self.num_samples, "iterations": self.iterations}
-        return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+        return CEM(dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None}))
 
     def box(self, limits: ActionLimits) -> ActionBox:
         """Return the actions that are searched, of those that a task lets plans do."""
@@ -118,7 +118,7 @@ class StandRecipe:
         check_fit(model, task, env)
         parts = (
             model,
-            CEM(options.cem(len(task.limits.size))),
+            options.make_planner(len(task.limits.size)),
             options.box(task.limits),
             options.planning(task.limits),
         )
