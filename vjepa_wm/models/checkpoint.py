@@ -17,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vjepa_wm.safe_files import write_json
+
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 VIDEO_ENCODER = "video_encoder"
@@ -67,7 +69,7 @@ def write_folder(
     # transformers refuses files that do not say which framework wrote them.
     save_file(stored, temporary, metadata={"format": "pt"})
     temporary.replace(folder / WEIGHTS_FILE)
-    (folder / CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n")
+    write_json(folder / CONFIG_FILE, values)
 
 
 def build_config(cls: type[Config], values: dict, path: Path) -> Config:

@@ -246,13 +246,15 @@ def train_ac(config: TrainACConfig) -> Path:
         for step in range(first_step, config.steps):
             row = {name: float(value) for name, value in trainer.step(step, train).items()}
             bar.update()
-            if config.is_due(step, config.save_every):
-                state.save(step + 1)
-                save_world_model(trainer.model, config.out / "world_model")
+            is_saved = config.is_due(step, config.save_every)
+            if is_saved:
                 measured = trainer.validate(validation)
                 row |= measured
             if config.is_due(step, config.log_every):
                 writer.write(step, row)
                 shown = {"loss": row["teacher_loss"], "val/copy": measured.get("val_over_copy", float("nan"))}
                 bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
+            if is_saved:  # the state last: a run goes on after it, and never writes again what belongs before it
+                save_world_model(trainer.model, config.out / "world_model")
+                state.save(step + 1)
     return config.out / "world_model"
