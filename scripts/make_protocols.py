@@ -6,7 +6,8 @@ from contextlib import closing
 from functools import partial
 
 from vjepa_wm.envs import TASKS, find_task, make
-from vjepa_wm.evaluation.protocol import FOLDER, make_ahead_protocol, make_protocol, save_protocol
+from vjepa_wm.evaluation.protocol import make_ahead_protocol, make_protocol
+from vjepa_wm.evaluation.protocol_files import FOLDER, save_protocol
 
 NUM_EPISODES = 100
 STEPS = {"reach": 12}

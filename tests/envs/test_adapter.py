@@ -318,7 +318,7 @@ def test_an_environment_without_mujoco():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"repeat": 0}, "control_hz and repeat must be at least 1, got 50 and 0"),
+        ({"repeat": 0}, "repeat must be at least 1, got 0"),
         ({"success_radius": 0.0}, "success_radius must be positive and min_distance not negative, got 0.0 and 0.03"),
         ({"object_names": ("x",)}, r"object_names and read_object must be given together, got \('x',\) and None"),
     ],

@@ -14,7 +14,7 @@ from gymnasium.utils.env_checker import check_env
 
 from vjepa_wm import envs
 from vjepa_wm.envs.arm.arm import REST_JOINTS, Arm
-from vjepa_wm.envs.arm.reach.geometry import POSE_HIGH, POSE_LOW
+from vjepa_wm.envs.arm.reach.geometry import POSE_HIGH, POSE_LOW, REACH_WORKSPACE
 from vjepa_wm.envs.arm.rotation import compose, difference, euler_from_matrix, matrix_from_euler
 from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 from vjepa_wm.envs.goal_env import GoalEnvConfig
@@ -155,7 +155,7 @@ def test_the_workspace_holds_the_arm(env):
 
 
 def test_every_corner_of_the_workspace_is_within_reach():
-    arm = Arm(GoalEnvConfig(image_size=32))
+    arm = Arm(GoalEnvConfig(image_size=32), workspace=REACH_WORKSPACE)
     for corner in itertools.product(*zip(POSE_LOW[:6], POSE_HIGH[:6], strict=True)):
         joints = arm.solve(np.array([*corner, 0.0]), REST_JOINTS)
         assert abs(joints[2]) < 1e-6
@@ -167,7 +167,7 @@ def test_kinematics_agree_with_the_published_table():
     # Craig's parameters of the Franka arm: a, d, alpha of each joint, then the flange, the hand and its centre point.
     upper = [(0, 0.333, 0), (0, 0, -90), (0, 0.316, 90), (0.0825, 0, 90)]
     table = [*upper, (-0.0825, 0.384, -90), (0, 0, 90), (0.088, 0, 90)]
-    arm = Arm(GoalEnvConfig(image_size=32))
+    arm = Arm(GoalEnvConfig(image_size=32), workspace=REACH_WORKSPACE)
     pose = np.array([0.45, 0.15, 0.3, 0.05, -0.08, 0.3, 0.0])
     frame = np.eye(4)
     for (a, d, alpha), angle in zip(table, arm.solve(pose, REST_JOINTS)[:7], strict=True):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vjepa_wm.envs import plane
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 from vjepa_wm.envs.plane.geometry import HALF_WIDTH, POINT_RADIUS, WALL_HALF, are_clear, are_free
 from vjepa_wm.envs.plane.layouts import MAZES, TWO_ROOMS
 from vjepa_wm.envs.plane.point_scene import PointScene
 from vjepa_wm.envs.plane.roadmap import SLACK, Roadmap
 
-WORLDS = {"point_maze.xml": MAZES, "two_room.xml": TWO_ROOMS}
+FOLDER = Path(plane.__file__).parent
+WORLDS = {"point_maze": MAZES, "two_room": TWO_ROOMS}
 ALL = [(scene, name) for scene, layouts in WORLDS.items() for name in layouts.names()]
 WALL = np.array([[-0.1, -0.02, 0.1, 0.02]])
 # How deep a point may be in a wall after a step [m]: where it slid around a corner till the last; else much less.
@@ -21,7 +24,9 @@ DEPTH = 5e-4
 
 
 def make_scene(name, image_size=64):
-    return PointScene(GoalEnvConfig(image_size=image_size, cameras=("top",)), scene=name, layouts=WORLDS[name])
+    return PointScene(
+        GoalEnvConfig(image_size=image_size, cameras=("top",)), scene=FOLDER / name / "scene.xml", layouts=WORLDS[name]
+    )
 
 
 @pytest.fixture(scope="module", params=WORLDS)
@@ -33,7 +38,7 @@ def scene(request):
 
 @pytest.fixture
 def maze():
-    scene = make_scene("point_maze.xml")
+    scene = make_scene("point_maze")
     yield scene
     scene.close()
 
@@ -167,7 +172,7 @@ def test_sizes_are_those_of_the_model(scene):
 
 def test_an_unknown_layout():
     with pytest.raises(ValueError, match=r"layout must be one of default, medium, .* branches, got 'spirol'"):
-        make_scene("point_maze.xml").set_layout("spirol")
+        make_scene("point_maze").set_layout("spirol")
 
 
 @pytest.mark.parametrize(("world", "name"), ALL)
@@ -217,7 +222,7 @@ def test_a_wall_that_is_lowered_lets_the_point_through(maze):
 
 
 def test_the_place_is_all_of_the_state(maze):
-    other = make_scene("point_maze.xml")
+    other = make_scene("point_maze")
     rng = np.random.default_rng(0)
     maze.place([0.3, 0.3])
     for _ in range(100):

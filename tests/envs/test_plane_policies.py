@@ -12,7 +12,7 @@ from vjepa_wm import envs
 from vjepa_wm.envs import VariationConfig, find_task, make
 from vjepa_wm.envs.plane.geometry import POINT_RADIUS, are_free
 from vjepa_wm.envs.plane.layouts import MAZES, TWO_ROOMS
-from vjepa_wm.envs.plane.point_policies import NoisyPointPolicy, PointExpert, PointPlay, straight
+from vjepa_wm.envs.plane.point_policies import NoisyPointPolicy, PointExpert, PointPlay, shorten
 
 WORLDS = [("point_maze", name) for name in MAZES.names()] + [("two_room", name) for name in TWO_ROOMS.names()]
 CLOSED = np.array(
@@ -39,7 +39,7 @@ def run(env, policy, seed, num_steps, until_success=False):
 
 
 def heads_straight(obs, info):
-    return straight(info["goal"]["state"] - obs["state"]).astype(np.float32)
+    return shorten(info["goal"]["state"] - obs["state"]).astype(np.float32)
 
 
 @pytest.mark.parametrize(("task", "layout"), WORLDS)

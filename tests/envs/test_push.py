@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from vjepa_wm import envs
+from vjepa_wm.envs.arm import push
 from vjepa_wm.envs.arm.arm import REST_JOINTS, Arm
 from vjepa_wm.envs.arm.hand import FINGER_HALF, TIP_BELOW_TOOL
 from vjepa_wm.envs.arm.push.geometry import (
@@ -26,6 +28,7 @@ from vjepa_wm.envs.arm.push.geometry import (
 from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 
+SCENE = Path(push.__file__).with_name("scene.xml")
 BLOCK = np.array([0.52, 0.0, 0.035, 0.0])
 BEHIND = pose_behind(BLOCK)
 AHEAD = np.array([0.05, 0, 0, 0, 0, 0, 0])
@@ -190,7 +193,7 @@ def test_beside_the_block_the_fingers_go_down(env):
 
 
 def test_sizes_are_those_of_the_model():
-    model = Arm(GoalEnvConfig(image_size=32), scene="push.xml").model
+    model = Arm(GoalEnvConfig(image_size=32), scene=SCENE, workspace=PUSH_WORKSPACE).model
     np.testing.assert_array_equal(model.geom("block").size, BLOCK_HALF)
     finger = model.geom("finger1")
     np.testing.assert_allclose(FINGER_HALF, [finger.size[0], 2 * finger.size[1]])
@@ -202,7 +205,7 @@ def test_sizes_are_those_of_the_model():
 
 
 def test_the_whole_workspace_is_within_reach_and_off_singularities():
-    arm = Arm(GoalEnvConfig(image_size=32), scene="push.xml", workspace=PUSH_WORKSPACE)
+    arm = Arm(GoalEnvConfig(image_size=32), scene=SCENE, workspace=PUSH_WORKSPACE)
     grid = [
         np.linspace(low, high, 4) for low, high in zip(PUSH_WORKSPACE.low[:3], PUSH_WORKSPACE.high[:3], strict=True)
     ]

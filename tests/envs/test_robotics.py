@@ -165,5 +165,7 @@ def test_bad_names_and_rates():
 
 def test_the_makers_are_imported_without_mujoco():
     # So that a process they are sent to can choose what renders before mujoco is imported.
-    code = "import sys; from vjepa_wm.envs.adapters import fetch, point_maze; sys.exit('mujoco' in sys.modules)"
+    code = (
+        "import sys; from vjepa_wm.envs.adapters import fetch, robotics_point_maze; sys.exit('mujoco' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

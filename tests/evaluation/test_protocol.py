@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 from point_world import PointEnv
 
-from vjepa_wm.evaluation.protocol import (
-    Episode,
-    Protocol,
-    load_protocol,
-    make_protocol,
-    save_protocol,
-    wilson_interval,
-)
+from vjepa_wm.evaluation.protocol import Episode, Protocol, make_protocol, wilson_interval
+from vjepa_wm.evaluation.protocol_files import load_protocol, save_protocol
 
 EPISODE = Episode(seed=1, start=(0.0,) * 7, goal=(0.3,) + (0.0,) * 6)
 

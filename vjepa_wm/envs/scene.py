@@ -11,7 +11,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from vjepa_wm.envs.pictures import picture_names
+from vjepa_wm.envs.picture_names import picture_names
 from vjepa_wm.envs.render.back_end import RendererName
 from vjepa_wm.envs.render.renderers import Renderer, make_renderer
 from vjepa_wm.envs.variation.factors import FACTORS

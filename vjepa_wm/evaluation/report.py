@@ -15,7 +15,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vjepa_wm.evaluation.protocol import EvaluationProtocol, protocol_content
+from vjepa_wm.evaluation.protocol import EvaluationProtocol
+from vjepa_wm.evaluation.protocol_files import protocol_content
 from vjepa_wm.evaluation.runner import PolicyResult
 from vjepa_wm.evaluation.success_rate import wilson_interval
 from vjepa_wm.safe_files import write_json

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from vjepa_wm.evaluation.evaluated_episode import EpisodeResult
-from vjepa_wm.evaluation.protocol import EvaluationProtocol, protocol_content
+from vjepa_wm.evaluation.protocol import EvaluationProtocol
+from vjepa_wm.evaluation.protocol_files import protocol_content
 from vjepa_wm.safe_files import FolderLock, write_bytes, write_json
 
 SETTINGS_FILE = "evaluation.json"

@@ -92,7 +92,7 @@ def run_collect(config: CollectConfig) -> None:
             workers=num_cores() if config.workers is None else config.workers,
             ray=config.ray,
         )
-        print(describe(writer, report, time.perf_counter() - begin_s))
+        print(describe_collection(writer, report, time.perf_counter() - begin_s))
 
 
 def make_policy(task: str, name: PolicyName, env: GoalEnv, rng: np.random.Generator) -> Policy:
@@ -113,7 +113,7 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def describe(writer: TrajectoryWriter, report: CollectReport, seconds: float) -> str:
+def describe_collection(writer: TrajectoryWriter, report: CollectReport, seconds: float) -> str:
     """Say in a few lines what a collection did.
 
     Args:

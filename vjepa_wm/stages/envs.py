@@ -46,7 +46,7 @@ def run_envs(config: EnvsConfig) -> None:
     tiles: list[Tile] = []
     for task in map(find_task, config.tasks):
         with closing(make(task, image_size=config.image_size, renderer=config.renderer)) as env:
-            print(describe(task, env))
+            print(describe_task(task, env))
             tiles += draw_task(task, env, config.seed)
     rows = [draw_row(tiles[k : k + PER_ROW], config.image_size) for k in range(0, len(tiles), PER_ROW)]
     # The last row may be shorter; it ends in the background's colour.
@@ -58,7 +58,7 @@ def run_envs(config: EnvsConfig) -> None:
     print(f"pictures of a start and its goal: {path}")
 
 
-def describe(task: Task, env: GoalEnv) -> str:
+def describe_task(task: Task, env: GoalEnv) -> str:
     """Say in a few lines what a task is.
 
     Args:

@@ -10,7 +10,8 @@ from typing import Any
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs import find_task, make
-from vjepa_wm.evaluation.protocol import EvaluationProtocol, load_protocol, make_protocol, shipped_protocols
+from vjepa_wm.evaluation.protocol import EvaluationProtocol, make_protocol
+from vjepa_wm.evaluation.protocol_files import load_protocol, shipped_protocols
 from vjepa_wm.evaluation.report import write_report
 from vjepa_wm.evaluation.results_folder import ResultsFolder
 from vjepa_wm.evaluation.runner import PolicyResult, evaluate

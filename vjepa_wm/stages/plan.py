@@ -13,7 +13,8 @@ from vjepa_wm.data.media.video import write_video
 from vjepa_wm.envs import find_task
 from vjepa_wm.evaluation.drawing import draw_episode
 from vjepa_wm.evaluation.evaluated_episode import play_episode
-from vjepa_wm.evaluation.protocol import load_protocol, make_protocol, shipped_protocols
+from vjepa_wm.evaluation.protocol import make_protocol
+from vjepa_wm.evaluation.protocol_files import load_protocol, shipped_protocols
 from vjepa_wm.models.precision import Precision
 from vjepa_wm.stages.planning import PlannerOptions, StandRecipe
 

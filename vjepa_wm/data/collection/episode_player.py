@@ -14,7 +14,7 @@ import numpy as np
 
 from vjepa_wm.data.trajectories.encoded_trajectory import EncodedTrajectory, encode_trajectory
 from vjepa_wm.envs.goal_env import GoalEnv
-from vjepa_wm.envs.pictures import picture_names
+from vjepa_wm.envs.picture_names import picture_names
 from vjepa_wm.envs.play import Moment, play, record
 from vjepa_wm.envs.policy import Policy
 

@@ -19,7 +19,7 @@ from vjepa_wm.checks import check_at_least
 from vjepa_wm.data.collection.episode_player import EpisodePlayer, EpisodeRecipe
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.envs.goal_env import GoalEnv
-from vjepa_wm.envs.pictures import picture_names
+from vjepa_wm.envs.picture_names import picture_names
 from vjepa_wm.envs.policy import Policy
 from vjepa_wm.parallel.run_numbered import run_numbered
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from vjepa_wm.envs.adapters.foreign_env import ForeignEnv, ForeignSpec, without_wrappers
 from vjepa_wm.envs.goal_env import GoalEnvConfig
-from vjepa_wm.envs.pictures import picture_names
+from vjepa_wm.envs.picture_names import picture_names
 from vjepa_wm.envs.render.renderers import make_renderer
 from vjepa_wm.envs.variation.values import Values
 

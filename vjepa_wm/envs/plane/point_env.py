@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from gymnasium import spaces
 
-from vjepa_wm.envs.goal_env import Goal, GoalEnv, GoalEnvConfig, check_numbers, check_options, draw_until
+from vjepa_wm.envs.goal_env import Goal, GoalEnv, GoalEnvConfig
 from vjepa_wm.envs.plane.geometry import (
     CONTROL_HZ,
     HALF_WIDTH,
@@ -23,6 +23,7 @@ from vjepa_wm.envs.plane.geometry import (
     are_free,
 )
 from vjepa_wm.envs.plane.point_scene import PointScene
+from vjepa_wm.envs.reset_options import check_numbers, check_options, draw_until
 
 # A measured place may be this deep in a wall and still be asked for [m].
 SLACK = 0.002

@@ -37,7 +37,7 @@ class PointExpert:
         if self._roadmap is None:
             self._roadmap = Roadmap(info["walls"])
         place = self._roadmap.next_place(obs["state"], info["goal"]["state"])
-        return straight(np.zeros(2) if place is None else place - obs["state"]).astype(np.float32)
+        return shorten(np.zeros(2) if place is None else place - obs["state"]).astype(np.float32)
 
 
 class NoisyPointPolicy:
@@ -115,7 +115,7 @@ class PointPlay:
         return free[np.linalg.norm(free - somewhere, axis=1).argmin()]
 
 
-def straight(action: np.ndarray) -> np.ndarray:
+def shorten(action: np.ndarray) -> np.ndarray:
     """Shorten a displacement, (2,), to the action box as a whole, since shortening one axis would bend the line."""
     action = np.asarray(action, dtype=np.float64)
     return action / max(1.0, float(np.abs(action / POINT_ACTION_HIGH).max()))

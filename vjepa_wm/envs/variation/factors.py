@@ -99,7 +99,7 @@ def draw(chosen: Mapping[str, str], values: Mapping[str, Values], rng: np.random
 
 
 def _check_name(factor: str, name: str, known: Iterable[str]) -> None:
-    known = tuple(known)
+    known = tuple(dict.fromkeys(known))  # the default is both a mode and a value
     if name not in known:
         close = get_close_matches(str(name), known, n=1)
         hint = f", did you mean {close[0]!r}?" if close else ";"

@@ -35,7 +35,7 @@ class Values:
         return self.training[name] if name in self.training else self.held_out[name]
 
 
-class Light(NamedTuple):
+class LightChange(NamedTuple):
     """What a light differs in from the scene's own."""
 
     direction: tuple[float, float, float] | None = None
@@ -97,20 +97,20 @@ OBJECTS = Values(
 
 LIGHTS = Values(
     training={
-        "default": Light(),
-        "left": Light((0.60, 0.50, -0.75)),
-        "right": Light((-0.70, -0.35, -0.70)),
-        "behind": Light((0.40, -0.60, -0.75)),
-        "low": Light((-0.55, 0.75, -0.40)),
-        "dim": Light(None, (0.75, 0.75, 0.75), (0.75, 0.75, 0.75)),
-        "bright": Light(None, (1.15, 1.15, 1.15), (1.08, 1.08, 1.08)),
-        "warm": Light(None, (1.10, 1.00, 0.84), (1.03, 0.99, 0.88)),
-        "cool": Light(None, (0.86, 0.98, 1.12), (0.90, 0.98, 1.06)),
+        "default": LightChange(),
+        "left": LightChange((0.60, 0.50, -0.75)),
+        "right": LightChange((-0.70, -0.35, -0.70)),
+        "behind": LightChange((0.40, -0.60, -0.75)),
+        "low": LightChange((-0.55, 0.75, -0.40)),
+        "dim": LightChange(None, (0.75, 0.75, 0.75), (0.75, 0.75, 0.75)),
+        "bright": LightChange(None, (1.15, 1.15, 1.15), (1.08, 1.08, 1.08)),
+        "warm": LightChange(None, (1.10, 1.00, 0.84), (1.03, 0.99, 0.88)),
+        "cool": LightChange(None, (0.86, 0.98, 1.12), (0.90, 0.98, 1.06)),
     },
     held_out={
-        "sunset": Light((0.80, 0.10, -0.40), (1.35, 0.80, 0.45), (1.00, 0.80, 0.70)),
-        "dusk": Light(None, (0.60, 0.66, 0.80), (0.66, 0.72, 0.86)),
-        "greenish": Light(None, (0.84, 1.12, 0.76), (0.86, 1.06, 0.80)),
+        "sunset": LightChange((0.80, 0.10, -0.40), (1.35, 0.80, 0.45), (1.00, 0.80, 0.70)),
+        "dusk": LightChange(None, (0.60, 0.66, 0.80), (0.66, 0.72, 0.86)),
+        "greenish": LightChange(None, (0.84, 1.12, 0.76), (0.86, 1.06, 0.80)),
     },
 )
 

@@ -20,7 +20,7 @@ from vjepa_wm.envs.variation.values import (
     OBJECTS,
     TABLES,
     Colour,
-    Light,
+    LightChange,
     Orbit,
     Values,
 )
@@ -99,7 +99,7 @@ class VariedModel:
             if material in self._materials:
                 self._model.mat_rgba[self._materials[material], :3] = colour
 
-    def _light(self, light: Light) -> None:
+    def _light(self, light: LightChange) -> None:
         if light.direction is not None:
             self._model.light_dir[:] = np.divide(light.direction, np.linalg.norm(light.direction))
         self._model.light_diffuse[:] *= light.light

@@ -25,7 +25,8 @@ from vjepa_wm.envs.arm.brick.geometry import (
     keep_grip,
     reaches_into,
 )
-from vjepa_wm.envs.goal_env import GoalEnvConfig, check_numbers, check_options, draw_until
+from vjepa_wm.envs.goal_env import GoalEnvConfig
+from vjepa_wm.envs.reset_options import check_numbers, check_options, draw_until
 
 OPTIONS = ("start", "start_object", "goal", "goal_object")
 """What `reset` takes."""

@@ -23,7 +23,8 @@ from vjepa_wm.envs.arm.drawer.geometry import (
     reaches_into,
     stay_out,
 )
-from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, check_numbers, check_options, draw_until
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig
+from vjepa_wm.envs.reset_options import check_distances, check_numbers, check_options, draw_until
 
 # Given fingers may be this far within the cabinet, and a given drawer this far beyond its stops [m].
 SLACK = 0.005

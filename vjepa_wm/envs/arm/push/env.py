@@ -22,7 +22,8 @@ from vjepa_wm.envs.arm.push.geometry import (
     reaches_into,
     stay_above,
 )
-from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, check_numbers, check_options, draw_until
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig
+from vjepa_wm.envs.reset_options import check_distances, check_numbers, check_options, draw_until
 
 # A given block may lie this far above or below the table, and given fingers this far within it [m].
 SLACK = 0.005

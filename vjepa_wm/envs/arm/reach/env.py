@@ -10,7 +10,8 @@ import numpy as np
 from vjepa_wm.envs.arm.arm import Arm
 from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose
 from vjepa_wm.envs.arm.reach.geometry import POSE_HIGH, POSE_LOW, REACH_WORKSPACE, SUCCESS_RADIUS
-from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, check_options, draw_until
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig
+from vjepa_wm.envs.reset_options import check_distances, check_options, draw_until
 
 
 @dataclass(frozen=True, kw_only=True)

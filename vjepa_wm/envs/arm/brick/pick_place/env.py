@@ -10,7 +10,8 @@ import numpy as np
 from vjepa_wm.envs.arm.arm_env import Placed
 from vjepa_wm.envs.arm.brick.brick_env import BrickEnv, check_given, check_not_inside, lies
 from vjepa_wm.envs.arm.brick.geometry import LIFT, LYING, SUCCESS_RADIUS, holds, pose_around
-from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig, check_distances, draw_until
+from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig
+from vjepa_wm.envs.reset_options import check_distances, draw_until
 
 SUBGOALS = ("grasped", "carried", "placed")
 """Names of the parts in order."""
