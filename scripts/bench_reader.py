@@ -24,7 +24,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
-from vjepa_wm.data.clips.clip_sources import find_source
+from vjepa_wm.data.clips.clip_sources import find_clip_source
 from vjepa_wm.data.clips.clip_times import nearest
 from vjepa_wm.data.media.random_access import VideoScan, read_frames_at, scan_video
 from vjepa_wm.data.media.video import rgb_converter
@@ -103,7 +103,7 @@ def draw_clips(scans: dict[Path, VideoScan], num_clips: int) -> list[tuple[Path,
 def open_mixture(folder: Path, open_at_start: int) -> ClipMixture:
     """Make a mixture that keeps nothing in memory."""
     settings = {"num_frames": NUM_FRAMES, "fps": FPS, "seed": 0, "cache_bytes": 0}
-    return ClipMixture([find_source(folder)], open_at_start=open_at_start, **settings)
+    return ClipMixture([find_clip_source(folder)], open_at_start=open_at_start, **settings)
 
 
 def count_clips(clips: Iterator) -> int:

@@ -5,7 +5,7 @@ from bad_videos import BAD_KINDS, GOOD_KINDS, make_videos
 
 from vjepa_wm.data.clips import clip_mixture
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
-from vjepa_wm.data.clips.clip_sources import find_source
+from vjepa_wm.data.clips.clip_sources import find_clip_source
 
 COUNTS = [
     pytest.param(len(BAD_KINDS), len(GOOD_KINDS), id="one of each kind"),
@@ -27,7 +27,7 @@ def test_bad_files_are_named_and_all_others_seen(tmp_path, monkeypatch, num_bad,
         return clip
 
     monkeypatch.setattr(clip_mixture.ClipMixture, "_read", spy)
-    source = find_source(tmp_path)
+    source = find_clip_source(tmp_path)
     assert len(source.videos) == num_bad + num_good
     settings = {"num_frames": 8, "fps": 8.0, "seed": 0, "max_bad_share": 0.99}
     mixture = ClipMixture([source], open_at_start=open_at_start, cache_bytes=cache_bytes, **settings)

@@ -12,14 +12,14 @@ from torch.utils.data import DataLoader, Dataset
 from vjepa_wm.data.clips import frame_store
 from vjepa_wm.data.clips.bad_files import write_bad_files
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
-from vjepa_wm.data.clips.clip_sources import find_source
+from vjepa_wm.data.clips.clip_sources import find_clip_source
 from vjepa_wm.data.clips.clip_times import count_starts, nearest
 from vjepa_wm.data.media.video import VideoError, write_video
 
 
 def mixture(*paths, weights=None, **changes):
     settings = {"num_frames": 4, "fps": 10, "seed": 0, "cache_bytes": 0, "num_threads": 2}
-    return ClipMixture([find_source(path) for path in paths], weights, **settings | changes)
+    return ClipMixture([find_clip_source(path) for path in paths], weights, **settings | changes)
 
 
 def write_pictures(folder, num_pictures):

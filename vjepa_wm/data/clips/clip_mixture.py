@@ -20,12 +20,12 @@ import torch
 from tqdm import tqdm
 
 from vjepa_wm.data.clips.bad_files import BadFiles
-from vjepa_wm.data.clips.clip_sources import Source
+from vjepa_wm.data.clips.clip_sources import ClipSource
 from vjepa_wm.data.clips.clip_times import count_starts, nearest
-from vjepa_wm.data.clips.file_lists import VideoItem
+from vjepa_wm.data.clips.file_lists import ListedVideo
 from vjepa_wm.data.clips.frame_store import FrameStore
-from vjepa_wm.data.clips.opened_video import Footage, RecentFootage, open_footage
-from vjepa_wm.data.clips.sample_order import ItemOrder
+from vjepa_wm.data.clips.opened_video import OpenedVideo, RecentVideos, open_listed
+from vjepa_wm.data.clips.sample_order import SampleOrder
 from vjepa_wm.data.media.pictures import PictureError, read_picture
 from vjepa_wm.data.media.video import VideoError
 from vjepa_wm.data.randomness import generator_for
@@ -61,7 +61,7 @@ class ClipMixture:
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[ClipSource],
         weights: Sequence[float] | None = None,
         *,
         num_frames: int,
@@ -77,7 +77,7 @@ class ClipMixture:
         """Open the videos and decode what fits into memory, unless there are too many.
 
         Args:
-            sources: where to draw from, as from `find_source`.
+            sources: where to draw from, as from `find_clip_source`.
             weights: share of each source, positive; videos are dealt out among the sources that have any, and so are
                 pictures. None is by the number of items.
             num_frames: frames of a clip, T.
@@ -107,10 +107,10 @@ class ClipMixture:
         self._picture_order = self._order(_PICTURE, [source.pictures for source in sources], weights)
         self._bad_videos = BadFiles("videos", [len(items) for items in self._video_lists], max_bad_share)
         self._bad_pictures = BadFiles("pictures", [len(items) for items in self._picture_lists], max_bad_share)
-        self._recent = RecentFootage(_MAX_RECENT_FRAMES)
+        self._recent = RecentVideos(_MAX_RECENT_FRAMES)
         self._hours: float | None = None
         self._is_open = False
-        opened: dict[Key, Footage] = {}
+        opened: dict[Key, OpenedVideo] = {}
         if self._video_lists and sum(map(len, self._video_lists)) <= open_at_start:
             opened = self._open_all(progress)
         self._store = FrameStore(
@@ -177,18 +177,18 @@ class ClipMixture:
     def _names(self) -> str:
         return ", ".join(source.name for source in self._sources)
 
-    def _order(self, purpose: int, lists: Sequence[Sequence], weights: Sequence[float] | None) -> ItemOrder | None:
+    def _order(self, purpose: int, lists: Sequence[Sequence], weights: Sequence[float] | None) -> SampleOrder | None:
         """Make the order of videos or pictures, of the sources that have any."""
         having = [i for i, items in enumerate(lists) if len(items)]
         if not having:
             return None
         seed = int(generator_for(_ORDER, self._seed, purpose).initial_seed())
         chosen = None if weights is None else [weights[i] for i in having]
-        return ItemOrder(seed, [len(lists[i]) for i in having], chosen)
+        return SampleOrder(seed, [len(lists[i]) for i in having], chosen)
 
     def _draw(
         self,
-        order: ItemOrder,
+        order: SampleOrder,
         purpose: int,
         number: int,
         take: Callable[[Key, torch.Generator], torch.Tensor],
@@ -224,19 +224,19 @@ class ClipMixture:
     def _take_picture(self, key: Key, generator: torch.Generator) -> torch.Tensor:
         return torch.from_numpy(read_picture(self._picture_lists[key[0]][key[1]])[None])
 
-    def _read(self, key: Key, footage: Footage, ids: np.ndarray) -> torch.Tensor:
+    def _read(self, key: Key, footage: OpenedVideo, ids: np.ndarray) -> torch.Tensor:
         if key in self._store:
             return self._store[key][torch.from_numpy(ids)]
         return torch.from_numpy(footage.read(ids))
 
-    def _open(self, key: Key) -> Footage:
+    def _open(self, key: Key) -> OpenedVideo:
         footage = self._stored.get(key) or self._recent.get(key)
         if footage is None:
-            (footage,) = open_footage([self._item(key)])
+            (footage,) = open_listed([self._item(key)])
             self._recent.add(key, footage)
         return footage
 
-    def _item(self, key: Key) -> VideoItem:
+    def _item(self, key: Key) -> ListedVideo:
         return self._video_lists[key[0]][key[1]]
 
     def _note_bad(self, files: BadFiles, key: Key, error: Exception) -> None:
@@ -245,17 +245,17 @@ class ClipMixture:
             logger.warning("bad file: %s", _told(name, str(error)))
         files.note_bad(*key, name, str(error))
 
-    def _open_all(self, progress: bool) -> dict[Key, Footage]:
+    def _open_all(self, progress: bool) -> dict[Key, OpenedVideo]:
         """Open all videos, files that hold several of them once; check that clips can be drawn from them."""
         groups: dict[object, list[Key]] = {}
         for which, items in enumerate(self._video_lists):
             for index, item in enumerate(items):
                 self._bad_videos.note_opened(which, index)
                 groups.setdefault(item.path if item.start_s is not None else (which, index), []).append((which, index))
-        opened: dict[Key, Footage] = {}
+        opened: dict[Key, OpenedVideo] = {}
 
-        def open_group(keys: list[Key]) -> list[Footage | VideoError]:
-            return open_footage([self._item(key) for key in keys])
+        def open_group(keys: list[Key]) -> list[OpenedVideo | VideoError]:
+            return open_listed([self._item(key) for key in keys])
 
         for keys, result in self._in_threads(open_group, groups.values(), "open videos" if progress else None):
             results = [result] * len(keys) if isinstance(result, Exception) else result
@@ -305,7 +305,7 @@ def _told(name: Path, reason: str) -> str:
 
 
 def _check(
-    sources: Sequence[Source], weights: Sequence[float] | None, num_frames: int, fps: float, max_bad_share: float
+    sources: Sequence[ClipSource], weights: Sequence[float] | None, num_frames: int, fps: float, max_bad_share: float
 ) -> None:
     if not sources:
         raise ValueError("sources must name at least one source, got none")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vjepa_wm.data.clips.file_lists import Names, PictureItems, VideoItem, VideoItems
+from vjepa_wm.data.clips.file_lists import Names, PictureList, ListedVideo, VideoList
 from vjepa_wm.data.clips.path_lists import LIST_SUFFIXES, read_path_list
 from vjepa_wm.data.media.media_files import files_under
 from vjepa_wm.data.media.pictures import PICTURE_SUFFIXES
@@ -32,7 +32,7 @@ _SUFFIXES = (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class ClipSource:
     """What clips and pictures can be drawn from.
 
     Attributes:
@@ -42,11 +42,11 @@ class Source:
     """
 
     name: str
-    videos: Sequence[VideoItem]
+    videos: Sequence[ListedVideo]
     pictures: Sequence[Path]
 
 
-def find_source(path: str | os.PathLike, *, frames_fps: float | None = None) -> Source:
+def find_clip_source(path: str | os.PathLike, *, frames_fps: float | None = None) -> ClipSource:
     """Find the videos and pictures that a path stands for, without opening them.
 
     Args:
@@ -73,7 +73,7 @@ def find_source(path: str | os.PathLike, *, frames_fps: float | None = None) -> 
         raise FileNotFoundError(f"source of videos and pictures does not exist: {path}")
     if path.is_dir():
         if (path / INFO_PATH).is_file():
-            return Source(name=name, videos=_episodes(path), pictures=())
+            return ClipSource(name=name, videos=_episodes(path), pictures=())
         names, root = files_under(path, _SUFFIXES), path
     elif path.suffix.lower() in LIST_SUFFIXES:
         names, root = read_path_list(path, _SUFFIXES, folders=frames_fps is not None), path.parent
@@ -88,8 +88,8 @@ def find_source(path: str | os.PathLike, *, frames_fps: float | None = None) -> 
     videos, pictures = _sort_out(names, folders_are_videos=folders_are_videos)
     if not videos and not pictures:
         raise FileNotFoundError(f"no video or picture ({', '.join(_SUFFIXES)}) in {path}")
-    videos = VideoItems(root, videos, frames_fps=frames_fps)
-    return Source(name=name, videos=videos, pictures=PictureItems(root, pictures))
+    videos = VideoList(root, videos, frames_fps=frames_fps)
+    return ClipSource(name=name, videos=videos, pictures=PictureList(root, pictures))
 
 
 def _sort_out(names: Iterable[str], *, folders_are_videos: bool) -> tuple[Names, Names]:
@@ -109,7 +109,7 @@ def _sort_out(names: Iterable[str], *, folders_are_videos: bool) -> tuple[Names,
     return videos, pictures
 
 
-def _episodes(root: Path) -> VideoItems:
+def _episodes(root: Path) -> VideoList:
     """List every episode of every camera of a LeRobot data set."""
     info = read_info(root)
     cameras = video_cameras(root, info)
@@ -124,4 +124,4 @@ def _episodes(root: Path) -> VideoItems:
             name, start_s, end_s = episode_video(info, camera, row)
             files.append(numbers.setdefault(name, len(numbers)))
             times.append((start_s, end_s))
-    return VideoItems(root, Names(numbers), parts=(np.array(files), np.array(times)))
+    return VideoList(root, Names(numbers), parts=(np.array(files), np.array(times)))

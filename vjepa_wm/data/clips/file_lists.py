@@ -15,7 +15,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoItem:
+class ListedVideo:
     """A video that clips can be drawn from.
 
     Attributes:
@@ -63,7 +63,7 @@ class Names(Sequence[str]):
         return self._content[self._ends[i] : self._ends[i + 1]].decode("utf-8", "surrogateescape")
 
 
-class PictureItems(Sequence[Path]):
+class PictureList(Sequence[Path]):
     """Picture files."""
 
     def __init__(self, root: Path, names: Names):
@@ -84,7 +84,7 @@ class PictureItems(Sequence[Path]):
         return self._root / self._names[i]
 
 
-class VideoItems(Sequence[VideoItem]):
+class VideoList(Sequence[ListedVideo]):
     """Videos: whole files and folders of pictures, or parts of files."""
 
     def __init__(
@@ -110,10 +110,10 @@ class VideoItems(Sequence[VideoItem]):
         """Count the videos."""
         return len(self._names) if self._parts is None else len(self._parts[0])
 
-    def __getitem__(self, i: int) -> VideoItem:
+    def __getitem__(self, i: int) -> ListedVideo:
         """Return a video."""
         if self._parts is None:
             name = self._names[i]
-            return VideoItem(path=self._root / name, frames_fps=self._frames_fps if name.endswith("/") else None)
+            return ListedVideo(path=self._root / name, frames_fps=self._frames_fps if name.endswith("/") else None)
         start_s, end_s = self._parts[1][i].tolist()
-        return VideoItem(path=self._root / self._names[int(self._parts[0][i])], start_s=start_s, end_s=end_s)
+        return ListedVideo(path=self._root / self._names[int(self._parts[0][i])], start_s=start_s, end_s=end_s)

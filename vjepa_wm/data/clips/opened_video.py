@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vjepa_wm.data.clips.file_lists import Names, VideoItem
+from vjepa_wm.data.clips.file_lists import Names, ListedVideo
 from vjepa_wm.data.media.media_files import natural_key
 from vjepa_wm.data.media.pictures import PICTURE_SUFFIXES, read_picture
 from vjepa_wm.data.media.random_access import VideoScan, read_frames_at, scan_video
@@ -22,7 +22,7 @@ from vjepa_wm.data.media.video import VideoError, read_frames
 
 
 @dataclass(frozen=True, kw_only=True)
-class Footage:
+class OpenedVideo:
     """An opened video.
 
     Attributes:
@@ -31,7 +31,7 @@ class Footage:
         names: the files of its frames in order, for a folder of pictures.
     """
 
-    item: VideoItem
+    item: ListedVideo
     scan: VideoScan
     names: Names | None = None
 
@@ -83,7 +83,7 @@ class Footage:
         return picture
 
 
-def open_footage(items: Sequence[VideoItem]) -> list[Footage | VideoError]:
+def open_listed(items: Sequence[ListedVideo]) -> list[OpenedVideo | VideoError]:
     """Open videos that lie in the same file, which is read through once.
 
     Args:
@@ -101,19 +101,19 @@ def open_footage(items: Sequence[VideoItem]) -> list[Footage | VideoError]:
     if item.frames_fps is not None:
         return [_open_folder(item)]
     if len(items) == 1:
-        return [Footage(item=item, scan=scan_video(item.path, item.start_s, item.end_s))]
+        return [OpenedVideo(item=item, scan=scan_video(item.path, item.start_s, item.end_s))]
     scan = scan_video(item.path)
     return [_open_part(item, scan) for item in items]
 
 
-def _open_part(item: VideoItem, scan: VideoScan) -> Footage | VideoError:
+def _open_part(item: ListedVideo, scan: VideoScan) -> OpenedVideo | VideoError:
     part = scan.between(item.start_s, item.end_s)
     if not len(part.times):
         return VideoError(f"no frame between {item.start_s} s and {item.end_s} s in {item.path}")
-    return Footage(item=item, scan=part)
+    return OpenedVideo(item=item, scan=part)
 
 
-def _open_folder(item: VideoItem) -> Footage:
+def _open_folder(item: ListedVideo) -> OpenedVideo:
     """List the pictures of a folder in the natural order of their names."""
     if not item.path.is_dir():
         raise FileNotFoundError(f"folder of frames does not exist: {item.path}")
@@ -123,10 +123,10 @@ def _open_folder(item: VideoItem) -> Footage:
         raise VideoError(f"no picture ({', '.join(PICTURE_SUFFIXES)}) in folder of frames {item.path}")
     times = np.arange(len(names)) / item.frames_fps
     height, width, _ = read_picture(item.path / names[0]).shape
-    return Footage(item=item, scan=VideoScan(times=times, key_times=times, height=height, width=width), names=names)
+    return OpenedVideo(item=item, scan=VideoScan(times=times, key_times=times, height=height, width=width), names=names)
 
 
-class RecentFootage:
+class RecentVideos:
     """Videos opened lately; those not used for the longest time are forgotten first."""
 
     def __init__(self, max_frames: int):
@@ -136,15 +136,15 @@ class RecentFootage:
             max_frames: frames whose times and names are kept.
         """
         self._max_frames, self._num_frames = max_frames, 0
-        self._kept: OrderedDict[Hashable, Footage] = OrderedDict()
+        self._kept: OrderedDict[Hashable, OpenedVideo] = OrderedDict()
 
-    def get(self, key: Hashable) -> Footage | None:
+    def get(self, key: Hashable) -> OpenedVideo | None:
         """Return what was added under a key, unless it has been forgotten."""
         if key in self._kept:
             self._kept.move_to_end(key)
         return self._kept.get(key)
 
-    def add(self, key: Hashable, footage: Footage) -> None:
+    def add(self, key: Hashable, footage: OpenedVideo) -> None:
         """Remember an opened video under a key that is new."""
         self._kept[key] = footage
         self._num_frames += len(footage.scan.times)

@@ -110,7 +110,7 @@ class Epochs:
         return self.__dict__ | {"_orders": {}}
 
 
-class ItemOrder:
+class SampleOrder:
     """The order in which the items of several lists come: dealt to the lists by their shares, in epochs within each."""
 
     def __init__(self, seed: int, sizes: Sequence[int], weights: Sequence[float] | None = None):

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vjepa_wm.data.clips.bad_files import write_bad_files
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
-from vjepa_wm.data.clips.clip_sources import find_source
+from vjepa_wm.data.clips.clip_sources import find_clip_source
 from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, write_folder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.precision import pick_device
@@ -49,7 +49,7 @@ def open_mixture(config: PretrainConfig, stage: Stage, world: World) -> ClipMixt
         VideoError: too many of the files are bad.
     """
     mixture = ClipMixture(
-        [find_source(path, frames_fps=config.frame_folders_fps) for path in config.data],
+        [find_clip_source(path, frames_fps=config.frame_folders_fps) for path in config.data],
         config.data_weights or None,
         num_frames=stage.num_frames,
         fps=config.fps,
