@@ -7,9 +7,9 @@ from PIL import Image
 from small_trajectories import write_foreign
 from small_videos import frame_numbers, grey_frames
 
-from vjepa_wm.data.clips.clip_mixture import ClipMixture
 from vjepa_wm.data.clips.clip_sources import find_clip_source
 from vjepa_wm.data.clips.file_lists import Names
+from vjepa_wm.data.clips.open_mixture import open_mixture
 from vjepa_wm.data.clips.opened_video import open_listed
 from vjepa_wm.data.media.video import write_video
 from vjepa_wm.data.trajectories.dataset import TrajectoryError
@@ -137,7 +137,7 @@ def test_folders_of_pictures_are_videos_with_frames_in_natural_order(tmp_path):
     (tmp_path / "list.csv").write_text("name label\nx/one 3\ntwo/ 4\nx/one/frame0.png 1\n")
     listed = find_clip_source(tmp_path / "list.csv", frames_fps=5)
     assert relative(video_paths(listed), tmp_path) == ["x/one", "two"] and len(listed.pictures) == 1
-    mixture = ClipMixture([listed], num_frames=3, fps=5, seed=0, cache_bytes=0, max_bad_share=0.6)
+    mixture = open_mixture([listed], num_frames=3, fps=5, seed=0, cache_bytes=0, max_bad_share=0.6)
     clips = [frame_numbers(mixture.video(number)) for number in range(8)]
     assert all(np.diff(clip).tolist() == [1, 1] or clip == [2, 3, 3] for clip in clips) and [2, 3, 3] in clips
 
@@ -151,7 +151,7 @@ def test_bad_folders_of_pictures_are_named(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.csv").write_text("good\nsizes\nbroken\nempty\nnone\n")
     source = find_clip_source(tmp_path / "list.csv", frames_fps=4)
-    mixture = ClipMixture([source], num_frames=8, fps=4, seed=0, cache_bytes=0, max_bad_share=0.9)
+    mixture = open_mixture([source], num_frames=8, fps=4, seed=0, cache_bytes=0, max_bad_share=0.9)
     for number in range(5):
         assert mixture.video(number).shape == (8, 16, 24, 3)
     assert {path.name: reason.partition(str(tmp_path))[0] for path, reason in mixture.bad.items()} == {
@@ -177,7 +177,7 @@ def test_clips_never_cross_episodes(lerobot, open_at_start, cache_bytes):
     source = find_clip_source(lerobot)
     assert len(source.videos) == 6 and len(source.pictures) == 0
     settings = {"cache_bytes": cache_bytes, "open_at_start": open_at_start, "seed": 0}
-    mixture = ClipMixture([source], num_frames=3, fps=10, **settings)
+    mixture = open_mixture([source], num_frames=3, fps=10, **settings)
     episodes = [range(0, 4), range(4, 10), range(10, 15), range(1, 5), range(5, 11), range(11, 16)]
     for start in range(0, 60, 6):
         clips = [frame_numbers(mixture.video(number)) for number in range(start, start + 6)]
@@ -193,12 +193,12 @@ def test_a_file_of_many_episodes_is_read_through_once(lerobot, monkeypatch):
     scanned = []
     scan = opened_video.scan_video
     monkeypatch.setattr(opened_video, "scan_video", lambda path, *part: scanned.append(part) or scan(path, *part))
-    mixture = ClipMixture([find_clip_source(lerobot)], num_frames=3, fps=10, seed=0, cache_bytes=0)
+    mixture = open_mixture([find_clip_source(lerobot)], num_frames=3, fps=10, seed=0, cache_bytes=0)
     for number in range(12):
         mixture.video(number)
     assert scanned == [(), ()]  # once for each camera
     scanned.clear()
-    mixture = ClipMixture([find_clip_source(lerobot)], num_frames=3, fps=10, seed=0, cache_bytes=0, open_at_start=0)
+    mixture = open_mixture([find_clip_source(lerobot)], num_frames=3, fps=10, seed=0, cache_bytes=0, open_at_start=0)
     for number in range(12):
         mixture.video(number)
     assert len(scanned) == 6 and all(start is not None for start, _ in scanned)  # each one's own part, once
@@ -206,7 +206,7 @@ def test_a_file_of_many_episodes_is_read_through_once(lerobot, monkeypatch):
 
 def test_an_episode_too_short_is_named_by_its_times(lerobot):
     settings = {"fps": 10, "seed": 0, "cache_bytes": 0}
-    mixture = ClipMixture([find_clip_source(lerobot)], num_frames=9, max_bad_share=0.4, **settings)
+    mixture = open_mixture([find_clip_source(lerobot)], num_frames=9, max_bad_share=0.4, **settings)
     assert [path.name for path in mixture.bad] == ["file-000.mp4#t=0.000,0.350"] * 2
     assert all("too short: 0.30 s (4 frames)" in reason for reason in mixture.bad.values())
     rows = pq.read_table(lerobot / "meta/episodes/chunk-000/file-000.parquet")

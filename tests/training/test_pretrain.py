@@ -15,7 +15,7 @@ from vjepa_wm.models.load import load_encoder
 from vjepa_wm.training.pretrain.batches import StepBatches
 from vjepa_wm.training.pretrain.config import PretrainConfig
 from vjepa_wm.training.pretrain.curriculum import Stage
-from vjepa_wm.training.pretrain.loop import BAD_FILES, open_mixture, pretrain
+from vjepa_wm.training.pretrain.loop import BAD_FILES, open_stage_mixture, pretrain
 from vjepa_wm.training.pretrain.step import Pretrainer
 from vjepa_wm.training.run.distributed import World
 
@@ -46,7 +46,7 @@ def batches(settings, world=None):
     """The batches of a run's first stage."""
     world = world or World()
     stage = settings.all_stages[0]
-    return StepBatches(settings, stage, open_mixture(settings, stage, world), world)
+    return StepBatches(settings, stage, open_stage_mixture(settings, stage, world), world)
 
 
 def micro_batches(settings, step=0):
@@ -248,7 +248,7 @@ def test_stages_change_the_clips_and_not_the_schedules(videos, tmp_path):
         f"{settings.rate_schedule()(step):.6g}" for step in range(4)
     ]
     stage = settings.all_stages[1]
-    data = StepBatches(settings, stage, open_mixture(settings, stage, World()), World())[2]
+    data = StepBatches(settings, stage, open_stage_mixture(settings, stage, World()), World())[2]
     assert data.micro_batches[0].prepare(torch.device("cpu")).clips.shape == (4, 3, 6, 48, 48)
     with pytest.raises(ValueError, match="the steps of the stages must add up to steps 5, got 4"):
         dataclasses.replace(settings, steps=5)

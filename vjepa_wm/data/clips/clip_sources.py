@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vjepa_wm.data.clips.file_lists import Names, PictureList, ListedVideo, VideoList
+from vjepa_wm.data.clips.file_lists import ListedVideo, Names, PictureList, VideoList
 from vjepa_wm.data.clips.path_lists import LIST_SUFFIXES, read_path_list
 from vjepa_wm.data.media.media_files import files_under
 from vjepa_wm.data.media.pictures import PICTURE_SUFFIXES
@@ -33,15 +33,10 @@ _SUFFIXES = (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSource:
-    """What clips and pictures can be drawn from.
-
-    Attributes:
-        name: the path it was found at.
-        videos: its videos.
-        pictures: its pictures.
-    """
+    """What clips and pictures can be drawn from."""
 
     name: str
+    """The path it was found at."""
     videos: Sequence[ListedVideo]
     pictures: Sequence[Path]
 

@@ -1,7 +1,7 @@
 """Long lists of videos and pictures that take little memory.
 
 Why this file exists: a source may name tens of millions of files. As Python objects they would take gigabytes, and
-every worker process would come to hold a copy; here they are two blocks of bytes, and an item is made when asked for.
+every worker process would come to hold a copy; here they are two blocks of bytes, and an object is made when asked for.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
+FileKey = tuple[int, int]
+"""Number of a list, and of the file in it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ListedVideo:
-    """A video that clips can be drawn from.
-
-    Attributes:
-        path: its file, or the folder that holds its frames as pictures.
-        start_s: time in the file at which it begins [s]; None is the beginning of the file.
-        end_s: time before which it ends [s]; None is the end of the file.
-        frames_fps: frames per second of a folder of pictures; None for a file.
-    """
+    """A video that clips can be drawn from."""
 
     path: Path
+    """Its file, or the folder that holds its frames as pictures."""
     start_s: float | None = None
+    """Time in the file at which it begins [s]; None is the beginning of the file."""
     end_s: float | None = None
+    """Time before which it ends [s]; None is the end of the file."""
     frames_fps: float | None = None
+    """Frames per second of a folder of pictures; None for a file."""
 
     @property
     def label(self) -> Path:

@@ -23,6 +23,7 @@ from torch import Tensor
 from vjepa_wm.data.clips.bad_files import write_bad_files
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
 from vjepa_wm.data.clips.clip_sources import find_clip_source
+from vjepa_wm.data.clips.open_mixture import open_mixture
 from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, write_folder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.precision import pick_device
@@ -41,14 +42,14 @@ logger = logging.getLogger(__name__)
 BAD_FILES = "bad_files.csv"
 
 
-def open_mixture(config: PretrainConfig, stage: Stage, world: World) -> ClipMixture:
+def open_stage_mixture(config: PretrainConfig, stage: Stage, world: World) -> ClipMixture:
     """Find the sources of clips, and open their files if there are not too many.
 
     Raises:
         FileNotFoundError: a source does not exist or holds nothing.
         VideoError: too many of the files are bad.
     """
-    mixture = ClipMixture(
+    mixture = open_mixture(
         [find_clip_source(path, frames_fps=config.frame_folders_fps) for path in config.data],
         config.data_weights or None,
         num_frames=stage.num_frames,
@@ -173,7 +174,7 @@ def _open_stages(
         begin, end = max(end, first_step), end + stage.steps
         if begin < end:
             if stage.num_frames != num_frames:
-                mixture, num_frames = open_mixture(config, stage, world), stage.num_frames
+                mixture, num_frames = open_stage_mixture(config, stage, world), stage.num_frames
             yield stage, mixture, begin, end
 
 
