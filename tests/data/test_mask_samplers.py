@@ -208,4 +208,4 @@ def test_the_command_line_takes_options_of_the_default_and_presets():
     assert (first.num_blocks, first.truncation) == (3, "random")
     assert second == small_grid_masks()[1]
     assert isinstance(second, MultiBlockMask)
-    assert parse([*command, "--mask-preset", "future"])[1].settings() == (FutureMask(),)
+    assert parse([*command, "--mask-preset", "future"])[1].clip_masks == (FutureMask(),)

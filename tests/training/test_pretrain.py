@@ -132,10 +132,12 @@ def test_vjepa21_gives_clips_and_pictures_their_shares_of_every_step(videos, tmp
     for part in (clips, pictures):
         alone.append(float(Pretrainer(settings).step(0, [dataclasses.replace(part, share=1.0)])["loss"]))
     assert float(both["loss"]) == pytest.approx(0.75 * alone[0] + 0.25 * alone[1], abs=1e-6)
-    assert settings.context_weight(3, pictures=True) == settings.context_weight(3, pictures=False) > 0
+    assert clips.context_weight == pictures.context_weight > 0
     weighted = dataclasses.replace(settings, picture_context_loss_weight=0.7, context_start_share=0.5)
-    assert weighted.context_weight(1, pictures=True) == 0.0
-    assert weighted.context_weight(3, pictures=True) == pytest.approx(0.7)
+    assert [part.context_weight for part in micro_batches(weighted, 1)] == [0.0, 0.0]
+    assert [part.context_weight for part in micro_batches(weighted, 3)] == pytest.approx([0.5, 0.7])
+    with pytest.raises(ValueError, match=r"picture_batch_size must leave each process a multiple of 4 .*, got 6"):
+        batches(dataclasses.replace(settings, micro_batch_size=1, picture_batch_size=6))
 
 
 def test_a_batch_in_parts_is_the_same_step(videos, tmp_path):

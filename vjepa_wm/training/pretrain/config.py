@@ -20,6 +20,7 @@ from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_micro
 from vjepa_wm.models.predictor import MaskedPredictorConfig
 from vjepa_wm.training.losses import LossName
 from vjepa_wm.training.pretrain.curriculum import Stage, StageArgument
+from vjepa_wm.training.pretrain.streams import Stream
 from vjepa_wm.training.run.run_config import RunConfig
 
 RecipeName = Literal[
@@ -154,10 +155,9 @@ class PretrainConfig(RunConfig):
                 raise ValueError(
                     f"{name} must be a multiple of patch_size {encoder.patch_size}, got {getattr(stage, name)}"
                 )
-        for pictures in (False, True):
-            if self.has_batches(pictures):
-                for mask in self.settings(pictures):  # one that cannot be is refused now, not at its first batch
-                    mask.sample(self.grid(stage, pictures), 1, step=0, generator=torch.Generator().manual_seed(0))
+        for stream in self.streams(stage):
+            for mask in stream.masks:  # one that cannot be is refused now, not at its first batch
+                mask.sample(stream.grid, 1, step=0, generator=torch.Generator().manual_seed(0))
 
     @property
     def all_stages(self) -> tuple[Stage, ...]:
@@ -171,29 +171,52 @@ class PretrainConfig(RunConfig):
             stages.append(dataclasses.replace(stage, picture_size=stage.picture_size or stage.image_size))
         return tuple(stages)
 
-    def has_batches(self, pictures: bool) -> bool:
-        """Tell whether a step has a batch of clips, or one of pictures by themselves."""
-        if not self.encoder.image_tokenizer:
-            return not pictures
-        return self.image_share > 0 if pictures else self.image_share < 1
+    def streams(self, stage: Stage) -> tuple[Stream, ...]:
+        """Return what every step of one of `all_stages` takes a batch of: clips, pictures by themselves, or both."""
+        encoder, apart = self.encoder, self.encoder.image_tokenizer
+        rows, picture_rows = (size // encoder.patch_size for size in (stage.image_size, stage.picture_size))
+        clips = Stream(
+            number=0,
+            size_option="batch_size",
+            batch_size=self.batch_size,
+            num_frames=stage.num_frames,
+            image_size=stage.image_size,
+            grid=(stage.num_frames // encoder.tubelet_size, rows, rows),
+            picture_share=0.0 if apart else self.image_share,
+            masks=self.clip_masks,
+            loss_share=1.0 - self.image_share if apart else 1.0,
+            context_loss_weight=self.context_loss_weight,
+        )
+        weight = self.picture_context_loss_weight
+        pictures = Stream(
+            number=1,
+            size_option="picture_batch_size",
+            batch_size=self.picture_batch_size or self.batch_size,
+            num_frames=1,
+            image_size=stage.picture_size,
+            grid=(1, picture_rows, picture_rows),
+            picture_share=1.0,
+            masks=self.own_picture_masks,
+            loss_share=self.image_share if apart else 0.0,
+            context_loss_weight=self.context_loss_weight if weight is None else weight,
+        )
+        return tuple(stream for stream in (clips, pictures) if stream.loss_share > 0)
 
-    def grid(self, stage: Stage, pictures: bool = False) -> tuple[int, int, int]:
-        """Return the tokens of a clip, or of a picture by itself, in time, rows and columns."""
-        side = (stage.picture_size if pictures else stage.image_size) // self.encoder.patch_size
-        return 1 if pictures else stage.num_frames // self.encoder.tubelet_size, side, side
+    @property
+    def clip_masks(self) -> tuple[MaskSetting, ...]:
+        """The mask settings of clips."""
+        return preset_masks(self.mask_preset) if self.mask_preset else self.masks
 
-    def settings(self, pictures: bool = False) -> tuple[MaskSetting, ...]:
-        """Return the mask settings of clips, or of pictures by themselves."""
-        preset = (self.picture_masks if pictures else None) or self.mask_preset
-        return preset_masks(preset) if preset else self.masks
+    @property
+    def own_picture_masks(self) -> tuple[MaskSetting, ...]:
+        """The mask settings of pictures by themselves."""
+        return preset_masks(self.picture_masks) if self.picture_masks else self.clip_masks
 
-    def context_weight(self, step: int, pictures: bool) -> float:
-        """Return the weight of the loss on visible tokens at a step."""
-        weight = self.context_loss_weight
-        if pictures and self.picture_context_loss_weight is not None:
-            weight = self.picture_context_loss_weight
+    def context_weight(self, step: int, stream: Stream) -> float:
+        """Return the weight of a stream's loss on visible tokens at a step."""
         begun = step + 1 - self.context_start_share * self.steps
-        return weight * min(max(begun, 0.0) / max(self.context_warmup_share * self.steps, 1.0), 1.0)
+        risen = min(max(begun, 0.0) / max(self.context_warmup_share * self.steps, 1.0), 1.0)
+        return stream.context_loss_weight * risen
 
     @property
     def num_levels(self) -> int:
@@ -217,7 +240,7 @@ def predictor_config(
         embed_dim=config.predictor_dim,
         depth=config.predictor_depth,
         num_heads=config.predictor_heads,
-        num_mask_tokens=max(len(config.settings()), len(config.settings(pictures=True)), num_mask_tokens),
+        num_mask_tokens=max(len(config.clip_masks), len(config.own_picture_masks), num_mask_tokens),
         rope=encoder.rope,
         rope_grid=encoder.rope_grid,
         grid=encoder.trained_grid,

@@ -163,7 +163,7 @@ class Pretrainer:
         values, targets = torch.zeros(4, device=self.device), []
         grad_norm = take_step(
             self.optimizer,
-            self._losses(step, micro_batches, values, targets),
+            self._losses(micro_batches, values, targets),
             learning_rate=self.learning_rate(step),
             weight_decay=config.decay_at(step),
             clip_grad_norm=config.clip_grad_norm,
@@ -178,15 +178,13 @@ class Pretrainer:
         """Return the target encoder's momentum."""
         return linear_ramp(step, self.config.ema_start, self.config.ema_end, self.config.schedule_steps)
 
-    def _losses(
-        self, step: int, micro_batches: Iterable[MicroBatch], values: Tensor, targets: list[Tensor]
-    ) -> Iterator[Tensor]:
+    def _losses(self, micro_batches: Iterable[MicroBatch], values: Tensor, targets: list[Tensor]) -> Iterator[Tensor]:
         """Yield what to minimise, one micro batch after the other; add what is reported to `values` and `targets`."""
         config = self.config
         for part in micro_batches:
             weights = (
                 1.0,
-                config.context_weight(step, pictures=part.clips.shape[2] == 1),
+                part.context_weight,
                 config.variance_weight,
                 config.covariance_weight,
             )
