@@ -31,6 +31,7 @@ from vjepa_wm.training.losses import LossName, prediction_loss
 from vjepa_wm.training.pretrain.batches import StepBatches, load_steps
 from vjepa_wm.training.pretrain.config import PretrainConfig
 from vjepa_wm.training.pretrain.curriculum import Stage
+from vjepa_wm.training.pretrain.objective import Losses
 from vjepa_wm.training.pretrain.step import Pretrainer
 from vjepa_wm.training.run.distributed import World, joined_world, whole_state
 from vjepa_wm.training.run.metrics import effective_rank, feature_std
@@ -68,18 +69,17 @@ def open_stage_mixture(config: PretrainConfig, stage: Stage, world: World) -> Cl
 def health(world: World, result: dict[str, Tensor], loss: LossName = "l1") -> dict[str, float]:
     """Return the losses over all processes, and what shows collapse.
 
-    ``target_std`` is 1 for spread and 0 for collapsed targets; ``target_rank`` is their effective rank;
-    ``loss_over_mean`` compares the loss with that of always predicting the mean target: 1 is nothing learned.
+    target_std is 1 for spread and 0 for collapsed targets; target_rank is their effective rank;
+    loss_over_mean compares the loss with that of always predicting the mean target: 1 is nothing learned.
     """
     targets = world.gather(result["targets"])
-    names = ("loss", "context_loss", "variance_loss", "covariance_loss")
-    losses = world.mean(torch.stack([result[name] for name in names])).tolist()
+    losses = Losses(*world.mean(torch.stack([result[name] for name in Losses._fields])).tolist())
     mean_loss = prediction_loss(targets.mean(dim=0, keepdim=True), targets, loss)
-    return dict(zip(names, losses, strict=True)) | {
+    return losses._asdict() | {
         "grad_norm": float(result["grad_norm"]),
         "target_std": feature_std(targets),
         "target_rank": effective_rank(targets),
-        "loss_over_mean": losses[0] / max(float(mean_loss), 1e-12),
+        "loss_over_mean": losses.loss / max(float(mean_loss), 1e-12),
     }
 
 
