@@ -140,8 +140,8 @@ def test_every_stage_feeds_the_next(data, tmp_path):
         "--encoder.num-heads",
         "2",
     ]
-    masks = ["--masks.0.num-blocks", "1", "--masks.0.spatial-scale", "0.3", "0.3"]
-    masks += ["--masks.1.num-blocks", "1", "--masks.1.spatial-scale", "0.5", "0.5"]
+    masks = ["--masks.settings.0.num-blocks", "1", "--masks.settings.0.spatial-scale", "0.3", "0.3"]
+    masks += ["--masks.settings.1.num-blocks", "1", "--masks.settings.1.spatial-scale", "0.5", "0.5"]
     short = ["--steps", "2", "--batch-size", "2", "--precision", "fp32"]
     encoder, world_model = tmp_path / "pretrain", tmp_path / "ac"
     assert main(["pretrain", "--data", str(data / "videos"), "--out", str(encoder), *size, *masks, *short]) == 0

@@ -37,7 +37,7 @@ def test_the_recipe_of_vjepa2():
 def test_the_recipe_of_vjepa():
     config = made("vjepa1-large")
     rate = config.rate_schedule()
-    assert config.encoder.rope is None and config.image_share == 0.0
+    assert config.encoder.rope is None and config.pictures.share == 0.0
     assert rate(11_999) == 6.25e-4
     # The schedules are a quarter longer than the run: at its end, half a cosine from step 12,000 to 112,500 has
     # 22,500 steps left, where its height is (1 + cos(pi * 78/100.5)) / 2.
@@ -48,7 +48,7 @@ def test_the_recipe_of_vjepa():
 def test_the_recipe_of_vjepa21():
     config = made("vjepa2.1-gigantic")
     assert (config.encoder.levels, config.num_levels, config.predictor_depth) == ((11, 23, 37, 47), 4, 24)
-    assert (config.batch_size, config.picture_batch_size) == (128, 2304)
+    assert (config.batch_size, config.pictures.batch_size) == (128, 2304)
     first, last = config.all_stages
     assert (first.steps, first.num_frames, first.image_size, first.picture_size) == (135_000, 16, 256, 256)
     assert (last.steps, last.num_frames, last.image_size, last.picture_size) == (12_000, 64, 384, 512)

@@ -164,7 +164,7 @@ class StepBatches(Dataset[StepData]):
 
     def _masks(self, stream: Stream, step: int, first: int, num_rows: int) -> list[Mask]:
         """Draw the masks of some rows of the step's batch."""
-        whole = self.config.mask_lengths == "batch"
+        whole = self.config.masks.lengths == "batch"
         generator = generator_for(self.config.seed, _MASKS, stream.number, step, 0 if whole else first)
         kept = slice(first, first + num_rows) if whole else slice(None)
         masks = []
@@ -188,7 +188,7 @@ def load_steps(batches: StepBatches, first_step: int, end: int, *, pin: bool) ->
         VideoError: if too many of the files are bad.
     """
     steps = range(first_step, end)
-    workers = batches.config.workers
+    workers = batches.config.loader.workers
     if workers:
         loaded = iter(DataLoader(batches, batch_size=None, sampler=steps, num_workers=workers, pin_memory=pin))
     else:

@@ -56,9 +56,9 @@ def open_stage_mixture(config: PretrainConfig, stage: Stage, world: World) -> Cl
         num_frames=stage.num_frames,
         fps=config.fps,
         seed=config.seed,
-        cache_bytes=int(config.cache_gib * 2**30 / world.local_size),
-        max_bad_share=config.max_bad_share,
-        share_memory=config.workers > 0 and get_all_start_methods()[0] != "fork",  # the first is the default
+        cache_bytes=int(config.loader.cache_gib * 2**30 / world.local_size),
+        max_bad_share=config.loader.max_bad_share,
+        share_memory=config.loader.workers > 0 and get_all_start_methods()[0] != "fork",  # the first is the default
         progress=world.is_main,
     )
     if world.is_main:
@@ -183,7 +183,7 @@ def _write_log(
 ) -> None:
     """Write a row of metrics and the list of bad files; every process must call it."""
     config, world = trainer.config, trainer.world
-    values = health(world, result, config.loss)
+    values = health(world, result, config.objective.loss)
     values |= {"learning_rate": trainer.learning_rate(step), "ema": trainer.momentum(step)}
     known = {path: reason for found in world.gather_objects(bad) for path, reason in found.items()}
     if log:

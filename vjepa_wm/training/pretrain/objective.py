@@ -8,6 +8,7 @@ variance and covariance: VICReg (arXiv 2105.04906), section 4.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -18,13 +19,36 @@ from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.predictor import MaskedPredictor
 from vjepa_wm.models.tubelets import gather_tokens
 from vjepa_wm.training.losses import (
+    LossName,
     context_loss,
     context_weights,
     covariance_loss,
     prediction_loss,
     variance_loss,
 )
-from vjepa_wm.training.pretrain.config import PretrainConfig, predictor_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """The losses and their weights beside that of the loss on hidden tokens, 1."""
+
+    loss: LossName = "l1"
+    """Distance of predicted and target features: l1 (V-JEPA 2), l2, smooth_l1 or cosine."""
+    context_loss_weight: float = 0.5
+    """Weight of the loss on visible tokens; 0 is V-JEPA 2."""
+    context_start_share: float = 0.0
+    """Share of the steps before that weight rises from 0."""
+    context_warmup_share: float = 0.1
+    """Share of the steps in which it rises."""
+    variance_weight: float = 0.0
+    """Weight of a penalty on channels of the encoder's features that hardly vary (VICReg); 0 is V-JEPA 2."""
+    covariance_weight: float = 0.0
+    """Weight of a penalty on channels that vary together (VICReg); 0 is V-JEPA 2."""
+
+    def context_rise(self, step: int, steps: int) -> float:
+        """Return what share of the weight of the loss on visible tokens holds at a step of a run, 0 to 1."""
+        begun = step + 1 - self.context_start_share * steps
+        return min(max(begun, 0.0) / max(self.context_warmup_share * steps, 1.0), 1.0)
 
 
 class Losses(NamedTuple):
@@ -55,21 +79,16 @@ class Losses(NamedTuple):
 class MaskedObjective(nn.Module):
     """The encoder and the predictor, and how far their predictions are from the targets."""
 
-    def __init__(self, config: PretrainConfig, *, target_dim: int | None, num_mask_tokens: int) -> None:
-        """Make both networks.
+    def __init__(self, encoder: VideoEncoder, predictor: MaskedPredictor, config: ObjectiveConfig) -> None:
+        """Take both networks.
 
         Args:
-            config: the run.
-            target_dim: width of what is predicted, as `predictor_config` takes it.
-            num_mask_tokens: as many as a predictor has that this one starts from.
+            encoder: what is trained.
+            predictor: trained beside it; it says how many levels of the encoder there are to predict.
+            config: the losses.
         """
         super().__init__()
-        self.config = config
-        self.encoder = VideoEncoder(config.encoder)
-        self.predictor = MaskedPredictor(
-            predictor_config(config, target_dim=target_dim, num_mask_tokens=num_mask_tokens)
-        )
-        self.encoder.recompute_activations = self.predictor.recompute_activations = config.recompute_activations
+        self.encoder, self.predictor, self.config = encoder, predictor, config
 
     def forward(self, clips: Tensor, targets: Tensor, masks: list[Mask]) -> Losses:
         """Return the losses, averaged over the masks.
@@ -83,14 +102,14 @@ class MaskedObjective(nn.Module):
         return Losses(*(torch.stack(values).mean() for values in zip(*losses, strict=True)))
 
     def _mask_losses(self, clips: Tensor, targets: Tensor, mask: Mask, index: int) -> Losses:
-        config = self.config
+        config, architecture = self.config, self.encoder.config
         context_ids, target_ids = mask
-        features = visible_features(self.encoder, clips, context_ids, config.num_levels)
+        features = visible_features(self.encoder, clips, context_ids, self.predictor.config.num_levels)
         with torch.set_grad_enabled(bool(config.variance_weight or config.covariance_weight)):  # else only for the log
             spread = {"variance_loss": variance_loss(features), "covariance_loss": covariance_loss(features)}
         is_picture = clips.shape[2] == 1
-        time = 1 if is_picture else clips.shape[2] // config.encoder.tubelet_size
-        rows, columns = (side // config.encoder.patch_size for side in clips.shape[3:])
+        time = 1 if is_picture else clips.shape[2] // architecture.tubelet_size
+        rows, columns = (side // architecture.patch_size for side in clips.shape[3:])
         where = (features, context_ids, target_ids, (time, rows, columns), index)
         hidden_targets = gather_tokens(targets, target_ids)
         if not self.predictor.config.predict_context:

@@ -18,8 +18,9 @@ from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.layers import Block, normalize_features
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
+from vjepa_wm.models.predictor import MaskedPredictor
 from vjepa_wm.training.pretrain.batches import MicroBatch
-from vjepa_wm.training.pretrain.config import PretrainConfig
+from vjepa_wm.training.pretrain.config import PretrainConfig, predictor_config
 from vjepa_wm.training.pretrain.ema import make_target, update_target
 from vjepa_wm.training.pretrain.objective import Losses, MaskedObjective, visible_features
 from vjepa_wm.training.pretrain.starting import load_start
@@ -59,10 +60,13 @@ class Pretrainer:
         mask_tokens = start.predictor.config.num_mask_tokens if start and start.predictor else 0
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            self.objective = MaskedObjective(
-                config, target_dim=teacher.config.embed_dim if teacher else None, num_mask_tokens=mask_tokens
+            self.encoder = VideoEncoder(config.encoder).to(self.device)
+            target_dim = teacher.config.embed_dim if teacher else None
+            self.predictor = MaskedPredictor(
+                predictor_config(config, target_dim=target_dim, num_mask_tokens=mask_tokens)
             ).to(self.device)
-        self.encoder, self.predictor = self.objective.encoder, self.objective.predictor
+        self.encoder.recompute_activations = self.predictor.recompute_activations = config.compute.recompute_activations
+        self.objective = MaskedObjective(self.encoder, self.predictor, config.objective)
         self.target_encoder = make_target(self.encoder)
         if start:
             self.encoder.load_state_dict(start.encoder.state_dict())
@@ -71,13 +75,13 @@ class Pretrainer:
                 self.predictor.load_state_dict(start.predictor.state_dict())
         self.teacher = teacher.to(self.device) if teacher else self.target_encoder
         networks = [self.encoder, self.predictor, self.target_encoder, *([teacher] if teacher else [])]
-        if config.compile:
+        if config.compute.compile:
             _compile_blocks(networks)
-        if self.world.size > 1 and config.parallel == "fsdp":
+        if self.world.size > 1 and config.compute.parallel == "fsdp":
             shard([self.objective, *networks[2:]], self.world, self.device)
         # Not every step uses every parameter where clips and pictures are embedded apart, or levels are left out.
         partly_used = config.encoder.image_tokenizer or bool(teacher)
-        self._forward = distribute(self.objective, self.world, config.parallel, partly_used=partly_used)
+        self._forward = distribute(self.objective, self.world, config.compute.parallel, partly_used=partly_used)
         self.optimizer = make_optimizer([self.encoder, self.predictor], config.weight_decay)
         self.learning_rate = config.rate_schedule()
 
@@ -123,8 +127,8 @@ class Pretrainer:
             weights = Losses(
                 loss=1.0,
                 context_loss=part.context_weight,
-                variance_loss=self.config.variance_weight,
-                covariance_loss=self.config.covariance_weight,
+                variance_loss=self.config.objective.variance_weight,
+                covariance_loss=self.config.objective.covariance_weight,
             )
             with hold_gradients(self._forward, hold=not part.is_last):
                 with autocast(self.device, self.dtype):
@@ -158,6 +162,6 @@ def _load_teacher(config: PretrainConfig) -> VideoEncoder | None:
         theirs, ours = getattr(teacher.config, name), getattr(config.encoder, name)
         if theirs != ours:
             raise CheckpointError(f"teacher must cut clips as the encoder does, {name} {ours}, got {theirs}")
-    if config.encoder.image_tokenizer and config.image_share and not teacher.config.image_tokenizer:
-        raise CheckpointError(f"teacher {config.teacher} has no image tokenizer; set image_share to 0")
+    if config.encoder.image_tokenizer and config.pictures.share and not teacher.config.image_tokenizer:
+        raise CheckpointError(f"teacher {config.teacher} has no image tokenizer; set pictures.share to 0")
     return teacher
