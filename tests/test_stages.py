@@ -209,7 +209,10 @@ def test_plan_takes_a_picture_as_its_goal(checkpoint, tmp_path, capsys):
             ["convert", "ENCODER", "--out", "ENCODER"],
             "out must not hold a checkpoint yet, but encoder does",
         ),
-        (["features", "/nowhere", "--model", "ENCODER", "--out", "x"], "input does not exist: /nowhere"),
+        (
+            ["features", "/nowhere", "--model", "ENCODER", "--out", "x"],
+            "source of videos and pictures does not exist: /nowhere",
+        ),
         (["pretrain", "--data", "BROKEN", "--out", "x"], "bad.mp4"),
     ],
 )

@@ -21,8 +21,7 @@ from einops import rearrange
 from torch import Tensor
 from tqdm import tqdm
 
-from vjepa_wm.data.media.pictures import PictureError
-from vjepa_wm.data.media.video import VideoError
+from vjepa_wm.data.clips.bad_files import UNUSABLE
 from vjepa_wm.evaluation.features.feature_files import FileFormat, save_features
 from vjepa_wm.evaluation.features.input_clips import find_inputs, name_inputs, read_clips
 from vjepa_wm.evaluation.features.pca import PAIRS_IN_LINE, Panel, draw_pca
@@ -42,7 +41,7 @@ class FeaturesConfig:
     """Write the features of videos and pictures to files, and draw what the encoder sees."""
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
-    """Videos, pictures, or folders of them."""
+    """Videos, pictures, folders of them, or lists of their paths (csv, tsv, txt)."""
     model: str
     """Encoder: a folder or file of weights, or the name of a published model."""
     out: Path
@@ -224,7 +223,7 @@ def _prepare_inputs(
             for number, (frames, times) in enumerate(clips):
                 pixels = prepare_clip(torch.from_numpy(frames), image_size)
                 yield _Clip(path=path, pixels=pixels, times=times, is_first=number == 0)
-        except (VideoError, PictureError) as error:
+        except UNUSABLE as error:
             broken[path] = str(error)
 
 
