@@ -25,7 +25,7 @@ def round_counts(shares: Sequence[float]) -> tuple[int, ...]:
         shares: what each gets over what the others get, positive.
 
     Raises:
-        ValueError: a share is not positive, or so small that a round has no number for it.
+        ValueError: if a share is not positive, or so small that a round has no number for it.
     """
     wanted = np.array(shares, dtype=np.float64)
     if not len(wanted) or not np.all(np.isfinite(wanted) & (wanted > 0)):
@@ -56,7 +56,7 @@ def deal(seed: int, number: int, shares: Sequence[float]) -> tuple[int, int]:
         Who gets it, and how many it has got before.
 
     Raises:
-        ValueError: a share is not positive or less than one number of a round.
+        ValueError: if a share is not positive or less than one number of a round.
     """
     counts = _counts(tuple(shares))
     if len(counts) == 1:

@@ -47,8 +47,8 @@ def open_stage_mixture(config: PretrainConfig, stage: Stage, world: World) -> Cl
     """Find the sources of clips, and open their files if there are not too many.
 
     Raises:
-        FileNotFoundError: a source does not exist or holds nothing.
-        VideoError: too many of the files are bad.
+        FileNotFoundError: if a source does not exist or holds nothing.
+        VideoError: if too many of the files are bad.
     """
     mixture = open_mixture(
         [find_clip_source(path, frames_fps=config.frame_folders_fps) for path in config.data],
@@ -107,9 +107,9 @@ def pretrain(config: PretrainConfig) -> Path:
         The folder of the encoder checkpoint.
 
     Raises:
-        FileNotFoundError: a source does not exist or holds nothing.
-        VideoError: too many of the files are bad.
-        CheckpointError: `config.out` holds a run of another architecture, or `start_from` or `teacher` do not fit.
+        FileNotFoundError: if a source does not exist or holds nothing.
+        VideoError: if too many of the files are bad.
+        CheckpointError: if `config.out` holds a run of another architecture, or `start_from` or `teacher` do not fit.
     """
     with joined_world(pick_device(config.device)) as world:
         _train(config, world)

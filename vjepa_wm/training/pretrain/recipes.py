@@ -154,12 +154,12 @@ def recipe(name: RecipeName, *, data: Path | Sequence[Path], out: Path) -> Pretr
     """Return the options of a recipe; `dataclasses.replace` changes some of them.
 
     Args:
-        name: ``cpu`` is the default of every option; ``gpu`` a ViT-B for one GPU; the others are published.
+        name: cpu is the default of every option; gpu a ViT-B for one GPU; the others are published.
         data: where clips come from.
         out: folder of the run.
 
     Raises:
-        ValueError: there is no such recipe.
+        ValueError: if there is no such recipe.
     """
     if name not in _RECIPES:
         raise ValueError(f"recipe must be one of {', '.join(_RECIPES)}, got {name!r}")

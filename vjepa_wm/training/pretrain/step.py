@@ -50,7 +50,7 @@ class Pretrainer:
             world: the processes that train together; None: this one.
 
         Raises:
-            CheckpointError: the teacher or what the run starts from cannot be loaded or does not fit.
+            CheckpointError: if the teacher or what the run starts from cannot be loaded or does not fit.
         """
         self.config = config
         self.world = world or World()
