@@ -33,8 +33,10 @@ from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_large, vit_ti
 from vjepa_wm.models.precision import autocast
 from vjepa_wm.models.tubelets import gather_tokens
 from vjepa_wm.training.pretrain.batches import MicroBatch
-from vjepa_wm.training.pretrain.config import PretrainConfig
+from vjepa_wm.training.pretrain.config import ComputeConfig, PretrainConfig
+from vjepa_wm.training.pretrain.objective import ObjectiveConfig
 from vjepa_wm.training.pretrain.step import Pretrainer
+from vjepa_wm.training.pretrain.streams import MasksConfig
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 CASES = {"ViT-T": vit_tiny(128), "ViT-L": vit_large(256)}
@@ -96,13 +98,13 @@ def make_ours(encoder: VideoEncoderConfig, batch: MicroBatch, precision: str, co
         predictor_depth=PREDICTOR_DEPTH,
         predictor_heads=12,
         num_frames=NUM_FRAMES,
-        masks=vjepa2_masks(),
-        context_loss_weight=0.0,
+        masks=MasksConfig(settings=vjepa2_masks()),
+        objective=ObjectiveConfig(context_loss_weight=0.0),
         clip_grad_norm=None,
         batch_size=len(batch.clips),
         precision=precision,
         device=DEVICE.type,
-        compile=compiled,
+        compute=ComputeConfig(compile=compiled),
     )
     trainer = Pretrainer(config)
     return lambda: float(trainer.step(0, [batch])["loss"])

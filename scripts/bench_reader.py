@@ -24,8 +24,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
-from vjepa_wm.data.clips.clip_sources import find_source
+from vjepa_wm.data.clips.clip_sources import find_clip_source
 from vjepa_wm.data.clips.clip_times import nearest
+from vjepa_wm.data.clips.open_mixture import open_mixture
 from vjepa_wm.data.media.random_access import VideoScan, read_frames_at, scan_video
 from vjepa_wm.data.media.video import rgb_converter
 
@@ -100,10 +101,10 @@ def draw_clips(scans: dict[Path, VideoScan], num_clips: int) -> list[tuple[Path,
     return clips
 
 
-def open_mixture(folder: Path, open_at_start: int) -> ClipMixture:
+def make_mixture(folder: Path, open_at_start: int) -> ClipMixture:
     """Make a mixture that keeps nothing in memory."""
     settings = {"num_frames": NUM_FRAMES, "fps": FPS, "seed": 0, "cache_bytes": 0}
-    return ClipMixture([find_source(folder)], open_at_start=open_at_start, **settings)
+    return open_mixture([find_clip_source(folder)], open_at_start=open_at_start, **settings)
 
 
 def count_clips(clips: Iterator) -> int:
@@ -118,7 +119,7 @@ def make_ways(folder: Path, num_clips: int, workers: int) -> dict[str, Callable[
     for path, times in clips:
         if not np.array_equal(seek_to_each(path, times), read_frames_at(path, times, key_times=scans[path].key_times)):
             raise RuntimeError(f"the two ways read other frames of {path}")
-    mixture = open_mixture(folder, open_at_start=len(scans))
+    mixture = make_mixture(folder, open_at_start=len(scans))
     loader = DataLoader(Clips(mixture, num_clips * workers), workers, num_workers=workers, persistent_workers=True)
     return {
         "seek": lambda: count_clips(seek_to_each(path, times) for path, times in clips),
@@ -127,7 +128,7 @@ def make_ways(folder: Path, num_clips: int, workers: int) -> dict[str, Callable[
         ),
         "mixture": lambda: count_clips(mixture.video(number) for number in range(num_clips)),
         # Made anew in each round, so that it remembers no file.
-        "unopened": lambda: count_clips(map(open_mixture(folder, open_at_start=0).video, range(num_clips))),
+        "unopened": lambda: count_clips(map(make_mixture(folder, open_at_start=0).video, range(num_clips))),
         "workers": lambda: sum(len(batch) for batch in loader),
     }
 

@@ -140,8 +140,8 @@ def test_every_stage_feeds_the_next(data, tmp_path):
         "--encoder.num-heads",
         "2",
     ]
-    masks = ["--masks.0.num-blocks", "1", "--masks.0.spatial-scale", "0.3", "0.3"]
-    masks += ["--masks.1.num-blocks", "1", "--masks.1.spatial-scale", "0.5", "0.5"]
+    masks = ["--masks.settings.0.num-blocks", "1", "--masks.settings.0.spatial-scale", "0.3", "0.3"]
+    masks += ["--masks.settings.1.num-blocks", "1", "--masks.settings.1.spatial-scale", "0.5", "0.5"]
     short = ["--steps", "2", "--batch-size", "2", "--precision", "fp32"]
     encoder, world_model = tmp_path / "pretrain", tmp_path / "ac"
     assert main(["pretrain", "--data", str(data / "videos"), "--out", str(encoder), *size, *masks, *short]) == 0
@@ -209,7 +209,10 @@ def test_plan_takes_a_picture_as_its_goal(checkpoint, tmp_path, capsys):
             ["convert", "ENCODER", "--out", "ENCODER"],
             "out must not hold a checkpoint yet, but encoder does",
         ),
-        (["features", "/nowhere", "--model", "ENCODER", "--out", "x"], "input does not exist: /nowhere"),
+        (
+            ["features", "/nowhere", "--model", "ENCODER", "--out", "x"],
+            "source of videos and pictures does not exist: /nowhere",
+        ),
         (["pretrain", "--data", "BROKEN", "--out", "x"], "bad.mp4"),
     ],
 )

@@ -3,9 +3,9 @@ import re
 import pytest
 from bad_videos import BAD_KINDS, GOOD_KINDS, make_videos
 
-from vjepa_wm.data.clips import clip_mixture
-from vjepa_wm.data.clips.clip_mixture import ClipMixture
-from vjepa_wm.data.clips.clip_sources import find_source
+from vjepa_wm.data.clips.clip_sources import find_clip_source
+from vjepa_wm.data.clips.open_mixture import open_mixture
+from vjepa_wm.data.clips.opened_video import OpenedVideo
 
 COUNTS = [
     pytest.param(len(BAD_KINDS), len(GOOD_KINDS), id="one of each kind"),
@@ -19,18 +19,18 @@ COUNTS = [
 def test_bad_files_are_named_and_all_others_seen(tmp_path, monkeypatch, num_bad, num_good, open_at_start, cache_bytes):
     bad, good = make_videos(tmp_path, num_bad, num_good)
     seen = set()
-    read = ClipMixture._read
+    read = OpenedVideo.read
 
-    def spy(mixture, key, footage, ids):
-        clip = read(mixture, key, footage, ids)
-        seen.add(footage.item.path)
+    def spy(video, ids):
+        clip = read(video, ids)
+        seen.add(video.listed.path)
         return clip
 
-    monkeypatch.setattr(clip_mixture.ClipMixture, "_read", spy)
-    source = find_source(tmp_path)
+    monkeypatch.setattr(OpenedVideo, "read", spy)
+    source = find_clip_source(tmp_path)
     assert len(source.videos) == num_bad + num_good
     settings = {"num_frames": 8, "fps": 8.0, "seed": 0, "max_bad_share": 0.99}
-    mixture = ClipMixture([source], open_at_start=open_at_start, cache_bytes=cache_bytes, **settings)
+    mixture = open_mixture([source], open_at_start=open_at_start, cache_bytes=cache_bytes, **settings)
     for number in range(num_bad + num_good):
         clip = mixture.video(number)
         assert clip.shape[0] == 8 and clip.shape[3] == 3

@@ -12,14 +12,15 @@ from torch.utils.data import DataLoader, Dataset
 from vjepa_wm.data.clips import frame_store
 from vjepa_wm.data.clips.bad_files import write_bad_files
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
-from vjepa_wm.data.clips.clip_sources import find_source
+from vjepa_wm.data.clips.clip_sources import find_clip_source
 from vjepa_wm.data.clips.clip_times import count_starts, nearest
+from vjepa_wm.data.clips.open_mixture import open_mixture
 from vjepa_wm.data.media.video import VideoError, write_video
 
 
 def mixture(*paths, weights=None, **changes):
     settings = {"num_frames": 4, "fps": 10, "seed": 0, "cache_bytes": 0, "num_threads": 2}
-    return ClipMixture([find_source(path) for path in paths], weights, **settings | changes)
+    return open_mixture([find_clip_source(path) for path in paths], weights, **settings | changes)
 
 
 def write_pictures(folder, num_pictures):
@@ -96,6 +97,17 @@ def test_a_sample_depends_on_its_number_only(videos, changes):
     ]
 
 
+def test_a_mixture_opens_nothing_until_it_draws(videos):
+    (videos / "garbage.mp4").write_bytes(b"no video")
+    settings = {"num_frames": 4, "fps": 10, "seed": 0, "max_bad_share": 0.4}
+    clips = ClipMixture([find_clip_source(videos)], **settings)
+    assert not clips.bad and clips.report() == f"{videos}: 6 videos, 0 pictures"
+    opened = open_mixture([find_clip_source(videos)], cache_bytes=2**20, **settings)
+    assert len(opened.bad) == 1 and "1 of 6 opened videos are bad" in opened.report()
+    assert all(torch.equal(clips.video(number), opened.video(number)) for number in range(12))
+    assert clips.bad == opened.bad
+
+
 class Clips(Dataset):
     def __init__(self, mixture):
         self.mixture = mixture
@@ -104,7 +116,7 @@ class Clips(Dataset):
         return 12
 
     def __getitem__(self, number):
-        return self.mixture.video(number), len(self.mixture._store)
+        return self.mixture.video(number), len(self.mixture.videos.decoded)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -124,7 +136,7 @@ def test_too_little_shared_memory_is_said_and_not_used(videos, monkeypatch, capl
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(frame_store.shutil, "disk_usage", lambda path: usage._replace(free=100))
     clips = mixture(videos, cache_bytes=2**20, share_memory=True)
-    assert not clips._store._block.is_shared() and "has 100 bytes left, 38400 are needed" in caplog.text
+    assert not clips.videos.decoded._block.is_shared() and "has 100 bytes left, 38400 are needed" in caplog.text
     assert torch.equal(clips.video(3), mixture(videos).video(3))
 
 

@@ -203,9 +203,9 @@ def test_presets_by_name():
 
 def test_the_command_line_takes_options_of_the_default_and_presets():
     command = ["pretrain", "--data", "videos", "--out", "out"]
-    assert parse(command)[1].masks == small_grid_masks()
-    first, second = parse([*command, "--masks.0.num-blocks", "3", "--steps", "7"])[1].masks
+    assert parse(command)[1].masks.settings == small_grid_masks()
+    first, second = parse([*command, "--masks.settings.0.num-blocks", "3", "--steps", "7"])[1].masks.settings
     assert (first.num_blocks, first.truncation) == (3, "random")
     assert second == small_grid_masks()[1]
     assert isinstance(second, MultiBlockMask)
-    assert parse([*command, "--mask-preset", "future"])[1].settings() == (FutureMask(),)
+    assert parse([*command, "--masks.preset", "future"])[1].masks.chosen() == (FutureMask(),)

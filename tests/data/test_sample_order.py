@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vjepa_wm.data.clips.sample_order import ROUND, Epochs, ItemOrder, deal, round_counts
+from vjepa_wm.data.clips.sample_order import ROUND, Epochs, SampleOrder, deal, round_counts
 
 
 @pytest.mark.parametrize(
@@ -67,15 +67,15 @@ def test_epochs_have_every_item_once():
 
 
 def test_orders_without_weights_go_by_the_number_of_items():
-    order = ItemOrder(0, (30, 10))
+    order = SampleOrder(0, (30, 10))
     places = [order[number] for number in range(4 * ROUND)]
     counts = np.zeros((2, 30), int)
     for place in places:
         counts[place] += 1
     assert (counts[0] == ROUND // 10).all() and (counts[1, :10] == ROUND // 10).all()
-    tiny = ItemOrder(0, (1, 10**6, 1))  # each gets at least one number of a round
+    tiny = SampleOrder(0, (1, 10**6, 1))  # each gets at least one number of a round
     assert {tiny[number][0] for number in range(ROUND)} == {0, 1, 2}
     with pytest.raises(ValueError, match="at least 1/10000"):
-        ItemOrder(0, (1, 10**6), (1, 10**6))
-    weighted = ItemOrder(0, (30, 10), (1, 4))
+        SampleOrder(0, (1, 10**6), (1, 10**6))
+    weighted = SampleOrder(0, (30, 10), (1, 4))
     assert np.mean([weighted[number][0] for number in range(ROUND)]) == 0.8

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vjepa_wm.data.clips.clip_sources import find_source
+from vjepa_wm.data.clips.clip_sources import find_clip_source
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 
@@ -78,4 +78,4 @@ def test_the_list_of_tasks_is_not_needed(folder, tmp_path):
 
 
 def test_pretraining_takes_its_videos(folder):
-    assert [item.path.parts[-3] for item in find_source(folder / "set").videos] == [TOP] * 3
+    assert [item.path.parts[-3] for item in find_clip_source(folder / "set").videos] == [TOP] * 3

@@ -147,15 +147,17 @@ def test_broken_inputs_are_left_out_and_named(inputs):
     (inputs / "sub/text.jpg").write_text("no picture")
     content = (inputs / "sub/b.mp4").read_bytes()
     (inputs / "sub/cut.mp4").write_bytes(content[: len(content) // 2])
+    (inputs / "sub/gone.mp4").symlink_to(inputs / "nowhere.mp4")
     config = settings(inputs, batch_size=2, picture=True)
     report = extract(tiny_encoder(), config)
     assert len(report.files) == 4
-    assert set(report.broken) == {inputs / "sub/text.jpg", inputs / "sub/cut.mp4"}
+    assert set(report.broken) == {inputs / "sub/text.jpg", inputs / "sub/cut.mp4", inputs / "sub/gone.mp4"}
     text = summarize(report, config)
-    assert "4 of 6 inputs" in text
-    assert "left out 2" in text
+    assert "4 of 7 inputs" in text
+    assert "left out 3" in text
     assert "text.jpg" in text
     assert "cut.mp4" in text
+    assert "video does not exist" in report.broken[inputs / "sub/gone.mp4"]
 
 
 def test_a_video_that_breaks_off_later_is_left_out_as_a_whole(inputs):
@@ -232,17 +234,21 @@ def test_inputs_come_first_on_a_command_line():
 
 
 def test_inputs_are_found_once_and_in_order(tmp_path):
-    for name in ("b.MP4", "a/c.webp", "a/notes.txt", ".hidden.png"):
+    for name in ("b.MP4", "a/c.webp", "a/notes.txt", "a/d.doc", ".hidden.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text("no path")
+    (tmp_path / "list.csv").write_text("path,label\na/c.webp,0\nb.MP4,1\n")
     found = find_inputs((tmp_path / "b.MP4", tmp_path, tmp_path / "a"))
     assert found == [tmp_path / "b.MP4", tmp_path / "a/c.webp"]
-    with pytest.raises(FileNotFoundError, match=r"input does not exist: .*none"):
+    assert find_inputs((tmp_path / "list.csv",)) == [tmp_path / "a/c.webp", tmp_path / "b.MP4"]
+    with pytest.raises(ValueError, match=r"source must be a folder, a list .* or a file .*\.mp4.*, got .*d\.doc"):
+        find_inputs((tmp_path / "a/d.doc",))
+    with pytest.raises(FileNotFoundError, match=r"source of videos and pictures does not exist: .*none"):
         find_inputs((tmp_path / "none",))
-    with pytest.raises(ValueError, match=r"end in one of .*\.mp4.*, got .*notes\.txt"):
+    with pytest.raises(FileNotFoundError, match=r"no video or picture .* in .*notes\.txt"):
         find_inputs((tmp_path / "a/notes.txt",))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no video or picture .* under .*empty"):
+    with pytest.raises(FileNotFoundError, match=r"no video or picture .* in .*empty"):
         find_inputs((tmp_path / "empty",))
 
 

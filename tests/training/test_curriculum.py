@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from vjepa_wm.cli import parse
@@ -35,5 +37,6 @@ def test_what_a_stage_leaves_out_is_as_the_run_says():
     first, second = config.all_stages
     assert first == Stage(steps=1, num_frames=4, image_size=96, picture_size=96)
     assert second == Stage(steps=2, num_frames=4, image_size=128, picture_size=160)
-    assert config.grid(first) == (2, 6, 6) and config.grid(second) == (2, 8, 8)
-    assert config.grid(second, pictures=True) == (1, 10, 10)
+    apart = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, image_tokenizer=True))
+    assert [stream.grid for stream in config.streams(first)] == [(2, 6, 6)]
+    assert [stream.grid for stream in apart.streams(second)] == [(2, 8, 8), (1, 10, 10)]

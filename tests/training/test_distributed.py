@@ -22,7 +22,7 @@ OPTIONS = shlex.split(
     "--save-every 10 --precision fp32"
 )
 VJEPA21 = shlex.split(
-    "--encoder.levels 0 1 --encoder.image-tokenizer --encoder.modality-embedding --micro-batch-size 2"
+    "--encoder.levels 0 1 --encoder.image-tokenizer --encoder.modality-embedding --compute.micro-batch-size 2"
 )
 
 
@@ -68,7 +68,7 @@ def test_two_processes_train_as_one(videos, tmp_path, options):
     alone = losses(tmp_path / "one")
     assert alone.shape == (20, 2) and np.ptp(alone[:, 0]) > 1e-3
     for parallel in ("ddp", "fsdp"):
-        finish(start(2, videos, tmp_path / parallel, "--parallel", parallel, *options))
+        finish(start(2, videos, tmp_path / parallel, "--compute.parallel", parallel, *options))
         np.testing.assert_allclose(losses(tmp_path / parallel), alone, atol=1e-5, rtol=0)
         torch.testing.assert_close(weights(tmp_path / parallel), weights(tmp_path / "one"), atol=1e-4, rtol=0)
 
@@ -77,7 +77,7 @@ def test_a_run_goes_on_with_other_processes(videos, tmp_path):
     finish(start(1, videos, tmp_path / "one"))
     half = ("--stages", "steps=10", "steps=10")  # so that the state of step 10 is the last of the first part
     for number, (processes, parallel) in enumerate(((2, "fsdp"), (1, "ddp"))):
-        process = start(processes, videos, tmp_path / "parts", "--parallel", parallel, *half)
+        process = start(processes, videos, tmp_path / "parts", "--compute.parallel", parallel, *half)
         if number == 0:
             wait_for(tmp_path / "parts/state/step-00000010", process)
             process.send_signal(signal.SIGTERM)

@@ -13,10 +13,12 @@ from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.training.pretrain.batches import StepBatches
-from vjepa_wm.training.pretrain.config import PretrainConfig
+from vjepa_wm.training.pretrain.config import ComputeConfig, LoaderConfig, PretrainConfig
 from vjepa_wm.training.pretrain.curriculum import Stage
-from vjepa_wm.training.pretrain.loop import BAD_FILES, open_mixture, pretrain
+from vjepa_wm.training.pretrain.loop import BAD_FILES, open_stage_mixture, pretrain
+from vjepa_wm.training.pretrain.objective import ObjectiveConfig
 from vjepa_wm.training.pretrain.step import Pretrainer
+from vjepa_wm.training.pretrain.streams import MasksConfig, PicturesConfig
 from vjepa_wm.training.run.distributed import World
 
 ENCODER = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
@@ -37,7 +39,13 @@ def videos(tmp_path_factory):
 
 
 def config(videos, out, **options) -> PretrainConfig:
-    small = {"encoder": ENCODER, "predictor_dim": 16, "predictor_depth": 1, "predictor_heads": 2, "masks": MASKS}
+    small = {
+        "encoder": ENCODER,
+        "predictor_dim": 16,
+        "predictor_depth": 1,
+        "predictor_heads": 2,
+        "masks": MasksConfig(settings=MASKS),
+    }
     short = {"steps": 4, "batch_size": 4, "log_every": 1, "save_every": 2, "precision": "fp32"}
     return PretrainConfig(data=videos, out=out, **(small | short | options))
 
@@ -46,7 +54,7 @@ def batches(settings, world=None):
     """The batches of a run's first stage."""
     world = world or World()
     stage = settings.all_stages[0]
-    return StepBatches(settings, stage, open_mixture(settings, stage, world), world)
+    return StepBatches(settings, stage, open_stage_mixture(settings, stage, world), world)
 
 
 def micro_batches(settings, step=0):
@@ -94,7 +102,9 @@ def test_every_form_of_encoder_trains_and_does_so_repeatably(videos, tmp_path, c
     options = {"steps": 2, "encoder": encoder}
     first = load_encoder(pretrain(config(videos, tmp_path / "first", **options)))
     torch.rand(3)  # somebody else draws from torch's generator
-    again = load_encoder(pretrain(config(videos, tmp_path / "again", recompute_activations=True, **options)))
+    again = load_encoder(
+        pretrain(config(videos, tmp_path / "again", compute=ComputeConfig(recompute_activations=True), **options))
+    )
     assert first.config == encoder
     for a, b in zip(first.parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
@@ -107,7 +117,7 @@ VJEPA21 = dataclasses.replace(ENCODER, levels=(0, 1), image_tokenizer=True, moda
 
 def test_vjepa21_predicts_every_level_of_clips_and_pictures(videos, tmp_path):
     for image_share, frames in ((0.0, 4), (1.0, 1)):
-        trainer = Pretrainer(config(videos, tmp_path, encoder=VJEPA21, image_share=image_share))
+        trainer = Pretrainer(config(videos, tmp_path, encoder=VJEPA21, pictures=PicturesConfig(share=image_share)))
         (part,) = micro_batches(trainer.config)
         assert part.clips.shape == (4, 3, frames, 32, 32)
         result = trainer.step(0, [part])
@@ -121,9 +131,8 @@ def test_vjepa21_predicts_every_level_of_clips_and_pictures(videos, tmp_path):
 
 
 def test_vjepa21_gives_clips_and_pictures_their_shares_of_every_step(videos, tmp_path):
-    settings = config(
-        videos, tmp_path, encoder=VJEPA21, image_share=0.25, picture_batch_size=8, picture_masks="vjepa2.1-pictures"
-    )
+    apart = PicturesConfig(share=0.25, batch_size=8, masks="vjepa2.1-pictures")
+    settings = config(videos, tmp_path, encoder=VJEPA21, pictures=apart)
     clips, pictures = micro_batches(settings)
     assert (clips.clips.shape[:3], clips.share) == ((4, 3, 4), 0.75)
     assert (pictures.clips.shape[:3], pictures.share) == ((8, 3, 1), 0.25)
@@ -132,16 +141,25 @@ def test_vjepa21_gives_clips_and_pictures_their_shares_of_every_step(videos, tmp
     for part in (clips, pictures):
         alone.append(float(Pretrainer(settings).step(0, [dataclasses.replace(part, share=1.0)])["loss"]))
     assert float(both["loss"]) == pytest.approx(0.75 * alone[0] + 0.25 * alone[1], abs=1e-6)
-    assert settings.context_weight(3, pictures=True) == settings.context_weight(3, pictures=False) > 0
-    weighted = dataclasses.replace(settings, picture_context_loss_weight=0.7, context_start_share=0.5)
-    assert weighted.context_weight(1, pictures=True) == 0.0
-    assert weighted.context_weight(3, pictures=True) == pytest.approx(0.7)
+    assert clips.context_weight == pictures.context_weight > 0
+    weighted = config(
+        videos,
+        tmp_path,
+        encoder=VJEPA21,
+        pictures=dataclasses.replace(apart, context_loss_weight=0.7),
+        objective=ObjectiveConfig(context_start_share=0.5),
+    )
+    assert [part.context_weight for part in micro_batches(weighted, 1)] == [0.0, 0.0]
+    assert [part.context_weight for part in micro_batches(weighted, 3)] == pytest.approx([0.5, 0.7])
+    with pytest.raises(ValueError, match=r"pictures\.batch_size must leave each process a multiple of 4 .*, got 6"):
+        odd = dataclasses.replace(apart, batch_size=6)
+        batches(config(videos, tmp_path, encoder=VJEPA21, pictures=odd, compute=ComputeConfig(micro_batch_size=1)))
 
 
 def test_a_batch_in_parts_is_the_same_step(videos, tmp_path):
     trainers = []
     for micro_batch_size in (8, 2):
-        settings = config(videos, tmp_path, batch_size=8, micro_batch_size=micro_batch_size)
+        settings = config(videos, tmp_path, batch_size=8, compute=ComputeConfig(micro_batch_size=micro_batch_size))
         trainer, data = Pretrainer(settings), batches(settings)
         values = [trainer.step(s, [c.prepare(trainer.device) for c in data[s].micro_batches]) for s in range(4)]
         trainers.append((trainer, [float(value["loss"]) for value in values], values[-1]["targets"]))
@@ -150,24 +168,28 @@ def test_a_batch_in_parts_is_the_same_step(videos, tmp_path):
     for a, b in zip(trainers[0][0].encoder.parameters(), trainers[1][0].encoder.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match="micro_batch_size must divide the 4 samples of a process"):
-        batches(config(videos, tmp_path, micro_batch_size=3))
+        batches(config(videos, tmp_path, compute=ComputeConfig(micro_batch_size=3)))
 
 
 def test_masks_that_cannot_be_are_refused_at_once(videos, tmp_path):
+    future = MasksConfig(settings=(FutureMask(),))
     with pytest.raises(MaskError):
-        config(videos, tmp_path, encoder=VJEPA21, masks=(FutureMask(),))
-    assert config(videos, tmp_path, encoder=VJEPA21, masks=(FutureMask(),), image_share=0.0).masks == (FutureMask(),)
+        config(videos, tmp_path, encoder=VJEPA21, masks=future)
+    assert config(videos, tmp_path, encoder=VJEPA21, masks=future, pictures=PicturesConfig(share=0.0)).masks == future
+    with pytest.raises(ValueError, match=r"masks\.settings must hold at least one setting, got none"):
+        MasksConfig(settings=())
 
 
 def test_losses_and_regularisers_are_options(videos, tmp_path):
     seen = {}
     for name in ("l1", "l2", "smooth_l1", "cosine"):
-        trainer = Pretrainer(config(videos, tmp_path, loss=name))
+        trainer = Pretrainer(config(videos, tmp_path, objective=ObjectiveConfig(loss=name)))
         seen[name] = float(trainer.step(0, micro_batches(trainer.config))["loss"])
     assert len(set(seen.values())) == 4
     gradients = []
     for weight in (0.0, 5.0):
-        trainer = Pretrainer(config(videos, tmp_path, variance_weight=weight, covariance_weight=weight))
+        objective = ObjectiveConfig(variance_weight=weight, covariance_weight=weight)
+        trainer = Pretrainer(config(videos, tmp_path, objective=objective))
         result = trainer.step(0, micro_batches(trainer.config))
         gradients.append(float(result["grad_norm"]))
         assert float(result["covariance_loss"]) > 0
@@ -184,20 +206,20 @@ def test_it_learns_what_the_mean_does_not_know(videos, tmp_path):
 
 
 def test_context_loss_can_be_left_out(videos, tmp_path):
-    trainer = Pretrainer(config(videos, tmp_path, context_loss_weight=0.0))
+    trainer = Pretrainer(config(videos, tmp_path, objective=ObjectiveConfig(context_loss_weight=0.0)))
     assert not trainer.predictor.config.predict_context
     assert float(trainer.step(0, micro_batches(trainer.config))["context_loss"]) == 0.0
 
 
 def test_context_loss_trains_its_own_output(videos, tmp_path):
-    trainer = Pretrainer(config(videos, tmp_path, context_warmup_share=0.0))
+    trainer = Pretrainer(config(videos, tmp_path, objective=ObjectiveConfig(context_warmup_share=0.0)))
     before = trainer.predictor.predictor_proj_context.weight.clone()
     assert float(trainer.step(0, micro_batches(trainer.config))["context_loss"]) > 0.0
     assert not torch.equal(before, trainer.predictor.predictor_proj_context.weight)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(videos, tmp_path):
-    settings = config(videos, tmp_path, image_share=1.0)
+    settings = config(videos, tmp_path, pictures=PicturesConfig(share=1.0))
     (first,), (again,) = micro_batches(settings, 7), micro_batches(settings, 7)
     assert torch.equal(first.clips, again.clips)
     assert torch.equal(first.masks[0].context_ids, again.masks[0].context_ids)
@@ -207,7 +229,7 @@ def test_a_batch_depends_on_seed_and_step_alone(videos, tmp_path):
 
 
 def test_processes_take_their_stretch_of_the_same_batch(videos, tmp_path):
-    settings = config(videos, tmp_path, batch_size=8, micro_batch_size=2)
+    settings = config(videos, tmp_path, batch_size=8, compute=ComputeConfig(micro_batch_size=2))
     whole = batches(settings)[5].micro_batches
     halves = [batches(settings, World(rank=rank, size=2))[5].micro_batches for rank in (0, 1)]
     assert [len(half) for half in halves] == [2, 2]
@@ -220,14 +242,15 @@ def test_processes_take_their_stretch_of_the_same_batch(videos, tmp_path):
 
 
 def test_masks_may_be_cut_to_one_length_in_each_micro_batch(videos, tmp_path):
-    settings = config(videos, tmp_path, batch_size=16, micro_batch_size=1, mask_lengths="micro_batch")
+    masks, compute = MasksConfig(settings=MASKS, lengths="micro_batch"), ComputeConfig(micro_batch_size=1)
+    settings = config(videos, tmp_path, batch_size=16, masks=masks, compute=compute)
     lengths = {part.masks[0].context_ids.shape[1] for part in micro_batches(settings)}
     whole = {part.masks[0].context_ids.shape[1] for part in micro_batches(config(videos, tmp_path, batch_size=16))}
     assert len(lengths) > 1 and max(lengths) > max(whole)
 
 
 def test_a_share_of_the_clips_are_pictures(videos, tmp_path):
-    settings = config(videos, tmp_path, batch_size=400, image_share=0.25)
+    settings = config(videos, tmp_path, batch_size=400, pictures=PicturesConfig(share=0.25))
     (part,) = micro_batches(settings)
     still = (part.clips[:, :, 0] == part.clips[:, :, 3]).flatten(1).all(dim=1)
     assert 60 <= int(still.sum()) <= 140
@@ -235,7 +258,7 @@ def test_a_share_of_the_clips_are_pictures(videos, tmp_path):
 
 def test_workers_make_the_same_batches(videos, tmp_path):
     plain = load_encoder(pretrain(config(videos, tmp_path / "thread", steps=3)))
-    workers = load_encoder(pretrain(config(videos, tmp_path / "workers", steps=3, workers=2)))
+    workers = load_encoder(pretrain(config(videos, tmp_path / "workers", steps=3, loader=LoaderConfig(workers=2))))
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), workers.parameters(), strict=True))
 
 
@@ -248,7 +271,7 @@ def test_stages_change_the_clips_and_not_the_schedules(videos, tmp_path):
         f"{settings.rate_schedule()(step):.6g}" for step in range(4)
     ]
     stage = settings.all_stages[1]
-    data = StepBatches(settings, stage, open_mixture(settings, stage, World()), World())[2]
+    data = StepBatches(settings, stage, open_stage_mixture(settings, stage, World()), World())[2]
     assert data.micro_batches[0].prepare(torch.device("cpu")).clips.shape == (4, 3, 6, 48, 48)
     with pytest.raises(ValueError, match="the steps of the stages must add up to steps 5, got 4"):
         dataclasses.replace(settings, steps=5)
@@ -287,7 +310,9 @@ def test_a_frozen_teacher_makes_the_targets(videos, tmp_path):
     wide = dataclasses.replace(VJEPA21, embed_dim=48)
     folder = pretrain(config(videos, tmp_path / "teacher", encoder=wide))
     teacher = load_encoder(folder)
-    settings = config(videos, tmp_path / "out", encoder=VJEPA21, teacher=folder, context_loss_weight=0.0)
+    settings = config(
+        videos, tmp_path / "out", encoder=VJEPA21, teacher=folder, objective=ObjectiveConfig(context_loss_weight=0.0)
+    )
     trainer = Pretrainer(settings)
     before = [p.clone() for p in trainer.target_encoder.parameters()]
     (clips, pictures) = micro_batches(settings)
@@ -317,14 +342,22 @@ def test_a_broken_video_is_named_and_left_out(videos, tmp_path):
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / "broken.mp4").write_bytes(b"not a video")
     with pytest.raises(VideoError, match=r"broken\.mp4"):
-        pretrain(config(folder, tmp_path / "strict", max_bad_share=0.0))
-    pretrain(config(folder, tmp_path / "out", max_bad_share=0.5, steps=1))
+        pretrain(config(folder, tmp_path / "strict", loader=LoaderConfig(max_bad_share=0.0)))
+    pretrain(config(folder, tmp_path / "out", loader=LoaderConfig(max_bad_share=0.5), steps=1))
     assert "broken.mp4" in (tmp_path / "out" / BAD_FILES).read_text()
 
 
 def test_wrong_paths_and_settings_are_named(videos, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         pretrain(config(tmp_path / "nowhere", tmp_path / "out"))
+    for make, message in (
+        (lambda: PicturesConfig(share=1.5), r"pictures\.share must be within 0\.\.1, got 1\.5"),
+        (lambda: PicturesConfig(batch_size=0), r"pictures\.batch_size must be at least 1, got 0"),
+        (lambda: LoaderConfig(workers=-1), r"loader\.workers must be at least 0, got -1"),
+        (lambda: ComputeConfig(micro_batch_size=0), r"compute\.micro_batch_size must be at least 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
     with pytest.raises(ValueError, match="num_frames must be a multiple of tubelet_size 2, got 3"):
         config(videos, tmp_path, num_frames=3)
 
@@ -340,7 +373,7 @@ def test_a_run_of_another_architecture_is_not_resumed(videos, tmp_path):
 def test_compiled_blocks_compute_the_same(videos, tmp_path):
     losses = []
     for compiled in (False, True):
-        settings = config(videos, tmp_path, compile=compiled, recompute_activations=True)
+        settings = config(videos, tmp_path, compute=ComputeConfig(compile=compiled, recompute_activations=True))
         trainer, data = Pretrainer(settings), batches(settings)
         values = [trainer.step(s, [c.prepare(trainer.device) for c in data[s].micro_batches]) for s in range(4)]
         losses.append([float(value["loss"]) for value in values])

@@ -28,14 +28,16 @@ def test_the_recipe_of_vjepa2():
     first, last = config.all_stages
     assert (first.steps, first.num_frames, first.image_size) == (240_000, 16, 256)
     assert (last.steps, last.num_frames, last.image_size) == (12_000, 64, 384)
-    assert config.context_weight(100_000, pictures=False) == 0.0 and config.clip_grad_norm is None
-    assert [mask.num_blocks for mask in config.settings()] == [8, 2]
+    (clips,) = config.streams(first)
+    assert config.context_weight(100_000, clips) == 0.0 and config.clip_grad_norm is None
+    assert (clips.picture_share, clips.grid, config.streams(last)[0].grid) == (0.25, (8, 16, 16), (32, 24, 24))
+    assert [mask.num_blocks for mask in clips.masks] == [8, 2]
 
 
 def test_the_recipe_of_vjepa():
     config = made("vjepa1-large")
     rate = config.rate_schedule()
-    assert config.encoder.rope is None and config.image_share == 0.0
+    assert config.encoder.rope is None and config.pictures.share == 0.0
     assert rate(11_999) == 6.25e-4
     # The schedules are a quarter longer than the run: at its end, half a cosine from step 12,000 to 112,500 has
     # 22,500 steps left, where its height is (1 + cos(pi * 78/100.5)) / 2.
@@ -46,13 +48,16 @@ def test_the_recipe_of_vjepa():
 def test_the_recipe_of_vjepa21():
     config = made("vjepa2.1-gigantic")
     assert (config.encoder.levels, config.num_levels, config.predictor_depth) == ((11, 23, 37, 47), 4, 24)
-    assert (config.batch_size, config.picture_batch_size) == (128, 2304)
+    assert (config.batch_size, config.pictures.batch_size) == (128, 2304)
     first, last = config.all_stages
     assert (first.steps, first.num_frames, first.image_size, first.picture_size) == (135_000, 16, 256, 256)
     assert (last.steps, last.num_frames, last.image_size, last.picture_size) == (12_000, 64, 384, 512)
-    assert [config.context_weight(step, pictures=False) for step in (14_999, 29_999, 146_999)] == [0.0, 0.5, 0.5]
-    assert config.context_weight(22_499, pictures=True) == pytest.approx(0.35)
-    assert [mask.num_blocks for mask in config.settings(pictures=True)] == [10]
+    clips, pictures = config.streams(last)
+    assert (clips.grid, pictures.grid) == ((32, 24, 24), (1, 32, 32))
+    assert (clips.loss_share, pictures.loss_share, clips.picture_share, pictures.picture_share) == (0.5, 0.5, 0.0, 1.0)
+    assert [config.context_weight(step, clips) for step in (14_999, 29_999, 146_999)] == [0.0, 0.5, 0.5]
+    assert config.context_weight(22_499, pictures) == pytest.approx(0.35)
+    assert [mask.num_blocks for mask in pictures.masks] == [10]
 
 
 def test_other_options_start_from_the_recipe():

@@ -4,15 +4,19 @@ from foreign_files import KNOWN, encoder, predictor, same_parameters, write_hugg
 
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.training.pretrain.config import PretrainConfig
+from vjepa_wm.training.pretrain.objective import ObjectiveConfig
 from vjepa_wm.training.pretrain.starting import load_start
 from vjepa_wm.training.pretrain.step import Pretrainer
 
 PREDICTOR = {"encoder_dim": 192, "embed_dim": 384, "num_heads": 12, "depth": 1, "num_mask_tokens": 10}
 
 
-def config(start, **options):
-    small = {"predictor_dim": 384, "predictor_depth": 1, "predictor_heads": 12, "context_loss_weight": 0.0}
-    return PretrainConfig(data="data", out="out", encoder=KNOWN, start_from=start, **(small | options))
+def config(start, context_loss_weight=0.0, **options):
+    small = {"predictor_dim": 384, "predictor_depth": 1, "predictor_heads": 12}
+    objective = ObjectiveConfig(context_loss_weight=context_loss_weight)
+    return PretrainConfig(
+        data="data", out="out", encoder=KNOWN, start_from=start, objective=objective, **(small | options)
+    )
 
 
 def test_an_official_file_gives_both_encoders_and_a_predictor_with_more_mask_tokens(tmp_path):

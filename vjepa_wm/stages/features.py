@@ -17,7 +17,7 @@ class FeaturesConfig(ExtractionConfig):
     """Write the features of videos and pictures to files, and draw what the encoder sees."""
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
-    """Videos, pictures, or folders of them."""
+    """Videos, pictures, folders of them, or lists of their paths (csv, tsv, txt)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

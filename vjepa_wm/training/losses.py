@@ -23,16 +23,16 @@ def token_loss(prediction: Tensor, target: Tensor, loss: LossName = "l1") -> Ten
     """Return how far each predicted token is from its target.
 
     Args:
-        prediction: ``(..., D)``.
-        target: ``(..., D)``.
+        prediction: (..., D).
+        target: (..., D).
         loss: mean over the channels of the absolute (`l1`, V-JEPA 2), half the squared (`l2`) or the Huber difference
             (`smooth_l1`, turning at 1); or 1 minus the cosine of the two vectors (`cosine`).
 
     Returns:
-        ``(...)`` float32.
+        (...) float32.
 
     Raises:
-        ValueError: there is no such loss.
+        ValueError: if there is no such loss.
     """
     prediction, target = prediction.float(), target.float()
     if loss == "l1":
@@ -47,7 +47,7 @@ def token_loss(prediction: Tensor, target: Tensor, loss: LossName = "l1") -> Ten
 
 
 def prediction_loss(prediction: Tensor, target: Tensor, loss: LossName = "l1") -> Tensor:
-    """Return the mean of `token_loss` over all tokens of two ``(B, N, D)`` tensors."""
+    """Return the mean of `token_loss` over all tokens of two (B, N, D) tensors."""
     return token_loss(prediction, target, loss).mean()
 
 
@@ -55,24 +55,24 @@ def context_weights(context_ids: Tensor, target_ids: Tensor, grid: tuple[int, in
     """Weigh each visible token by 1 / sqrt(distance to the nearest hidden one), in tokens of the grid.
 
     Args:
-        context_ids: visible tokens, ``(B, Nc)``.
-        target_ids: hidden tokens, ``(B, Nt)``.
+        context_ids: visible tokens, (B, Nc).
+        target_ids: hidden tokens, (B, Nt).
         grid: rows and columns of patches in a frame.
 
     Returns:
-        Weights in (0, 1], ``(B, Nc)``.
+        Weights in (0, 1], (B, Nc).
     """
     distance = torch.cdist(grid_positions(context_ids, grid), grid_positions(target_ids, grid))
     return distance.amin(dim=-1).clamp_min(1.0).rsqrt()
 
 
 def context_loss(prediction: Tensor, target: Tensor, weights: Tensor, loss: LossName = "l1") -> Tensor:
-    """Return the mean of `token_loss` over ``(B, N, D)`` tensors, tokens weighted by ``(B, N)``."""
+    """Return the mean of `token_loss` over (B, N, D) tensors, tokens weighted by (B, N)."""
     return (token_loss(prediction, target, loss) * weights).mean()
 
 
 def variance_loss(features: Tensor) -> Tensor:
-    """Return how far the channels of ``(..., D)`` fall short of a standard deviation of 1 over all tokens, on average.
+    """Return how far the channels of (..., D) fall short of a standard deviation of 1 over all tokens, on average.
 
     0 is spread, 1 is collapse.
     """
@@ -81,7 +81,7 @@ def variance_loss(features: Tensor) -> Tensor:
 
 
 def covariance_loss(features: Tensor) -> Tensor:
-    """Return the squared covariances of different channels of ``(..., D)``, summed, over D; 0 is no overlap."""
+    """Return the squared covariances of different channels of (..., D), summed, over D; 0 is no overlap."""
     x = features.float().flatten(0, -2)
     x = x - x.mean(dim=0)
     covariance = x.T @ x / (x.shape[0] - 1)

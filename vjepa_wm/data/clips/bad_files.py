@@ -7,14 +7,20 @@ when too many are, something else is wrong and the run should stop.
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from vjepa_wm.data.clips.file_lists import FileKey, ListedVideo
+from vjepa_wm.data.media.pictures import PictureError
 from vjepa_wm.data.media.video import VideoError
 
+logger = logging.getLogger(__name__)
+
+UNUSABLE = (VideoError, PictureError, OSError)  # what is raised of a file that cannot be used
 MIN_OPENED = 100  # files on which a share can be judged
 _NUM_EXAMPLES = 5
 
@@ -23,20 +29,20 @@ class BadFiles:
     """Which files of some lists have been opened, and which of these were bad.
 
     Attributes:
-        reasons: why each bad one is, by its name.
+        reasons: why each bad one is, by its name; a part of a file ends in its times.
     """
 
-    def __init__(self, kind: str, sizes: Sequence[int], max_share: float):
+    def __init__(self, kind: str, lists: Sequence[Sequence[ListedVideo] | Sequence[Path]], max_share: float):
         """Start with nothing opened.
 
         Args:
             kind: what the files are, for messages ("videos").
-            sizes: files of each list.
+            lists: the files.
             max_share: largest share of bad files that is only reported.
         """
-        self._kind, self._max_share = kind, max_share
-        self._opened = [np.zeros(size, dtype=bool) for size in sizes]
-        self._bad: list[set[int]] = [set() for _ in sizes]
+        self._kind, self._lists, self._max_share = kind, lists, max_share
+        self._opened = [np.zeros(len(files), dtype=bool) for files in lists]
+        self._bad: list[set[int]] = [set() for _ in lists]
         self.num_opened = 0
         self.reasons: dict[Path, str] = {}
 
@@ -45,22 +51,35 @@ class BadFiles:
         """Number of bad files."""
         return sum(map(len, self._bad))
 
-    def note_opened(self, which: int, index: int) -> None:
+    def note_opened(self, key: FileKey) -> None:
         """Count a file, once."""
+        which, index = key
         self.num_opened += not self._opened[which][index]
         self._opened[which][index] = True
 
-    def note_bad(self, which: int, index: int, name: Path, reason: str) -> None:
-        """Count a file as bad, and as opened."""
-        self.note_opened(which, index)
+    def note_bad(self, key: FileKey, error: Exception, *, warn: bool) -> None:
+        """Count a file as bad, and as opened.
+
+        Args:
+            key: the file.
+            error: what is wrong with it.
+            warn: whether to log it, the first time.
+        """
+        which, index = key
+        self.note_opened(key)
         self._bad[which].add(index)
-        self.reasons.setdefault(name, reason)
+        file = self._lists[which][index]
+        name = file.label if isinstance(file, ListedVideo) else file
+        if name not in self.reasons:
+            self.reasons[name] = str(error)
+            if warn:
+                logger.warning("bad file: %s", tell_bad(name, str(error)))
 
     def check(self) -> None:
         """Raise if more than the largest share are bad, or all files of a list.
 
         Raises:
-            VideoError: says how many, names the first ones and their reasons.
+            VideoError: if so; it says how many, names the first ones and their reasons.
         """
         if not self.reasons:
             return
@@ -74,6 +93,17 @@ class BadFiles:
         raise VideoError(
             f"{self.num_bad} of {self.num_opened} {self._kind} are bad, {rule}; the first ones:\n{examples}"
         )
+
+    def report(self) -> list[str]:
+        """Say how many are bad, in one line, or in none while nothing has been opened."""
+        if not self.num_opened:
+            return []
+        return [f"{self.num_bad} of {self.num_opened} opened {self._kind} are bad"]
+
+
+def tell_bad(name: Path, reason: str) -> str:
+    """Put a file before the reason, unless that names it."""
+    return reason if str(name) in reason else f"{name}: {reason}"
 
 
 def write_bad_files(bad: Mapping[Path, str], path: str | os.PathLike) -> None:

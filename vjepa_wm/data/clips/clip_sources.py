@@ -7,13 +7,14 @@ list of pictures, without opening any of the files, as there may be millions.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from vjepa_wm.data.clips.file_lists import Names, PictureItems, VideoItem, VideoItems
+from vjepa_wm.data.clips.file_lists import ListedVideo, Names, PictureList, VideoList
 from vjepa_wm.data.clips.path_lists import LIST_SUFFIXES, read_path_list
 from vjepa_wm.data.media.media_files import files_under
 from vjepa_wm.data.media.pictures import PICTURE_SUFFIXES
@@ -32,29 +33,59 @@ _SUFFIXES = (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """What clips and pictures can be drawn from.
-
-    Attributes:
-        name: the path it was found at.
-        videos: its videos.
-        pictures: its pictures.
-    """
+class ClipSource:
+    """What clips and pictures can be drawn from."""
 
     name: str
-    videos: Sequence[VideoItem]
+    """The path it was found at."""
+    videos: Sequence[ListedVideo]
     pictures: Sequence[Path]
 
 
-def find_source(path: str | os.PathLike, *, frames_fps: float | None = None) -> Source:
-    """Find the videos and pictures that a path stands for, without opening them.
+def find_media(path: str | os.PathLike, *, folders: bool = False) -> tuple[Path, Iterator[str]]:
+    """Find the video and picture files that a path stands for, without opening them.
 
     Args:
         path: one of
             a folder: all videos and pictures under it, hidden ones left out, sorted by path;
-            the folder of a LeRobot v3 data set: every episode of every camera is a video;
             a list (.csv, .tsv, .txt) of one path per line, as `read_path_list` takes it, relative to its own folder;
             a video or a picture.
+        folders: whether a line of a list may name a folder; it is yielded with "/" at its end.
+
+    Returns:
+        root: the folder that the names are relative to.
+        names: paths of the files, at least one; whether a list's exist is not looked up.
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder, or nothing of use in the folder or list.
+        ValueError: if the file is of another kind, or a line of the list names nothing.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"source of videos and pictures does not exist: {path}")
+    root = path.parent
+    if path.is_dir():
+        root, names = path, files_under(path, _SUFFIXES)
+    elif path.suffix.lower() in LIST_SUFFIXES:
+        names = read_path_list(path, _SUFFIXES, folders=folders)
+    elif path.suffix.lower() in _SUFFIXES:
+        names = iter([path.name])
+    else:
+        raise ValueError(
+            f"source must be a folder, a list ({', '.join(LIST_SUFFIXES)}) or a file ending in one of "
+            f"{', '.join(_SUFFIXES)}, got {path}"
+        )
+    first = next(names, None)
+    if first is None:
+        raise FileNotFoundError(f"no video or picture ({', '.join(_SUFFIXES)}) in {path}")
+    return root, chain([first], names)
+
+
+def find_clip_source(path: str | os.PathLike, *, frames_fps: float | None = None) -> ClipSource:
+    """Find the videos and pictures that a path stands for, without opening them.
+
+    Args:
+        path: what `find_media` takes, or the folder of a LeRobot v3 data set: every episode of every camera is a video.
         frames_fps: None, or what makes every folder that directly holds pictures (in a list: every folder) one video
             of so many frames per second, its frames in the natural order of their names, 2 before 10.
 
@@ -62,34 +93,19 @@ def find_source(path: str | os.PathLike, *, frames_fps: float | None = None) -> 
         The source, with at least one video or picture.
 
     Raises:
-        FileNotFoundError: there is no such file or folder, or nothing of use in the folder or list.
-        ValueError: the file is of another kind, a line of the list names nothing, or frames_fps is not positive.
-        TrajectoryError: a LeRobot data set of another version, or one that stores no video.
+        FileNotFoundError: if there is no such file or folder, or nothing of use in the folder or list.
+        ValueError: if the file is of another kind, a line of the list names nothing, or frames_fps is not positive.
+        TrajectoryError: if it is a LeRobot data set of another version, or one that stores no video.
     """
     if frames_fps is not None and not frames_fps > 0:
         raise ValueError(f"frames_fps must be positive or None, got {frames_fps}")
     path, name = Path(path), str(path)
-    if not path.exists():
-        raise FileNotFoundError(f"source of videos and pictures does not exist: {path}")
-    if path.is_dir():
-        if (path / INFO_PATH).is_file():
-            return Source(name=name, videos=_episodes(path), pictures=())
-        names, root = files_under(path, _SUFFIXES), path
-    elif path.suffix.lower() in LIST_SUFFIXES:
-        names, root = read_path_list(path, _SUFFIXES, folders=frames_fps is not None), path.parent
-    elif path.suffix.lower() in _SUFFIXES:
-        names, root = [path.name], path.parent
-    else:
-        raise ValueError(
-            f"source must be a folder, a list ({', '.join(LIST_SUFFIXES)}) or a file ending in one of "
-            f"{', '.join(_SUFFIXES)}, got {path}"
-        )
-    folders_are_videos = path.is_dir() and frames_fps is not None
-    videos, pictures = _sort_out(names, folders_are_videos=folders_are_videos)
-    if not videos and not pictures:
-        raise FileNotFoundError(f"no video or picture ({', '.join(_SUFFIXES)}) in {path}")
-    videos = VideoItems(root, videos, frames_fps=frames_fps)
-    return Source(name=name, videos=videos, pictures=PictureItems(root, pictures))
+    if (path / INFO_PATH).is_file():
+        return ClipSource(name=name, videos=_episodes(path), pictures=())
+    root, names = find_media(path, folders=frames_fps is not None)
+    videos, pictures = _sort_out(names, folders_are_videos=path.is_dir() and frames_fps is not None)
+    videos = VideoList(root, videos, frames_fps=frames_fps)
+    return ClipSource(name=name, videos=videos, pictures=PictureList(root, pictures))
 
 
 def _sort_out(names: Iterable[str], *, folders_are_videos: bool) -> tuple[Names, Names]:
@@ -109,7 +125,7 @@ def _sort_out(names: Iterable[str], *, folders_are_videos: bool) -> tuple[Names,
     return videos, pictures
 
 
-def _episodes(root: Path) -> VideoItems:
+def _episodes(root: Path) -> VideoList:
     """List every episode of every camera of a LeRobot data set."""
     info = read_info(root)
     cameras = video_cameras(root, info)
@@ -124,4 +140,4 @@ def _episodes(root: Path) -> VideoItems:
             name, start_s, end_s = episode_video(info, camera, row)
             files.append(numbers.setdefault(name, len(numbers)))
             times.append((start_s, end_s))
-    return VideoItems(root, Names(numbers), parts=(np.array(files), np.array(times)))
+    return VideoList(root, Names(numbers), parts=(np.array(files), np.array(times)))

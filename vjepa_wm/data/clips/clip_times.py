@@ -23,7 +23,7 @@ def count_starts(times: np.ndarray, clip_s: float) -> int:
         Number of valid starts, which are the first ones; at least 1.
 
     Raises:
-        VideoError: the video is shorter than half a clip, or is a single picture while the clip is not.
+        VideoError: if the video is shorter than half a clip, or is a single picture while the clip is not.
     """
     length_s = times[-1] - times[0]
     if clip_s > 0 and (len(times) < 2 or length_s < clip_s / 2 - 1e-9):  # times are sums

@@ -65,7 +65,7 @@ def cut_clip(clip: Tensor, config: AugmentationConfig, generator: torch.Generato
     """Cut the same random part out of all frames of a clip, and draw whether to flip it.
 
     Args:
-        clip: ``(T, height, width, 3)`` uint8.
+        clip: (T, height, width, 3) uint8.
         config: what may happen to it.
         generator: decides what does.
 
@@ -81,12 +81,12 @@ def finish_clip(cut: Tensor, image_size: int, flip: bool) -> Tensor:
     """Resize what was cut out of a clip, maybe flip it, and normalise it.
 
     Args:
-        cut: ``(T, height, width, 3)`` uint8.
+        cut: (T, height, width, 3) uint8.
         image_size: side of the result [px].
         flip: whether to turn it left to right.
 
     Returns:
-        ``(3, T, S, S)`` float32, on the device of the cut.
+        (3, T, S, S) float32, on the device of the cut.
     """
     frames = rearrange(cut, "t h w c -> t c h w").float() / 255.0
     frames = F.interpolate(frames, size=(image_size, image_size), mode="bilinear", align_corners=False)

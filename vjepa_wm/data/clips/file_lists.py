@@ -1,7 +1,7 @@
 """Long lists of videos and pictures that take little memory.
 
 Why this file exists: a source may name tens of millions of files. As Python objects they would take gigabytes, and
-every worker process would come to hold a copy; here they are two blocks of bytes, and an item is made when asked for.
+every worker process would come to hold a copy; here they are two blocks of bytes, and an object is made when asked for.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
+FileKey = tuple[int, int]
+"""Number of a list, and of the file in it."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class VideoItem:
-    """A video that clips can be drawn from.
-
-    Attributes:
-        path: its file, or the folder that holds its frames as pictures.
-        start_s: time in the file at which it begins [s]; None is the beginning of the file.
-        end_s: time before which it ends [s]; None is the end of the file.
-        frames_fps: frames per second of a folder of pictures; None for a file.
-    """
+class ListedVideo:
+    """A video that clips can be drawn from."""
 
     path: Path
+    """Its file, or the folder that holds its frames as pictures."""
     start_s: float | None = None
+    """Time in the file at which it begins [s]; None is the beginning of the file."""
     end_s: float | None = None
+    """Time before which it ends [s]; None is the end of the file."""
     frames_fps: float | None = None
+    """Frames per second of a folder of pictures; None for a file."""
 
     @property
     def label(self) -> Path:
@@ -63,7 +63,7 @@ class Names(Sequence[str]):
         return self._content[self._ends[i] : self._ends[i + 1]].decode("utf-8", "surrogateescape")
 
 
-class PictureItems(Sequence[Path]):
+class PictureList(Sequence[Path]):
     """Picture files."""
 
     def __init__(self, root: Path, names: Names):
@@ -84,7 +84,7 @@ class PictureItems(Sequence[Path]):
         return self._root / self._names[i]
 
 
-class VideoItems(Sequence[VideoItem]):
+class VideoList(Sequence[ListedVideo]):
     """Videos: whole files and folders of pictures, or parts of files."""
 
     def __init__(
@@ -110,10 +110,10 @@ class VideoItems(Sequence[VideoItem]):
         """Count the videos."""
         return len(self._names) if self._parts is None else len(self._parts[0])
 
-    def __getitem__(self, i: int) -> VideoItem:
+    def __getitem__(self, i: int) -> ListedVideo:
         """Return a video."""
         if self._parts is None:
             name = self._names[i]
-            return VideoItem(path=self._root / name, frames_fps=self._frames_fps if name.endswith("/") else None)
+            return ListedVideo(path=self._root / name, frames_fps=self._frames_fps if name.endswith("/") else None)
         start_s, end_s = self._parts[1][i].tolist()
-        return VideoItem(path=self._root / self._names[int(self._parts[0][i])], start_s=start_s, end_s=end_s)
+        return ListedVideo(path=self._root / self._names[int(self._parts[0][i])], start_s=start_s, end_s=end_s)

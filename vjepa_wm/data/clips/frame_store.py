@@ -13,9 +13,12 @@ import math
 import os
 import shutil
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
+
+from vjepa_wm.data.clips.opened_video import OpenedVideo
 
 logger = logging.getLogger(__name__)
 SHARED_MEMORY = "/dev/shm"
@@ -24,21 +27,21 @@ SHARED_MEMORY = "/dev/shm"
 class FrameStore:
     """Room for some videos. Forked processes share it; others do if it was made with `share`, or else start empty."""
 
-    def __init__(self, shapes: Mapping[Hashable, tuple[int, ...]], max_bytes: int, *, share: bool = False):
+    def __init__(self, videos: Mapping[Hashable, OpenedVideo], max_bytes: int, *, share: bool = False):
         """Make room for the videos that fit, in order.
 
         Args:
-            shapes: shape of each video, (T, H, W, 3), by its key.
+            videos: opened videos, by their keys.
             max_bytes: memory to use at most [bytes].
             share: whether to put them where all processes of the machine can reach them; where that is too small, a
                 warning is logged and they are not.
         """
-        self._places: dict[Hashable, tuple[int, tuple[int, ...]]] = {}
+        self._places: dict[Hashable, tuple[int, OpenedVideo]] = {}
         size = 0
-        for key, shape in shapes.items():
-            if size + math.prod(shape) <= max_bytes:
-                self._places[key] = size, shape
-                size += math.prod(shape)
+        for key, video in videos.items():
+            if size + math.prod(video.shape) <= max_bytes:
+                self._places[key] = size, video
+                size += math.prod(video.shape)
         self._block = torch.empty(size, dtype=torch.uint8)
         if not share or not size:
             return
@@ -63,20 +66,27 @@ class FrameStore:
     @property
     def num_bytes(self) -> int:
         """Memory that the videos take [bytes]."""
-        return sum(math.prod(shape) for _, shape in self._places.values())
+        return sum(math.prod(video.shape) for _, video in self._places.values())
 
-    def put(self, key: Hashable, frames: np.ndarray) -> None:
-        """Copy a video to where there is room for it."""
-        self[key].copy_(torch.from_numpy(frames))
+    def decode(self, key: Hashable) -> None:
+        """Decode a video to where there is room for it.
+
+        Raises:
+            FileNotFoundError: if a file is gone.
+            VideoError: if it cannot be decoded, or otherwise than when it was opened.
+            PictureError: if a picture of a folder cannot be read.
+        """
+        np.copyto(self[key].frames, self._places[key][1].read_all())
 
     def drop(self, key: Hashable) -> None:
         """Forget a video."""
         del self._places[key]
 
-    def __getitem__(self, key: Hashable) -> torch.Tensor:
-        """Return a video, uint8 RGB (T, H, W, 3), not a copy."""
-        start, shape = self._places[key]
-        return self._block[start : start + math.prod(shape)].view(shape)
+    def __getitem__(self, key: Hashable) -> OpenedVideo:
+        """Return a video with its frames, which are not a copy."""
+        start, video = self._places[key]
+        frames = self._block[start : start + math.prod(video.shape)].view(video.shape)
+        return replace(video, frames=frames.numpy())
 
     def __getstate__(self) -> dict:
         if self._block.is_shared():

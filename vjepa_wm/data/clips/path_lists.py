@@ -31,7 +31,7 @@ def read_path_list(path: Path, suffixes: tuple[str, ...], *, folders: bool = Fal
         Paths as they stand in the list.
 
     Raises:
-        ValueError: a line names nothing of this kind; the message has its number and text.
+        ValueError: if a line names nothing of this kind; the message has its number and text.
     """
     ending = re.compile("(?:" + "|".join(map(re.escape, suffixes)) + r")(?=(\s|,|;|::|$))", re.IGNORECASE)
     is_first = True

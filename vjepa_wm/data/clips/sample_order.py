@@ -25,7 +25,7 @@ def round_counts(shares: Sequence[float]) -> tuple[int, ...]:
         shares: what each gets over what the others get, positive.
 
     Raises:
-        ValueError: a share is not positive, or so small that a round has no number for it.
+        ValueError: if a share is not positive, or so small that a round has no number for it.
     """
     wanted = np.array(shares, dtype=np.float64)
     if not len(wanted) or not np.all(np.isfinite(wanted) & (wanted > 0)):
@@ -56,7 +56,7 @@ def deal(seed: int, number: int, shares: Sequence[float]) -> tuple[int, int]:
         Who gets it, and how many it has got before.
 
     Raises:
-        ValueError: a share is not positive or less than one number of a round.
+        ValueError: if a share is not positive or less than one number of a round.
     """
     counts = _counts(tuple(shares))
     if len(counts) == 1:
@@ -110,19 +110,19 @@ class Epochs:
         return self.__dict__ | {"_orders": {}}
 
 
-class ItemOrder:
-    """The order in which the items of several lists come: dealt to the lists by their shares, in epochs within each."""
+class SampleOrder:
+    """The order in which the files of several lists come: dealt to the lists by their shares, in epochs within each."""
 
     def __init__(self, seed: int, sizes: Sequence[int], weights: Sequence[float] | None = None):
         """Choose the order.
 
         Args:
             seed: the same seed gives the same order.
-            sizes: items of each list, at least 1.
-            weights: share of each list, positive; None is by the number of items, but at least one number of a round.
+            sizes: files of each list, at least 1.
+            weights: share of each list, positive; None is by the number of files, but at least one number of a round.
 
         Raises:
-            ValueError: a weight is not positive or less than one number of a round.
+            ValueError: if a weight is not positive or less than one number of a round.
         """
         self._seed, self.sizes = seed, tuple(sizes)
         self._shares = tuple(weights) if weights is not None else tuple(max(n, sum(sizes) / ROUND) for n in sizes)
@@ -130,6 +130,6 @@ class ItemOrder:
         self._epochs = [Epochs(seed, stream, size) for stream, size in enumerate(sizes)]
 
     def __getitem__(self, number: int) -> tuple[int, int]:
-        """Return number of the list, and of the item in it, that come at a number from 0 on."""
+        """Return number of the list, and of the file in it, that come at a number from 0 on."""
         which, before = deal(self._seed, number, self._shares)
         return which, self._epochs[which][before]

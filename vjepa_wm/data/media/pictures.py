@@ -34,8 +34,8 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
         uint8 RGB, (H, W, 3).
 
     Raises:
-        FileNotFoundError: there is no such file.
-        PictureError: the file is damaged, no picture, or has more than 8 bits per colour.
+        FileNotFoundError: if there is no such file.
+        PictureError: if the file is damaged, no picture, or has more than 8 bits per colour.
     """
     path = Path(path)
     if not path.is_file():

@@ -26,19 +26,16 @@ from vjepa_wm.data.media.video import TIME_TOLERANCE_S, VideoError, decode_video
 
 @dataclass(frozen=True, kw_only=True)
 class VideoScan:
-    """What a file holds, found without decoding it.
-
-    Attributes:
-        times: time stamp of every frame, increasing [s], float64 (T,).
-        key_times: time stamp of every key frame that decoding can begin with, increasing [s].
-        height: height its frames decode to [pixels].
-        width: width its frames decode to [pixels].
-    """
+    """What a file holds, found without decoding it."""
 
     times: np.ndarray
+    """Time stamp of every frame, increasing [s], float64 (T,)."""
     key_times: np.ndarray
+    """Time stamp of every key frame that decoding can begin with, increasing [s]."""
     height: int
+    """Height its frames decode to [pixels]."""
     width: int
+    """Width its frames decode to [pixels]."""
 
     def between(self, start_s: float, end_s: float) -> VideoScan:
         """Return what scanning only the part from start_s to before end_s would have found (it may hold no frame)."""
@@ -58,8 +55,8 @@ def scan_video(path: str | os.PathLike, start_s: float | None = None, end_s: flo
         Time stamps and frame size.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        VideoError: the file cannot be decoded, has no video or no frame, or ends before the length it states.
+        FileNotFoundError: if there is no such file.
+        VideoError: if the file cannot be decoded, has no video or no frame, or ends before the length it states.
     """
     path = Path(path)
     whole = start_s is None and end_s is None
@@ -144,8 +141,8 @@ def read_frames_at(path: str | os.PathLike, times: np.ndarray, *, key_times: np.
         uint8 RGB, (T, H, W, 3).
 
     Raises:
-        FileNotFoundError: there is no such file.
-        VideoError: the file cannot be decoded, or one of the frames is not in it.
+        FileNotFoundError: if there is no such file.
+        VideoError: if the file cannot be decoded, or one of the frames is not in it.
     """
     with open_video(path) as (container, stream):
         wanted = _stamps(np.asarray(times), stream.time_base)

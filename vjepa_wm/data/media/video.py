@@ -41,7 +41,7 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float, *, crf:
         gop: frames from one key frame to the next; small makes random access cheap.
 
     Raises:
-        ValueError: frames, fps or path break the rules above.
+        ValueError: if frames, fps or path break the rules above.
     """
     path = Path(path)
     if path.suffix != ".mp4":
@@ -63,7 +63,7 @@ def encode_video(frames: np.ndarray, fps: float, *, crf: int = 18, gop: int = 2)
         gop: frames from one key frame to the next; small makes random access cheap.
 
     Raises:
-        ValueError: frames or fps break the rules above.
+        ValueError: if frames or fps break the rules above.
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or len(frames) == 0:
         raise ValueError(f"frames must be uint8 (T, H, W, 3) with T > 0, got {frames.dtype} {frames.shape}")
@@ -104,8 +104,8 @@ def read_frames(
         times: time stamp of each frame [s], float64 (T,).
 
     Raises:
-        FileNotFoundError: there is no such file.
-        VideoError: the file cannot be decoded, or no frame lies in the range.
+        FileNotFoundError: if there is no such file.
+        VideoError: if the file cannot be decoded, or no frame lies in the range.
     """
     to_rgb = rgb_converter()
     start = -np.inf if start_s is None else start_s - TIME_TOLERANCE_S
@@ -142,8 +142,8 @@ def open_video(path: str | os.PathLike) -> Iterator[tuple[av.container.InputCont
     """Open a file's first video stream; turn every decoding error within the context into a VideoError.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        VideoError: the file cannot be decoded or has no video.
+        FileNotFoundError: if there is no such file.
+        VideoError: if the file cannot be decoded or has no video.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"video does not exist: {path}")
@@ -165,8 +165,8 @@ def decode_video(path: str | os.PathLike, start_s: float = -np.inf) -> Iterator[
     """Yield (time stamp [s], frame) from the last key frame at or before start_s on.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        VideoError: the file cannot be decoded, or its time stamps are missing or run backwards.
+        FileNotFoundError: if there is no such file.
+        VideoError: if the file cannot be decoded, or its time stamps are missing or run backwards.
     """
     with open_video(path) as (container, stream):
         seeking, last = start_s > 0, -np.inf

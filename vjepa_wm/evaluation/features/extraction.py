@@ -21,8 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vjepa_wm.checks import check_at_least
-from vjepa_wm.data.media.pictures import PictureError
-from vjepa_wm.data.media.video import VideoError
+from vjepa_wm.data.clips.bad_files import UNUSABLE
 from vjepa_wm.evaluation.features.feature_files import FileFormat, save_features
 from vjepa_wm.evaluation.features.input_clips import name_inputs, read_clips
 from vjepa_wm.evaluation.features.pca import PAIRS_IN_LINE, FeaturePanel, draw_pca
@@ -203,7 +202,7 @@ def _prepare_inputs(
             for number, (frames, times) in enumerate(clips):
                 pixels = prepare_clip(torch.from_numpy(frames), image_size)
                 yield _Clip(path=path, pixels=pixels, times=times, is_first=number == 0)
-        except (VideoError, PictureError) as error:
+        except UNUSABLE as error:
             broken[path] = str(error)
 
 

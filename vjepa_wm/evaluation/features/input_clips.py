@@ -17,42 +17,32 @@ from pathlib import Path
 
 import numpy as np
 
+from vjepa_wm.data.clips.clip_sources import find_media
 from vjepa_wm.data.clips.clip_times import nearest
-from vjepa_wm.data.media.media_files import files_under
 from vjepa_wm.data.media.pictures import PICTURE_SUFFIXES, read_picture
 from vjepa_wm.data.media.random_access import read_frames_at, scan_video
-from vjepa_wm.data.media.video import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
-INPUT_SUFFIXES = tuple(sorted(VIDEO_SUFFIXES + PICTURE_SUFFIXES))
-
 
 def find_inputs(inputs: Sequence[str | os.PathLike]) -> list[Path]:
-    """List videos and pictures, folders replaced by what is under them.
+    """List videos and pictures, folders and lists replaced by what is in them.
 
     Args:
-        inputs: files and folders; folders are searched with their sub-folders, sorted by path.
+        inputs: files, folders and lists of paths, as `find_media` takes them.
 
     Returns:
         Files in the order given, each once.
 
     Raises:
-        FileNotFoundError: a file or folder does not exist, or a folder holds no video and no picture.
-        ValueError: a file's name ends like neither.
+        FileNotFoundError: if an input does not exist, or holds no video and no picture.
+        ValueError: if a file is neither of these, or a line of a list names nothing.
     """
-    found: dict[Path, Path] = {}
-    for path in map(Path, inputs):
-        if not path.exists():
-            raise FileNotFoundError(f"input does not exist: {path}")
-        if path.is_file() and path.suffix.lower() not in INPUT_SUFFIXES:
-            raise ValueError(f"input must be a folder or end in one of {', '.join(INPUT_SUFFIXES)}, got {path}")
-        under = [path / name for name in files_under(path, INPUT_SUFFIXES)] if path.is_dir() else [path]
-        files = [file for file in under if file.is_file()]
-        if not files:
-            raise FileNotFoundError(f"no video or picture ({', '.join(INPUT_SUFFIXES)}) under {path}")
-        for file in files:
-            found.setdefault(file.resolve(), file)
+    found: dict[str, Path] = {}
+    for given in inputs:
+        root, names = find_media(given)
+        for name in names:
+            found.setdefault(os.path.realpath(root / name), root / name)
     return list(found.values())
 
 

@@ -20,15 +20,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
 from vjepa_wm.data.clips.crops import cut_clip, finish_clip
-from vjepa_wm.data.clips.sample_order import deal
 from vjepa_wm.data.masks.mask import Mask
 from vjepa_wm.data.media.video import VideoError
 from vjepa_wm.data.randomness import generator_for
 from vjepa_wm.training.pretrain.config import PretrainConfig
 from vjepa_wm.training.pretrain.curriculum import Stage
+from vjepa_wm.training.pretrain.streams import Stream
 from vjepa_wm.training.run.distributed import World
 
-_CROPS, _MASKS, _KINDS = range(1, 4)  # purposes of a draw, beside those of the mixture
+_CROPS, _MASKS = 1, 2  # purposes of a draw, beside those of the mixture and of the streams
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,15 @@ class MicroBatch:
     """What a process computes at once."""
 
     clips: Tensor
-    """``(B, 3, T, S, S)`` float32; T is 1 for pictures by themselves."""
+    """(B, 3, T, S, S) float32; T is 1 for pictures by themselves."""
     masks: list[Mask]
     """One per mask setting."""
     share: float = 1.0
-    """Weight of its loss in the step."""
+    """Weight of its losses in the step."""
+    context_weight: float = 0.0
+    """Weight of the loss on visible tokens beside that on hidden ones."""
     is_last: bool = True
-    """Whether no other of its kind, clips or pictures, follows in the step."""
+    """Whether no other of its stream follows in the step."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Cuts:
     """Side they are resized to [px]."""
     masks: list[Mask]
     share: float
+    context_weight: float
     is_last: bool
 
     def pin_memory(self) -> Cuts:
@@ -74,7 +77,7 @@ class Cuts:
             for cut, shape, flip in zip(pixels, self.shapes, self.flips, strict=True)
         ]
         masks = [Mask(*(ids.to(device, non_blocking=True) for ids in mask)) for mask in self.masks]
-        return MicroBatch(torch.stack(clips), masks, self.share, self.is_last)
+        return MicroBatch(torch.stack(clips), masks, self.share, self.context_weight, self.is_last)
 
 
 @dataclass(frozen=True)
@@ -99,100 +102,77 @@ class StepBatches(Dataset[StepData]):
         """Check that the batches can be shared out.
 
         Raises:
-            ValueError: a batch does not divide by the number of processes, or by the micro batches of each.
+            ValueError: if a batch does not divide by the number of processes, or by the micro batches of each.
         """
-        self.config, self.stage, self.mixture, self.world = config, stage, mixture, world
-        self._sizes = {False: config.batch_size, True: config.picture_batch_size or config.batch_size}
-        main = not config.has_batches(pictures=False)
-        own = self._sizes[main] // world.size
-        self._num_parts = own // min(stage.micro_batch_size or own, max(own, 1)) if own else 0
-        for pictures in filter(config.has_batches, (False, True)):
-            self._check(pictures, stage.micro_batch_size if pictures == main else None)
+        self.config, self.mixture, self.world = config, mixture, world
+        self.streams = config.streams(stage)
+        self._num_parts = self._count_parts(stage.micro_batch_size)
 
-    def _check(self, pictures: bool, micro_batch_size: int | None) -> None:
-        name, size = ("picture_batch_size" if pictures else "batch_size"), self._sizes[pictures]
-        if size % self.world.size:
-            raise ValueError(f"{name} must be a multiple of the {self.world.size} processes, got {size}")
-        own = size // self.world.size
-        if micro_batch_size and own % min(micro_batch_size, own):
-            raise ValueError(
-                f"micro_batch_size must divide the {own} samples of a process ({name} {size} over {self.world.size} "
-                f"processes), got {micro_batch_size}"
-            )
-        if own % self._num_parts:
-            raise ValueError(
-                f"{name} must leave each process a multiple of {self._num_parts} pictures, as many micro batches as "
-                f"the clips have, got {size} over {self.world.size} processes"
-            )
+    def _count_parts(self, micro_batch_size: int | None) -> int:
+        """Return into how many micro batches a process divides its stretch of each stream: as many as of the first."""
+        num_parts = None
+        for stream in self.streams:
+            name, size, processes = stream.size_option, stream.batch_size, self.world.size
+            if size % processes:
+                raise ValueError(f"{name} must be a multiple of the {processes} processes, got {size}")
+            own = size // processes
+            if num_parts is None:
+                rows = min(micro_batch_size or own, own)
+                if own % rows:
+                    raise ValueError(
+                        f"micro_batch_size must divide the {own} samples of a process ({name} {size} over {processes} "
+                        f"processes), got {micro_batch_size}"
+                    )
+                num_parts = own // rows
+            if own % num_parts:
+                raise ValueError(
+                    f"{name} must leave each process a multiple of {num_parts} pictures, as many micro batches as "
+                    f"the clips have, got {size} over {processes} processes"
+                )
+        return num_parts
 
     def __getitem__(self, step: int) -> StepData:
         """Make what this process computes at a step."""
         try:
-            parts = [
-                part
-                for pictures in (False, True)
-                if self.config.has_batches(pictures)
-                for part in self._parts(step, pictures)
-            ]
+            parts = [self._part(stream, step, part) for stream in self.streams for part in range(self._num_parts)]
         except VideoError as error:  # raised where the training runs, not with the traces of a worker
             return StepData([], dict(self.mixture.bad), str(error))
         return StepData(parts, dict(self.mixture.bad))
 
-    def _parts(self, step: int, pictures: bool) -> Iterator[Cuts]:
-        """Make the micro batches of clips, or of pictures by themselves."""
-        config, size = self.config, self._sizes[pictures]
-        own = size // self.world.size
-        rows = own // self._num_parts
-        share = 1.0
-        if config.encoder.image_tokenizer:
-            share = config.image_share if pictures else 1.0 - config.image_share
-        for part in range(self._num_parts):
-            first = self.world.rank * own + part * rows
-            yield self._cuts(
-                [step * size + row for row in range(first, first + rows)],
-                pictures,
-                masks=self._masks(step, pictures, size, first, rows),
-                share=share / self._num_parts,
-                is_last=part == self._num_parts - 1,
-            )
-
-    def _masks(self, step: int, pictures: bool, size: int, first: int, rows: int) -> list[Mask]:
-        """Draw the masks of some rows of the step's batch."""
-        grid, whole = self.config.grid(self.stage, pictures), self.config.mask_lengths == "batch"
-        generator = generator_for(self.config.seed, _MASKS, pictures, step, 0 if whole else first)
-        kept = slice(first, first + rows) if whole else slice(None)
-        masks = []
-        for setting in self.config.settings(pictures):
-            mask = setting.sample(grid, size if whole else rows, step=step, generator=generator)
-            masks.append(Mask(*(ids[kept].clone() for ids in mask)))  # a view would carry the whole batch along
-        return masks
-
-    def _cuts(self, numbers: list[int], pictures: bool, *, masks: list[Mask], share: float, is_last: bool) -> Cuts:
-        """Decode and cut the samples of these numbers."""
+    def _part(self, stream: Stream, step: int, part: int) -> Cuts:
+        """Make a micro batch: decode, cut and mask its samples."""
+        own = stream.batch_size // self.world.size
+        num_rows = own // self._num_parts
+        first = self.world.rank * own + part * num_rows
         cuts, flips = [], []
-        for number in numbers:
-            frames = self.mixture.picture(number) if pictures else self._frames(number)
-            generator = generator_for(self.config.seed, _CROPS, pictures, number)
+        for number in range(step * stream.batch_size + first, step * stream.batch_size + first + num_rows):
+            frames = stream.draw(self.mixture, self.config.seed, number)
+            generator = generator_for(self.config.seed, _CROPS, stream.number, number)
             cut, flip = cut_clip(frames, self.config.augmentation, generator)
             cuts.append(cut)
             flips.append(flip)
-        size = self.stage.picture_size if pictures else self.stage.image_size
-        pixels = torch.cat([cut.flatten() for cut in cuts])
-        return Cuts(pixels, [tuple(cut.shape[:3]) for cut in cuts], flips, size, masks, share, is_last)
+        return Cuts(
+            pixels=torch.cat([cut.flatten() for cut in cuts]),
+            shapes=[tuple(cut.shape[:3]) for cut in cuts],
+            flips=flips,
+            image_size=stream.image_size,
+            masks=self._masks(stream, step, first, num_rows),
+            share=stream.loss_share / self._num_parts,
+            context_weight=self.config.context_weight(step, stream),
+            is_last=part == self._num_parts - 1,
+        )
 
-    def _frames(self, number: int) -> Tensor:
-        """Return a clip, or a picture that stands for one."""
-        config = self.config
-        if config.encoder.image_tokenizer or config.image_share == 0.0:
-            return self.mixture.video(number)
-        if config.image_share == 1.0:
-            is_picture, count = 1, number
-        else:
-            shares = (1.0 - config.image_share, config.image_share)
-            is_picture, count = deal(int(generator_for(config.seed, _KINDS).initial_seed()), number, shares)
-        if not is_picture:
-            return self.mixture.video(count)
-        return self.mixture.picture(count).expand(self.stage.num_frames, -1, -1, -1)
+    def _masks(self, stream: Stream, step: int, first: int, num_rows: int) -> list[Mask]:
+        """Draw the masks of some rows of the step's batch."""
+        whole = self.config.masks.lengths == "batch"
+        generator = generator_for(self.config.seed, _MASKS, stream.number, step, 0 if whole else first)
+        kept = slice(first, first + num_rows) if whole else slice(None)
+        masks = []
+        for setting in stream.masks:
+            num_drawn = stream.batch_size if whole else num_rows
+            mask = setting.sample(stream.grid, num_drawn, step=step, generator=generator)
+            masks.append(Mask(*(ids[kept].clone() for ids in mask)))  # a view would carry the whole batch along
+        return masks
 
 
 def load_steps(batches: StepBatches, first_step: int, end: int, *, pin: bool) -> Iterator[tuple[int, StepData]]:
@@ -205,10 +185,10 @@ def load_steps(batches: StepBatches, first_step: int, end: int, *, pin: bool) ->
         pin: whether to put the data where a GPU can fetch it by itself.
 
     Raises:
-        VideoError: too many of the files are bad.
+        VideoError: if too many of the files are bad.
     """
     steps = range(first_step, end)
-    workers = batches.config.workers
+    workers = batches.config.loader.workers
     if workers:
         loaded = iter(DataLoader(batches, batch_size=None, sampler=steps, num_workers=workers, pin_memory=pin))
     else:

@@ -11,6 +11,8 @@ from typing import Annotated
 
 from tyro.constructors import PrimitiveConstructorSpec
 
+from vjepa_wm.checks import check_at_least
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -28,17 +30,14 @@ class Stage:
     """Clips computed at once by one process."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value is not None and value < 1:
-                raise ValueError(f"{field.name} of a stage must be at least 1, got {value}")
+        check_at_least(1, **{f"{name} of a stage": value for name, value in dataclasses.asdict(self).items()})
 
 
 def parse_stage(text: str) -> Stage:
-    """Read a stage as it stands on the command line, for example ``steps=1000,num_frames=8,image_size=128``.
+    """Read a stage as it stands on the command line, for example steps=1000,num_frames=8,image_size=128.
 
     Raises:
-        ValueError: an unknown or missing name, or a value that is no whole number.
+        ValueError: if a name is unknown or missing, or a value is no whole number.
     """
     names = [field.name for field in dataclasses.fields(Stage)]
     values: dict[str, int] = {}

@@ -18,5 +18,5 @@ def make_target(model: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def update_target(target: nn.Module, model: nn.Module, momentum: float) -> None:
-    """Move every parameter of `target` towards `model`: ``target = momentum * target + (1 - momentum) * model``."""
+    """Move every parameter of `target` towards `model`: target = momentum * target + (1 - momentum) * model."""
     torch._foreach_lerp_(list(target.parameters()), list(model.parameters()), 1.0 - momentum)

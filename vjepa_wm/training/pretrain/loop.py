@@ -22,7 +22,8 @@ from torch import Tensor
 
 from vjepa_wm.data.clips.bad_files import write_bad_files
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
-from vjepa_wm.data.clips.clip_sources import find_source
+from vjepa_wm.data.clips.clip_sources import find_clip_source
+from vjepa_wm.data.clips.open_mixture import open_mixture
 from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, write_folder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.precision import pick_device
@@ -30,6 +31,7 @@ from vjepa_wm.training.losses import LossName, prediction_loss
 from vjepa_wm.training.pretrain.batches import StepBatches, load_steps
 from vjepa_wm.training.pretrain.config import PretrainConfig
 from vjepa_wm.training.pretrain.curriculum import Stage
+from vjepa_wm.training.pretrain.objective import Losses
 from vjepa_wm.training.pretrain.step import Pretrainer
 from vjepa_wm.training.run.distributed import World, joined_world, whole_state
 from vjepa_wm.training.run.metrics import effective_rank, feature_std
@@ -41,22 +43,22 @@ logger = logging.getLogger(__name__)
 BAD_FILES = "bad_files.csv"
 
 
-def open_mixture(config: PretrainConfig, stage: Stage, world: World) -> ClipMixture:
+def open_stage_mixture(config: PretrainConfig, stage: Stage, world: World) -> ClipMixture:
     """Find the sources of clips, and open their files if there are not too many.
 
     Raises:
-        FileNotFoundError: a source does not exist or holds nothing.
-        VideoError: too many of the files are bad.
+        FileNotFoundError: if a source does not exist or holds nothing.
+        VideoError: if too many of the files are bad.
     """
-    mixture = ClipMixture(
-        [find_source(path, frames_fps=config.frame_folders_fps) for path in config.data],
+    mixture = open_mixture(
+        [find_clip_source(path, frames_fps=config.frame_folders_fps) for path in config.data],
         config.data_weights or None,
         num_frames=stage.num_frames,
         fps=config.fps,
         seed=config.seed,
-        cache_bytes=int(config.cache_gib * 2**30 / world.local_size),
-        max_bad_share=config.max_bad_share,
-        share_memory=config.workers > 0 and get_all_start_methods()[0] != "fork",  # the first is the default
+        cache_bytes=int(config.loader.cache_gib * 2**30 / world.local_size),
+        max_bad_share=config.loader.max_bad_share,
+        share_memory=config.loader.workers > 0 and get_all_start_methods()[0] != "fork",  # the first is the default
         progress=world.is_main,
     )
     if world.is_main:
@@ -67,18 +69,17 @@ def open_mixture(config: PretrainConfig, stage: Stage, world: World) -> ClipMixt
 def health(world: World, result: dict[str, Tensor], loss: LossName = "l1") -> dict[str, float]:
     """Return the losses over all processes, and what shows collapse.
 
-    ``target_std`` is 1 for spread and 0 for collapsed targets; ``target_rank`` is their effective rank;
-    ``loss_over_mean`` compares the loss with that of always predicting the mean target: 1 is nothing learned.
+    target_std is 1 for spread and 0 for collapsed targets; target_rank is their effective rank;
+    loss_over_mean compares the loss with that of always predicting the mean target: 1 is nothing learned.
     """
     targets = world.gather(result["targets"])
-    names = ("loss", "context_loss", "variance_loss", "covariance_loss")
-    losses = world.mean(torch.stack([result[name] for name in names])).tolist()
+    losses = Losses(*world.mean(torch.stack([result[name] for name in Losses._fields])).tolist())
     mean_loss = prediction_loss(targets.mean(dim=0, keepdim=True), targets, loss)
-    return dict(zip(names, losses, strict=True)) | {
+    return losses._asdict() | {
         "grad_norm": float(result["grad_norm"]),
         "target_std": feature_std(targets),
         "target_rank": effective_rank(targets),
-        "loss_over_mean": losses[0] / max(float(mean_loss), 1e-12),
+        "loss_over_mean": losses.loss / max(float(mean_loss), 1e-12),
     }
 
 
@@ -106,9 +107,9 @@ def pretrain(config: PretrainConfig) -> Path:
         The folder of the encoder checkpoint.
 
     Raises:
-        FileNotFoundError: a source does not exist or holds nothing.
-        VideoError: too many of the files are bad.
-        CheckpointError: `config.out` holds a run of another architecture, or `start_from` or `teacher` do not fit.
+        FileNotFoundError: if a source does not exist or holds nothing.
+        VideoError: if too many of the files are bad.
+        CheckpointError: if `config.out` holds a run of another architecture, or `start_from` or `teacher` do not fit.
     """
     with joined_world(pick_device(config.device)) as world:
         _train(config, world)
@@ -173,7 +174,7 @@ def _open_stages(
         begin, end = max(end, first_step), end + stage.steps
         if begin < end:
             if stage.num_frames != num_frames:
-                mixture, num_frames = open_mixture(config, stage, world), stage.num_frames
+                mixture, num_frames = open_stage_mixture(config, stage, world), stage.num_frames
             yield stage, mixture, begin, end
 
 
@@ -182,7 +183,7 @@ def _write_log(
 ) -> None:
     """Write a row of metrics and the list of bad files; every process must call it."""
     config, world = trainer.config, trainer.world
-    values = health(world, result, config.loss)
+    values = health(world, result, config.objective.loss)
     values |= {"learning_rate": trainer.learning_rate(step), "ema": trainer.momentum(step)}
     known = {path: reason for found in world.gather_objects(bad) for path, reason in found.items()}
     if log:

@@ -22,8 +22,10 @@ from vjepa_wm.models.encoder_config import (
     vit_large,
     vjepa21,
 )
-from vjepa_wm.training.pretrain.config import PretrainConfig, RecipeName
+from vjepa_wm.training.pretrain.config import ComputeConfig, LoaderConfig, PretrainConfig, RecipeName
 from vjepa_wm.training.pretrain.curriculum import Stage
+from vjepa_wm.training.pretrain.objective import ObjectiveConfig
+from vjepa_wm.training.pretrain.streams import MasksConfig, PicturesConfig
 
 
 def _published(where: dict, encoder: VideoEncoderConfig, *, predictor_depth: int) -> PretrainConfig:
@@ -35,17 +37,14 @@ def _published(where: dict, encoder: VideoEncoderConfig, *, predictor_depth: int
         predictor_depth=predictor_depth,
         predictor_heads=12,
         num_frames=16,
-        masks=vjepa2_masks(),
-        mask_lengths="micro_batch",
+        masks=MasksConfig(settings=vjepa2_masks(), lengths="micro_batch"),
         batch_size=3072,
-        micro_batch_size=24,
         precision="bf16",
         seed=239,
         log_every=10,
         save_every=1500,
-        cache_gib=0.0,
-        workers=8,
-        recompute_activations=True,
+        loader=LoaderConfig(cache_gib=0.0, workers=8),
+        compute=ComputeConfig(micro_batch_size=24, recompute_activations=True),
     )
 
 
@@ -54,7 +53,8 @@ def _vjepa1(where: dict, encoder: VideoEncoderConfig) -> PretrainConfig:
     return replace(
         _published(where, encoder, predictor_depth=12),
         fps=7.5,  # every fourth frame of 30
-        image_share=0.0,
+        pictures=PicturesConfig(share=0.0),
+        objective=ObjectiveConfig(context_loss_weight=0.0),
         steps=90_000,
         learning_rate_start=2e-4,
         learning_rate=6.25e-4,
@@ -67,7 +67,6 @@ def _vjepa1(where: dict, encoder: VideoEncoderConfig) -> PretrainConfig:
         clip_grad_norm=10.0,
         ema_start=0.998,
         ema_end=1.0,
-        context_loss_weight=0.0,
     )
 
 
@@ -95,23 +94,20 @@ def _vjepa2(
 ) -> PretrainConfig:
     """Return the recipe of V-JEPA 2."""
     cooldown = Stage(steps=12_000, num_frames=64, image_size=cooldown_size, micro_batch_size=cooldown_micro_batch)
-    config = replace(_published(where, encoder, predictor_depth=12), image_share=0.25, context_loss_weight=0.0)
+    config = _published(where, encoder, predictor_depth=12)
+    config = replace(config, pictures=PicturesConfig(share=0.25), objective=ObjectiveConfig(context_loss_weight=0.0))
     return _with_cooldown(config, 240_000, cooldown)
 
 
 def _vjepa21(where: dict, encoder: VideoEncoderConfig) -> PretrainConfig:
     """Return the recipe of V-JEPA 2.1: dense loss on four levels, pictures by themselves."""
+    config = _published(where, encoder, predictor_depth=24)
     config = replace(
-        _published(where, encoder, predictor_depth=24),
+        config,
         batch_size=128,
-        picture_batch_size=2304,
-        micro_batch_size=1,
-        image_share=0.5,
-        picture_masks="vjepa2.1-pictures",
-        context_loss_weight=0.5,
-        picture_context_loss_weight=0.7,
-        context_start_share=15 / 147,
-        context_warmup_share=15 / 147,
+        pictures=PicturesConfig(share=0.5, batch_size=2304, masks="vjepa2.1-pictures", context_loss_weight=0.7),
+        objective=ObjectiveConfig(context_loss_weight=0.5, context_start_share=15 / 147, context_warmup_share=15 / 147),
+        compute=replace(config.compute, micro_batch_size=1),
     )
     return _with_cooldown(config, 135_000, Stage(steps=12_000, num_frames=64, image_size=384, picture_size=512))
 
@@ -126,17 +122,16 @@ def _one_gpu(where: dict) -> PretrainConfig:
         predictor_heads=12,
         num_frames=16,
         fps=4.0,
-        masks=tuple(replace(mask, truncation="random") for mask in vjepa2_masks()),
+        masks=MasksConfig(settings=tuple(replace(mask, truncation="random") for mask in vjepa2_masks())),
         steps=100_000,
         batch_size=128,
-        micro_batch_size=64,
         learning_rate=3e-4,
         ema_start=0.998,
         ema_end=0.9999,
         precision="bf16",
-        workers=8,
-        compile=True,
         save_every=1000,
+        loader=LoaderConfig(workers=8),
+        compute=ComputeConfig(micro_batch_size=64, compile=True),
     )
 
 
@@ -159,12 +154,12 @@ def recipe(name: RecipeName, *, data: Path | Sequence[Path], out: Path) -> Pretr
     """Return the options of a recipe; `dataclasses.replace` changes some of them.
 
     Args:
-        name: ``cpu`` is the default of every option; ``gpu`` a ViT-B for one GPU; the others are published.
+        name: cpu is the default of every option; gpu a ViT-B for one GPU; the others are published.
         data: where clips come from.
         out: folder of the run.
 
     Raises:
-        ValueError: there is no such recipe.
+        ValueError: if there is no such recipe.
     """
     if name not in _RECIPES:
         raise ValueError(f"recipe must be one of {', '.join(_RECIPES)}, got {name!r}")

@@ -31,7 +31,7 @@ def load_start(config: PretrainConfig) -> StartingWeights | None:
     """Load the weights that a run starts from; None if it starts from chance or from another run's training state.
 
     Raises:
-        CheckpointError: they cannot be loaded, or are not what the options of the run describe.
+        CheckpointError: if they cannot be loaded, or are not what the options of the run describe.
     """
     source = config.start_from
     if source is None or has_training_state(source):

@@ -13,24 +13,16 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from vjepa_wm.data.masks.mask import Mask
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.layers import Block, normalize_features
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.predictor import MaskedPredictor
-from vjepa_wm.models.tubelets import gather_tokens
-from vjepa_wm.training.losses import (
-    context_loss,
-    context_weights,
-    covariance_loss,
-    prediction_loss,
-    variance_loss,
-)
 from vjepa_wm.training.pretrain.batches import MicroBatch
 from vjepa_wm.training.pretrain.config import PretrainConfig, predictor_config
 from vjepa_wm.training.pretrain.ema import make_target, update_target
+from vjepa_wm.training.pretrain.objective import Losses, MaskedObjective, visible_features
 from vjepa_wm.training.pretrain.starting import load_start
 from vjepa_wm.training.run.distributed import World, distribute, hold_gradients, shard
 from vjepa_wm.training.run.optimizer import make_optimizer, take_step
@@ -38,58 +30,6 @@ from vjepa_wm.training.run.run_config import step_generator
 from vjepa_wm.training.run.schedules import linear_ramp
 
 HEALTH_TOKENS = 8192  # targets that are kept of a step, over all processes, to tell whether they are healthy
-
-
-class MaskedObjective(nn.Module):
-    """The encoder and the predictor, and how far their predictions are from the targets."""
-
-    def __init__(self, config: PretrainConfig, *, target_dim: int | None, num_mask_tokens: int) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = VideoEncoder(config.encoder)
-        self.predictor = MaskedPredictor(
-            predictor_config(config, target_dim=target_dim, num_mask_tokens=num_mask_tokens)
-        )
-        self.encoder.recompute_activations = self.predictor.recompute_activations = config.recompute_activations
-
-    def forward(self, clips: Tensor, targets: Tensor, masks: list[Mask]) -> Tensor:
-        """Return four losses, averaged over the masks.
-
-        Args:
-            clips: ``(B, 3, T, S, S)``.
-            targets: what is to be predicted, ``(B, N, levels * D)``.
-            masks: one for each setting.
-
-        Returns:
-            Loss on hidden tokens, loss on visible tokens, variance loss and covariance loss.
-        """
-        return torch.stack([self._mask_losses(clips, targets, mask, index) for index, mask in enumerate(masks)]).mean(0)
-
-    def _mask_losses(self, clips: Tensor, targets: Tensor, mask: Mask, index: int) -> Tensor:
-        config = self.config
-        context_ids, target_ids = mask
-        features = visible_features(self.encoder, clips, context_ids, config.num_levels)
-        with torch.set_grad_enabled(bool(config.variance_weight or config.covariance_weight)):  # else only for the log
-            spread = variance_loss(features), covariance_loss(features)
-        picture = clips.shape[2] == 1
-        frames = 1 if picture else clips.shape[2] // config.encoder.tubelet_size
-        rows, columns = (side // config.encoder.patch_size for side in clips.shape[3:])
-        where = (features, context_ids, target_ids, (frames, rows, columns), index)
-        hidden_targets = gather_tokens(targets, target_ids)
-        if not self.predictor.config.predict_context:
-            hidden = self.predictor(*where, image=picture)
-            loss = prediction_loss(hidden, hidden_targets, config.loss)
-            return torch.stack((loss, torch.zeros_like(loss), *spread))
-        hidden, seen = self.predictor.predict_all(*where, image=picture)
-        weights = context_weights(context_ids, target_ids, (rows, columns))
-        visible = context_loss(seen, gather_tokens(targets, context_ids), weights, config.loss)
-        return torch.stack((prediction_loss(hidden, hidden_targets, config.loss), visible, *spread))
-
-
-def visible_features(encoder: VideoEncoder, clips: Tensor, ids: Tensor | None, num_levels: int) -> Tensor:
-    """Return the features of the last levels end to end, ``(B, N, levels * D)``, without a class token."""
-    tokens = encoder.level_features(clips, ids, num_levels=num_levels)
-    return tokens[:, 1:] if encoder.config.class_token else tokens
 
 
 class Pretrainer:
@@ -110,7 +50,7 @@ class Pretrainer:
             world: the processes that train together; None: this one.
 
         Raises:
-            CheckpointError: the teacher or what the run starts from cannot be loaded or does not fit.
+            CheckpointError: if the teacher or what the run starts from cannot be loaded or does not fit.
         """
         self.config = config
         self.world = world or World()
@@ -120,10 +60,13 @@ class Pretrainer:
         mask_tokens = start.predictor.config.num_mask_tokens if start and start.predictor else 0
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            self.objective = MaskedObjective(
-                config, target_dim=teacher.config.embed_dim if teacher else None, num_mask_tokens=mask_tokens
+            self.encoder = VideoEncoder(config.encoder).to(self.device)
+            target_dim = teacher.config.embed_dim if teacher else None
+            self.predictor = MaskedPredictor(
+                predictor_config(config, target_dim=target_dim, num_mask_tokens=mask_tokens)
             ).to(self.device)
-        self.encoder, self.predictor = self.objective.encoder, self.objective.predictor
+        self.encoder.recompute_activations = self.predictor.recompute_activations = config.compute.recompute_activations
+        self.objective = MaskedObjective(self.encoder, self.predictor, config.objective)
         self.target_encoder = make_target(self.encoder)
         if start:
             self.encoder.load_state_dict(start.encoder.state_dict())
@@ -132,13 +75,13 @@ class Pretrainer:
                 self.predictor.load_state_dict(start.predictor.state_dict())
         self.teacher = teacher.to(self.device) if teacher else self.target_encoder
         networks = [self.encoder, self.predictor, self.target_encoder, *([teacher] if teacher else [])]
-        if config.compile:
+        if config.compute.compile:
             _compile_blocks(networks)
-        if self.world.size > 1 and config.parallel == "fsdp":
+        if self.world.size > 1 and config.compute.parallel == "fsdp":
             shard([self.objective, *networks[2:]], self.world, self.device)
         # Not every step uses every parameter where clips and pictures are embedded apart, or levels are left out.
         partly_used = config.encoder.image_tokenizer or bool(teacher)
-        self._forward = distribute(self.objective, self.world, config.parallel, partly_used=partly_used)
+        self._forward = distribute(self.objective, self.world, config.compute.parallel, partly_used=partly_used)
         self.optimizer = make_optimizer([self.encoder, self.predictor], config.weight_decay)
         self.learning_rate = config.rate_schedule()
 
@@ -151,52 +94,48 @@ class Pretrainer:
         """Train on what this process computes at one step.
 
         Returns:
-            Of this process: ``loss``, ``context_loss``, ``variance_loss``, ``covariance_loss``, ``grad_norm`` (scalars)
-            and ``targets``, a choice of tokens ``(tokens, levels * D)``.
+            Of this process, by name: each of `Losses` and grad_norm (scalars), and targets, a choice of tokens
+            (tokens, levels * D).
 
         Raises:
-            FloatingPointError: the loss is not finite.
+            FloatingPointError: if the loss is not finite.
         """
         config = self.config
         if config.encoder.drop_path:  # which draws from torch's own generator
             torch.manual_seed(step_generator(config.seed, step, self.world.rank).initial_seed())
-        values, targets = torch.zeros(4, device=self.device), []
+        done: list[tuple[Losses, Tensor]] = []
         grad_norm = take_step(
             self.optimizer,
-            self._losses(step, micro_batches, values, targets),
+            self._minimised(micro_batches, done),
             learning_rate=self.learning_rate(step),
             weight_decay=config.decay_at(step),
             clip_grad_norm=config.clip_grad_norm,
         )
         update_target(self.target_encoder, self.encoder, self.momentum(step))
-        names = ("loss", "context_loss", "variance_loss", "covariance_loss")
-        tokens = torch.cat(targets)
+        losses = Losses(*map(sum, zip(*(part for part, _ in done), strict=True)))
+        tokens = torch.cat([targets for _, targets in done])
         stride = -(-len(tokens) * self.world.size // HEALTH_TOKENS)
-        return dict(zip(names, values, strict=True)) | {"grad_norm": grad_norm, "targets": tokens[::stride]}
+        return losses._asdict() | {"grad_norm": grad_norm, "targets": tokens[::stride]}
 
     def momentum(self, step: int) -> float:
         """Return the target encoder's momentum."""
         return linear_ramp(step, self.config.ema_start, self.config.ema_end, self.config.schedule_steps)
 
-    def _losses(
-        self, step: int, micro_batches: Iterable[MicroBatch], values: Tensor, targets: list[Tensor]
-    ) -> Iterator[Tensor]:
-        """Yield what to minimise, one micro batch after the other; add what is reported to `values` and `targets`."""
-        config = self.config
+    def _minimised(self, micro_batches: Iterable[MicroBatch], done: list[tuple[Losses, Tensor]]) -> Iterator[Tensor]:
+        """Yield what to minimise, one micro batch after the other; add its losses and its targets to `done`."""
         for part in micro_batches:
-            weights = (
-                1.0,
-                config.context_weight(step, pictures=part.clips.shape[2] == 1),
-                config.variance_weight,
-                config.covariance_weight,
+            weights = Losses(
+                loss=1.0,
+                context_loss=part.context_weight,
+                variance_loss=self.config.objective.variance_weight,
+                covariance_loss=self.config.objective.covariance_weight,
             )
             with hold_gradients(self._forward, hold=not part.is_last):
                 with autocast(self.device, self.dtype):
-                    aim = self._targets(part.clips)
-                    losses = self._forward(part.clips, aim, part.masks) * part.share
-                values += losses.detach()
-                targets.append(aim.flatten(0, 1))
-                yield (losses * losses.new_tensor(weights)).sum()
+                    targets = self._targets(part.clips)
+                    losses = self._forward(part.clips, targets, part.masks).scaled(part.share)
+                done.append((losses.detached(), targets.flatten(0, 1)))
+                yield losses.weighted_sum(weights)
 
     @torch.no_grad()
     def _targets(self, clips: Tensor) -> Tensor:
@@ -223,6 +162,6 @@ def _load_teacher(config: PretrainConfig) -> VideoEncoder | None:
         theirs, ours = getattr(teacher.config, name), getattr(config.encoder, name)
         if theirs != ours:
             raise CheckpointError(f"teacher must cut clips as the encoder does, {name} {ours}, got {theirs}")
-    if config.encoder.image_tokenizer and config.image_share and not teacher.config.image_tokenizer:
-        raise CheckpointError(f"teacher {config.teacher} has no image tokenizer; set image_share to 0")
+    if config.encoder.image_tokenizer and config.pictures.share and not teacher.config.image_tokenizer:
+        raise CheckpointError(f"teacher {config.teacher} has no image tokenizer; set pictures.share to 0")
     return teacher
