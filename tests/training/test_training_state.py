@@ -15,6 +15,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from vjepa_wm.models.checkpoint import CheckpointError
+from vjepa_wm.safe_files import FolderInUseError
 from vjepa_wm.training.pretrain.ema import make_target, update_target
 from vjepa_wm.training.run import training_state as checkpoint
 from vjepa_wm.training.run.distributed import World
@@ -464,3 +465,10 @@ def test_a_killed_run_leaves_a_whole_state(tmp_path):
         assert len(values) == 4 * 32 and all((value == steps[-1]).all() for value in values)
     assert steps == sorted(set(steps)) and halves > 0
     assert json.loads((tmp_path / f"state/step-{steps[-1]:08d}/state.json").read_text())["step"] == steps[-1]
+
+
+def test_two_runs_never_write_into_one_folder(tmp_path):
+    with state(tmp_path, *make()), pytest.raises(FolderInUseError, match="is writing into"):
+        state(tmp_path, *make()).__enter__()
+    with state(tmp_path, *make()):  # free again
+        pass

@@ -238,11 +238,11 @@ def train_ac(config: TrainACConfig) -> Path:
     modules = {"predictor": trainer.model.predictor}
     state = TrainingState(config.out, modules=modules, optimizer=trainer.optimizer, world=World())
     first_step = state.load()
-    config.record("train_ac.json")
     logger.info("%d training and %d validation windows", len(train.starts), len(validation.starts))
     writer = MetricsWriter(config.out / "metrics.csv", first_step=first_step)
     measured: dict[str, float] = {}
     with state, tqdm(total=config.steps, initial=first_step, desc="train-ac", unit="step", mininterval=1.0) as bar:
+        config.record("train_ac.json")
         for step in range(first_step, config.steps):
             row = {name: float(value) for name, value in trainer.step(step, train).items()}
             bar.update()

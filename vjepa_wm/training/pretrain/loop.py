@@ -122,10 +122,10 @@ def _train(config: PretrainConfig, world: World) -> None:
     if first_step >= config.steps:
         logger.warning("%s has already been trained for %d steps; nothing to do", config.out, first_step)
         return
-    if world.is_main:
-        config.record("pretrain.json")
     bad: dict[Path, str] = {}
     with state, _open_log(trainer, first_step) as log:
+        if world.is_main:
+            config.record("pretrain.json")
         for stage, mixture, begin, end in _open_stages(config, world, first_step):
             batches = StepBatches(config, stage, mixture, world)
             for step, data in load_steps(batches, begin, end, pin=trainer.device.type == "cuda"):

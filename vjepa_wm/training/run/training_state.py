@@ -22,6 +22,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from vjepa_wm.models.checkpoint import CheckpointError, check_weights, read_json
+from vjepa_wm.safe_files import FolderLock
 from vjepa_wm.training.run.distributed import World
 from vjepa_wm.training.run.shards import (
     Part,
@@ -87,6 +88,7 @@ class TrainingState:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="training-state")
         self._writing: Future[int] | None = None
         self._step: int | None = None
+        self._lock: FolderLock | None = None
 
     def save(self, step: int) -> None:
         """Copy the state and write it in the background, after the one before has been written.
@@ -118,11 +120,22 @@ class TrainingState:
                 self._writing = None
 
     def __enter__(self) -> TrainingState:
+        """Claim the folder of the run, into which no other run may write meanwhile.
+
+        Raises:
+            FolderInUseError: if another run is writing there.
+        """
+        if self._world.is_main:
+            self._lock = FolderLock(self._root.parent)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait for the last save, which is as good when the training ends by an error."""
-        self.wait()
+        """Wait for the last save, which is as good when the training ends by an error, and let others write."""
+        try:
+            self.wait()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
     def load(self) -> int:
         """Read the newest whole state into modules and optimizer and return its step; 0 if there is none.
