@@ -15,16 +15,16 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## plan with the released world model on 20 held-out episodes
 	$(BIN)/vjepa-wm evaluate --env reach --episodes 20 --policies world_model random zero --out runs/demo
 
-test: $(READY)  ## the whole suite, here and against the built wheel
+test: $(READY)  ## the suite, and what a wheel may lack against the built one
 	$(PYTEST) -m "not slow"
 	$(MAKE) test-wheel
 
-test-wheel: $(READY)  ## the tests of the package against the wheel, from another directory
+test-wheel: $(READY)  ## imports, command line, package data and released weights of the wheel, from another directory
 	rm -rf build dist && mkdir -p build/site build/elsewhere
 	$(BIN)/python -m pip wheel --quiet --no-deps --constraint constraints.txt --wheel-dir dist .
 	$(BIN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
 	cd build/elsewhere && PYTHONPATH=../site VJEPA_WM_SITE=$(CURDIR)/build/site ../../$(PYTEST) \
-	  -c ../../pyproject.toml --rootdir ../../tests ../../tests -m "not slow and not checkout" -p no:cacheprovider
+	  -c ../../pyproject.toml --rootdir ../../tests ../../tests/test_package.py -p no:cacheprovider
 
 test-slow: $(READY)  ## all stages from nothing, and a run that is killed twenty times: about a quarter of an hour
 	$(PYTEST) -m slow -s

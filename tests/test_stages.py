@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from contextlib import closing
 from typing import get_args
 
@@ -226,19 +224,3 @@ def test_what_a_user_can_mend_is_one_message(arguments, message, checkpoint, tmp
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
-
-
-@pytest.mark.parametrize(
-    "stage", ["envs", "collect", "pretrain", "train-ac", "probe", "plan", "evaluate", "features", "inspect", "convert"]
-)
-def test_help_explains_every_option(stage, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main([stage, "--help"])
-    assert stop.value.code == 0
-    assert "--out" in capsys.readouterr().out or stage in ("probe", "inspect")
-
-
-def test_a_reader_that_has_seen_enough_is_no_error():
-    command = f"{sys.executable} -m vjepa_wm pretrain --help | head -c 10"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True)
-    assert len(done.stdout) == 10 and done.stderr == ""

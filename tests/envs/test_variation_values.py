@@ -93,7 +93,6 @@ def test_help_names_every_layout(capsys):
     assert {*MAZES.names(), *TWO_ROOMS.names()} <= words
 
 
-@pytest.mark.checkout
 def test_documentation_names_every_value():
     text = (Path(__file__).parents[2] / "docs" / "environments.md").read_text()
     layouts = {"layout` of `point_maze": MAZES, "layout` of `two_room": TWO_ROOMS}
