@@ -19,6 +19,7 @@ from vjepa_wm.cli import main
 from vjepa_wm.data.media.video import write_video
 from vjepa_wm.models.load import load_encoder
 
+pytestmark = pytest.mark.usefixtures("without_curves")
 OPTIONS = shlex.split(
     "--encoder.image-size 32 --encoder.patch-size 8 --encoder.embed-dim 24 --encoder.depth 2 --encoder.num-heads 2 "
     "--predictor-dim 16 --predictor-depth 1 --predictor-heads 2 --steps 10 --batch-size 8 --log-every 1 "
