@@ -45,9 +45,9 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)  ## speed, as ratios and rates measured side by side
-	$(BIN)/python scripts/bench_env.py
-	$(BIN)/python scripts/bench_collect.py
-	$(BIN)/python scripts/bench_planning.py
+	$(BIN)/python benchmarks/bench_env.py
+	$(BIN)/python benchmarks/bench_collect.py
+	$(BIN)/python benchmarks/bench_planning.py
 
 release: $(READY)  ## make the released checkpoint again, hours on a CPU
 	bash scripts/release_reach.sh
