@@ -1,19 +1,22 @@
-"""Compare with Hugging Face transformers: random weights written by each side, read by the other; exit 1 above 1e-5."""
+"""Weights written by this package or by Hugging Face transformers, read by the other, give the same numbers.
 
-import sys
-import tempfile
-from pathlib import Path
+It needs transformers: `pip install 'transformers>=4.53'`.
+"""
 
+import pytest
 import torch
 
 from vjepa_wm import load_encoder, load_predictor, load_probe
 from vjepa_wm.models.official.huggingface_export import save_huggingface
 from vjepa_wm.models.official.weight_source import KINDS
 
-try:
-    from transformers import VJEPA2ForVideoClassification as Classifier
-except ImportError:
-    sys.exit("this comparison needs transformers: pip install 'transformers>=4.53'")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of transformers itself
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    how = "transformers is not installed: pip install 'transformers>=4.53'"
+    return pytest.importorskip("transformers", reason=how).VJEPA2ForVideoClassification
 
 
 def our_models(head_dim):
@@ -31,29 +34,39 @@ def our_models(head_dim):
 
 
 @torch.no_grad()
-def differences(ours, theirs):
-    """Return the largest absolute difference of features, predictions and class scores."""
+def assert_same(ours, theirs):
+    """Compare features, predictions and class scores."""
     clip = torch.randn(2, 3, 4, 64, 64)
     context, target = torch.rand(2, 32).argsort().split((20, 12), dim=1)
     z = ours[0](clip)
     predicted = ours[1](torch.take_along_dim(z, context[..., None], 1), context, target, (2, 4, 4), 1)
     found = theirs.vjepa2(clip.transpose(1, 2), context_mask=[context], target_mask=[target])
     pairs = (z, found.last_hidden_state), (predicted, found.predictor_output.last_hidden_state)
-    return [float((a - b).abs().max()) for a, b in (*pairs, (ours[2](z), theirs(clip.transpose(1, 2)).logits))]
+    for a, b in (*pairs, (ours[2](z), theirs(clip.transpose(1, 2)).logits)):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
 
-torch.manual_seed(0)
-worst, scratch = 0.0, tempfile.TemporaryDirectory()
-print("head size  written by      features  predictions     scores")
-for size in (64, 80, 32):
-    models = our_models(size)
-    save_huggingface(Path(scratch.name) / "ours", *models)
-    read, report = Classifier.from_pretrained(Path(scratch.name) / "ours", output_loading_info=True)
+def load(folder):
+    return [read(folder) for read in (load_encoder, load_predictor, load_probe)]
+
+
+def test_what_is_written_here_is_read_here(tmp_path):
+    torch.manual_seed(0)
+    models = our_models(32)
+    save_huggingface(tmp_path, *models)
+    for model, again in zip(models, load(tmp_path), strict=True):
+        for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("head_dim", [64, 80, 32])
+def test_each_reads_what_the_other_writes(classifier, tmp_path, head_dim):
+    torch.manual_seed(0)
+    models = our_models(head_dim)
+    save_huggingface(tmp_path / "ours", *models)
+    read, report = classifier.from_pretrained(tmp_path / "ours", output_loading_info=True)
     assert not any(report.values()), report
-    fresh = Classifier(read.config).eval()
-    fresh.save_pretrained(Path(scratch.name) / "theirs")
-    loaded = [load(Path(scratch.name) / "theirs") for load in (load_encoder, load_predictor, load_probe)]
-    for writer, pair in {"vjepa_wm": (models, read.eval()), "transformers": (loaded, fresh)}.items():
-        worst = max(worst, *(values := differences(*pair)))
-        print("{:9d}  {:<12}  {:10.1e}  {:11.1e}  {:9.1e}".format(size, writer, *values))
-sys.exit(int(worst > 1e-5))
+    assert_same(models, read.eval())
+    fresh = classifier(read.config).eval()
+    fresh.save_pretrained(tmp_path / "theirs")
+    assert_same(load(tmp_path / "theirs"), fresh)
