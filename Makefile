@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest
+# Two processes of one thread each; the tests of a file stay together, as they share what is slow to make.
+IN_TWO := -n 2 --dist loadfile
+test test-wheel coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-wheel test-slow lint format bench release clean
+.PHONY: demo test test-wheel test-slow coverage lint format bench release clean
 
 $(READY): pyproject.toml constraints.txt
 	@echo "installing into .venv, a minute or two"
@@ -15,16 +18,19 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## plan with the released world model on 20 held-out episodes
 	$(BIN)/vjepa-wm evaluate --env reach --episodes 20 --policies world_model random zero --out runs/demo
 
-test: $(READY)  ## the whole suite, here and against the built wheel
-	$(PYTEST) -m "not slow"
+test: $(READY)  ## the suite, and what a wheel may lack against the built one
+	$(PYTEST) $(IN_TWO) -m "not slow" --durations 10
 	$(MAKE) test-wheel
 
-test-wheel: $(READY)  ## the tests of the package against the wheel, from another directory
+test-wheel: $(READY)  ## imports, command line, package data and released weights of the wheel, from another directory
 	rm -rf build dist && mkdir -p build/site build/elsewhere
 	$(BIN)/python -m pip wheel --quiet --no-deps --constraint constraints.txt --wheel-dir dist .
 	$(BIN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
 	cd build/elsewhere && PYTHONPATH=../site VJEPA_WM_SITE=$(CURDIR)/build/site ../../$(PYTEST) \
-	  -c ../../pyproject.toml --rootdir ../../tests ../../tests -m "not slow and not checkout" -p no:cacheprovider
+	  -c ../../pyproject.toml --rootdir ../../tests ../../tests/test_package.py -p no:cacheprovider
+
+coverage: $(READY)  ## which lines and branches the suite reaches
+	$(PYTEST) $(IN_TWO) -m "not slow" --cov --cov-report term
 
 test-slow: $(READY)  ## all stages from nothing, and a run that is killed twenty times: about a quarter of an hour
 	$(PYTEST) -m slow -s
@@ -32,15 +38,16 @@ test-slow: $(READY)  ## all stages from nothing, and a run that is killed twenty
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 bench: $(READY)  ## speed, as ratios and rates measured side by side
-	$(BIN)/python scripts/bench_env.py
-	$(BIN)/python scripts/bench_collect.py
-	$(BIN)/python scripts/bench_planning.py
+	$(BIN)/python benchmarks/bench_env.py
+	$(BIN)/python benchmarks/bench_collect.py
+	$(BIN)/python benchmarks/bench_planning.py
 
 release: $(READY)  ## make the released checkpoint again, hours on a CPU
 	bash scripts/release_reach.sh

@@ -1,4 +1,7 @@
-"""The package as it is installed: all of it imports, and its parts import each other in one direction only."""
+"""The package as it is installed: all of it imports, in one direction only, and runs with the files that belong to it.
+
+`make test-wheel` runs this file again where only the built wheel is, so what a wheel may lack is asked for here.
+"""
 
 import ast
 import importlib
@@ -6,13 +9,19 @@ import os
 import pkgutil
 import subprocess
 import sys
+from contextlib import closing
+from importlib.metadata import distribution
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import vjepa_wm
 import vjepa_wm.envs
 import vjepa_wm.planners
+from vjepa_wm.cli import main, stages
+from vjepa_wm.stages.agents import load_for_planning
 
 LEAVES = {"checks", "safe_files"}
 """Which import nothing of the package, and which all of it may import."""
@@ -79,14 +88,77 @@ def test_planners_know_no_simulator(name):
     assert not {target.split(".")[0] for target in imports(name)} & {"mujoco", "gymnasium"}
 
 
+def run_python(*arguments, **options):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
+
+
 def test_importing_the_command_line_does_not_start_mujoco():
-    code = "import sys, vjepa_wm.cli; sys.exit('mujoco' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert run_python("-c", "import sys, vjepa_wm.cli; sys.exit('mujoco' in sys.modules)").returncode == 0
 
 
-def test_it_is_the_installed_package_that_is_tested():
+def test_the_command_is_the_one_of_the_package():
+    (command,) = distribution("vjepa_wm").entry_points
+    assert (command.name, command.load()) == ("vjepa-wm", main)
+
+
+def test_help_names_every_stage(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert [stage for stage in stages() if stage not in out] == []
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_help_explains_every_option(stage, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([stage, "--help"])
+    assert stop.value.code == 0
+    assert "--out" in capsys.readouterr().out or stage in ("probe", "inspect")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m vjepa_wm pretrain --help | head -c 10"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert len(done.stdout) == 10 and done.stderr == ""
+
+
+@pytest.mark.parametrize("task", vjepa_wm.envs.TASKS)
+def test_every_task_has_its_scene(task):
+    with closing(vjepa_wm.envs.make(task, image_size=32)) as env:
+        obs, info = env.reset(seed=0)
+    assert obs["image"].std() > 1 and info["goal"]["image"].shape == (32, 32, 3)
+
+
+def test_the_command_collects_with_a_process_of_its_own(tmp_path):
+    small = ["--env", "two_room", "--episodes", "1", "--steps", "2", "--image-size", "32", "--workers", "1"]
+    done = run_python("-m", "vjepa_wm", "collect", "--out", str(tmp_path / "set"), *small)
+    assert done.returncode == 0, done.stderr
+    assert "set: 1 episodes, 1 of them new; 3 frames" in done.stdout
+
+
+@torch.no_grad()
+def test_the_released_world_model_predicts_better_than_that_nothing_moves():
+    with closing(vjepa_wm.envs.make("reach")) as env:
+        first, _ = env.reset(seed=0)
+        action = np.float32([0.05, 0.05, -0.05, 0, 0, 0, 0])
+        second = env.step(action)[0]
+    model = load_for_planning(None, "reach", "fp32")
+    z, z_next = model.encode(torch.from_numpy(np.stack([first["image"], second["image"]]))[:, None])
+    state, action = (torch.from_numpy(value).float()[None, None] for value in (first["state"], action))
+    imagined = model.rollout(z[None], state, action)
+    assert imagined.shape == z[None].shape
+    assert (imagined[0] - z_next).abs().mean() < 0.8 * (z - z_next).abs().mean()
+
+
+def files(package: Path) -> set[str]:
+    return {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+
+
+def test_it_is_the_installed_package_that_is_tested_and_it_is_whole():
     site = os.environ.get("VJEPA_WM_SITE")
     if site is None:
         pytest.skip("VJEPA_WM_SITE is not set, so the checkout is tested")
     for package in (vjepa_wm, vjepa_wm.envs, vjepa_wm.planners):
         assert Path(package.__file__).is_relative_to(site)
+    assert files(Path(vjepa_wm.__file__).parent) == files(Path(__file__).parents[1] / "vjepa_wm")

@@ -10,7 +10,6 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.checkout
 def test_all_stages_from_nothing_end_nearer_to_the_goal_than_chance(tmp_path):
     script = Path(__file__).parents[1] / "scripts/run_tiny.sh"
     environment = os.environ | {"BIN": str(Path(sys.executable).parent)}

@@ -1,6 +1,6 @@
 """A data set that lerobot 0.6.1 itself wrote is read as lerobot reads it.
 
-`lerobot_set.zip` is what `scripts/compare_lerobot.py fixture` makes: three episodes in one file of each kind, an AV1
+`lerobot_set.zip` is what `tests/reference/lerobot_set.py` makes: three episodes in one file of each kind, an AV1
 camera, one of pictures in parquet, one for depth, names in a dict, a nested and a boolean column; and what lerobot
 reads from it.
 """

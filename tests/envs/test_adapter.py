@@ -400,7 +400,6 @@ def test_cameras_look_at_their_targets():
     np.testing.assert_allclose(above, np.eye(3), atol=1e-9)
 
 
-@pytest.mark.checkout
 def test_the_example_of_the_manual_runs(capsys):
     manual = Path(__file__).parents[2] / "docs/third_party_environments.md"
     exec(compile(manual.read_text().split("```python\n")[1].split("```")[0], str(manual), "exec"), {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 
 import gymnasium
 import numpy as np
@@ -37,15 +38,22 @@ def play(task, seed, num_steps):
     return env
 
 
-def go_on(task, saved, actions, results):
+def go_on(task, saved, actions):
     """Restore a state in an environment of this process and go on: what another process does."""
     env = envs.make(task, image_size=64)
     env.reset(seed=999)
     env.set_state(saved)
     pictures = [env.render()]
     states = [env.advance(action) for action in actions]
-    results.put((pictures[0], env.render(), np.stack(states), env.get_state()))
+    found = pictures[0], env.render(), np.stack(states), env.get_state()
     env.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def another_process():
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        yield process
 
 
 @TASKS
@@ -90,17 +98,13 @@ def test_goal_picture_is_that_of_the_goal_state(env):
 
 
 @TASKS
-def test_state_goes_on_equally_in_another_process(task):
+def test_state_goes_on_equally_in_another_process(task, another_process):
     env = play(task, seed=3, num_steps=12)
     saved, picture = env.get_state(), env.render()
     actions = drawn_actions(env, 0, 200) * 0.5
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    process = context.Process(target=go_on, args=(task, saved, actions, results))
-    process.start()
+    theirs = another_process.submit(go_on, task, saved, actions)
     states = np.stack([env.advance(action) for action in actions])
-    restored, last, their_states, final = results.get(timeout=120)
-    process.join()
+    restored, last, their_states, final = theirs.result(timeout=120)
     np.testing.assert_array_equal(restored, picture)
     np.testing.assert_array_equal(their_states, states)
     np.testing.assert_array_equal(last, env.render())

@@ -90,7 +90,6 @@ def test_the_list_of_tasks_names_every_value(task):
         assert re.findall(r"[\w.]+", line)[2:] == [*values.training, "held", "out", *values.held_out]
 
 
-@pytest.mark.checkout
 def test_documentation_names_every_value():
     text = (Path(__file__).parents[2] / "docs" / "environments.md").read_text()
     layouts = {"layout` of `point_maze": MAZES, "layout` of `two_room": TWO_ROOMS}

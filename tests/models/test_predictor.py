@@ -70,7 +70,7 @@ def test_position_mask_token_and_context_all_matter(predictor):
 
 def make(**options) -> MaskedPredictor:
     torch.manual_seed(0)
-    config = MaskedPredictorConfig(encoder_dim=48, embed_dim=32, depth=2, num_heads=2, **options)
+    config = MaskedPredictorConfig(**{"encoder_dim": 48, "embed_dim": 32, "depth": 2, "num_heads": 2} | options)
     model = MaskedPredictor(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -134,7 +134,7 @@ def test_it_compiles_without_graph_breaks():
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # of torch.compile itself
 def test_compiled_blocks_train_on_masks_of_any_length():
-    model, plain = make(), make()
+    model, plain = make(depth=1), make(depth=1)  # each block is compiled by itself, which takes long
     for block in model.predictor_blocks:
         block.compile(backend="aot_eager", dynamic=True)
     for seen, hidden in ((5, 7), (9, 4), (4, 4)):

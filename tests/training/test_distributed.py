@@ -1,6 +1,7 @@
 """Several processes train as one does: started by torchrun, over gloo on the CPU."""
 
 import csv
+import json
 import os
 import shlex
 import signal
@@ -11,19 +12,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import runs_in_turn
 import torch
 
+from vjepa_wm.cli import main
 from vjepa_wm.data.media.video import write_video
 from vjepa_wm.models.load import load_encoder
 
+pytestmark = pytest.mark.usefixtures("without_curves")
 OPTIONS = shlex.split(
     "--encoder.image-size 32 --encoder.patch-size 8 --encoder.embed-dim 24 --encoder.depth 2 --encoder.num-heads 2 "
-    "--predictor-dim 16 --predictor-depth 1 --predictor-heads 2 --steps 20 --batch-size 8 --log-every 1 "
-    "--save-every 10 --precision fp32"
+    "--predictor-dim 16 --predictor-depth 1 --predictor-heads 2 --steps 10 --batch-size 8 --log-every 1 "
+    "--save-every 5 --precision fp32"
 )
 VJEPA21 = shlex.split(
     "--encoder.levels 0 1 --encoder.image-tokenizer --encoder.modality-embedding --compute.micro-batch-size 2"
 )
+FORMS = {"V-JEPA 2": [], "V-JEPA 2.1 in micro batches": VJEPA21}
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +40,20 @@ def videos(tmp_path_factory):
     return folder
 
 
-def start(processes, videos, out, *options, restarts=0):
-    launch = []
-    if processes > 1:
-        launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        launch += ["--max-restarts", str(restarts), "--monitor-interval", "0.2", "-m"]
-    command = [sys.executable, "-m", *launch, "vjepa_wm", "pretrain", "--data", str(videos), "--out", str(out)]
+def arguments(videos, out, *options):
+    return ["pretrain", "--data", str(videos), "--out", str(out), *OPTIONS, *options]
+
+
+def start(program, *, processes=2, restarts=0):
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    launch += ["--max-restarts", str(restarts), "--monitor-interval", "0.2"]
+    command = [sys.executable, "-m", *launch, *program]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*command, *OPTIONS, *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def start_run(*words, **settings):
+    return start(["-m", "vjepa_wm", *arguments(*words)], **settings)
 
 
 def finish(process):
@@ -62,36 +71,43 @@ def weights(out):
     return torch.cat([value.flatten() for value in load_encoder(out / "encoder").state_dict().values()])
 
 
-@pytest.mark.parametrize("options", [[], VJEPA21], ids=["V-JEPA 2", "V-JEPA 2.1 in micro batches"])
-def test_two_processes_train_as_one(videos, tmp_path, options):
-    finish(start(1, videos, tmp_path / "one", *options))
-    alone = losses(tmp_path / "one")
-    assert alone.shape == (20, 2) and np.ptp(alone[:, 0]) > 1e-3
+@pytest.fixture(scope="module")
+def runs(videos, tmp_path_factory):
+    """Runs of this process alone and of two together, which train in every way one after the other."""
+    out, together = tmp_path_factory.mktemp("runs"), []
+    for name, options in FORMS.items():
+        assert main(arguments(videos, out / name / "one", *options)) == 0
+        for parallel in ("ddp", "fsdp"):
+            together.append(arguments(videos, out / name / parallel, "--compute.parallel", parallel, *options))
+    finish(start([runs_in_turn.__file__, json.dumps(together)]))
+    return out
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_two_processes_train_as_one(runs, form):
+    alone = losses(runs / form / "one")
+    assert alone.shape == (10, 2) and np.ptp(alone[:, 0]) > 1e-3
     for parallel in ("ddp", "fsdp"):
-        finish(start(2, videos, tmp_path / parallel, "--compute.parallel", parallel, *options))
-        np.testing.assert_allclose(losses(tmp_path / parallel), alone, atol=1e-5, rtol=0)
-        torch.testing.assert_close(weights(tmp_path / parallel), weights(tmp_path / "one"), atol=1e-4, rtol=0)
+        np.testing.assert_allclose(losses(runs / form / parallel), alone, atol=1e-5, rtol=0)
+        torch.testing.assert_close(weights(runs / form / parallel), weights(runs / form / "one"), atol=1e-4, rtol=0)
 
 
-def test_a_run_goes_on_with_other_processes(videos, tmp_path):
-    finish(start(1, videos, tmp_path / "one"))
-    half = ("--stages", "steps=10", "steps=10")  # so that the state of step 10 is the last of the first part
-    for number, (processes, parallel) in enumerate(((2, "fsdp"), (1, "ddp"))):
-        process = start(processes, videos, tmp_path / "parts", "--compute.parallel", parallel, *half)
-        if number == 0:
-            wait_for(tmp_path / "parts/state/step-00000010", process)
-            process.send_signal(signal.SIGTERM)
-            process.communicate()
-        else:
-            finish(process)
-    np.testing.assert_allclose(losses(tmp_path / "parts"), losses(tmp_path / "one"), atol=1e-5, rtol=0)
+def test_a_run_goes_on_with_other_processes(videos, runs, tmp_path):
+    half = ("--stages", "steps=5", "steps=5")  # so that the state of step 5 is the last of the first part
+    process = start_run(videos, tmp_path, "--parallel", "fsdp", *half)
+    wait_for(tmp_path / "state/step-00000005", process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert len(losses(tmp_path)) < 10
+    assert main(arguments(videos, tmp_path, "--parallel", "ddp", *half)) == 0
+    np.testing.assert_allclose(losses(tmp_path), losses(runs / "V-JEPA 2" / "one"), atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow
 def test_torchrun_goes_on_after_the_death_of_a_worker(videos, tmp_path):
     options = ("--steps", "60", "--save-every", "5")
-    finish(start(2, videos, tmp_path / "whole", *options))
-    process = start(2, videos, tmp_path / "killed", *options, restarts=1)
+    finish(start_run(videos, tmp_path / "whole", *options))
+    process = start_run(videos, tmp_path / "killed", *options, restarts=1)
     wait_for(tmp_path / "killed/state/step-00000010", process)
     workers = [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     os.kill(workers[-1], signal.SIGKILL)

@@ -21,6 +21,7 @@ from vjepa_wm.training.pretrain.step import Pretrainer
 from vjepa_wm.training.pretrain.streams import MasksConfig, PicturesConfig
 from vjepa_wm.training.run.distributed import World
 
+pytestmark = pytest.mark.usefixtures("without_curves")
 ENCODER = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
 MASKS = (MultiBlockMask(num_blocks=2, spatial_scale=(0.3, 0.3), truncation="random"),)
 

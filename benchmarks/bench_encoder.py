@@ -1,6 +1,6 @@
 """Time and memory of the encoder against facebookresearch/vjepa2, side by side in one run.
 
-    python scripts/bench_encoder.py CHECKOUT [--rounds 5] [--case ViT-L]
+    python benchmarks/bench_encoder.py CHECKOUT [--rounds 5] [--case ViT-L]
 
 All have the same random weights and see the same clip; they take turns and the best round of each counts. On a CPU,
 float32 and bf16 of ViT-L and ViT-T, and the peak memory of a process that builds the model and encodes once; on a GPU,

@@ -1,7 +1,7 @@
 """Frames a second of `collect`, for each task and number of worker processes: simulation, pictures, encoding, writing.
 
-Run `python scripts/bench_collect.py [push drawer] [--workers 0 1 2] [--episodes 100]`. The start of the processes, one
-or two seconds, is in the numbers, so that few episodes look slow.
+Run `python benchmarks/bench_collect.py [push drawer] [--workers 0 1 2] [--episodes 100]`. The start of the processes,
+one or two seconds, is in the numbers, so that few episodes look slow.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Frames per second of reading clips, against seeking to every frame, side by side in one run.
 
-    python scripts/bench_reader.py [--rounds 5] [--videos 4] [--clips 12] [--workers 2]
+    python benchmarks/bench_reader.py [--rounds 5] [--videos 4] [--clips 12] [--workers 2]
 
 Videos of 10 s at 30 frames a second, 256 px, H.264 as x264 makes it unless told otherwise, with a key frame every 2,
 12 and 250 frames; clips of 16 frames at 4 a second. "seek" opens a file and for each wanted frame goes to the key frame

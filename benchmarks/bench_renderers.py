@@ -1,4 +1,4 @@
-"""Print how much the pictures of OpenGL and of rays differ: `python scripts/compare_renderers.py [TASK ...]`.
+"""Print how much the pictures of OpenGL and of rays differ: `python benchmarks/bench_renderers.py [TASK ...]`.
 
 In grey levels of 255, in time, and for a world model: the distance of the latents of both, as a share of that between
 neighbouring frames. With --evaluate N, how well it plans with either, also to goal pictures that the other drew.

@@ -1,4 +1,4 @@
-"""Print how fast each task is on one core: `python scripts/bench_env.py [TASK ...]`.
+"""Print how fast each task is on one core: `python benchmarks/bench_env.py [TASK ...]`.
 
 Control steps per second without pictures and with one of 128 px (gl), then pictures per second by size and renderer,
 while the scene moves.

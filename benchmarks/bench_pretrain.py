@@ -1,6 +1,6 @@
 """Seconds per pretraining step against facebookresearch/vjepa2, side by side in one run, data loading left out.
 
-    python scripts/bench_pretrain.py CHECKOUT [--rounds 5] [--case ViT-T] [--batch-size 4] [--compile] [--profile]
+    python benchmarks/bench_pretrain.py CHECKOUT [--rounds 5] [--case ViT-T] [--batch-size 4] [--compile] [--profile]
 
 Same model, clips, masks (V-JEPA 2's two settings), batch, optimizer, target update and number format, gradients not
 clipped. Both take turns; the best round of each counts, and beside it stands the median of the rounds' ratios, which a
