@@ -14,7 +14,6 @@ from functools import partial
 from vjepa_wm import envs
 from vjepa_wm.data.collection.record import collect
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
-from vjepa_wm.envs.policies import policy_maker
 
 
 def frames_a_second(task: str, workers: int, args: argparse.Namespace) -> float:
@@ -30,7 +29,7 @@ def frames_a_second(task: str, workers: int, args: argparse.Namespace) -> float:
         begin_s = time.perf_counter()
         report = collect(
             make_env,
-            policy_maker(task, args.policy),
+            partial(envs.find_task(task).make_policy, args.policy),
             writer,
             num_episodes=args.episodes,
             num_steps=40,

@@ -10,10 +10,8 @@ import time
 import numpy as np
 import torch
 
-from vjepa_wm.evaluation.agents import PlanningAgent, PlanningConfig
-from vjepa_wm.planners import CEM, vjepa2_box
 from vjepa_wm.planners.cem import cpu
-from vjepa_wm.stages.agents import load_for_planning
+from vjepa_wm.stages.planning import PlannerOptions, StandRecipe
 
 ROUNDS = 5
 ROWS = (("fp32", 1), ("auto", 1), ("fp32", 2), ("auto", 2))
@@ -24,11 +22,10 @@ def main() -> None:
     image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
     agents = []
     for precision, horizon in ROWS:
-        model = load_for_planning(None, "reach", precision)
-        settings = PlanningConfig(horizon=horizon)
-        box = vjepa2_box(max_gripper=0.0)
-        agents.append(PlanningAgent(model, CEM(cpu()), box, settings, torch.Generator().manual_seed(0)))
-        agents[-1].reset(image)
+        options = PlannerOptions(horizon=horizon)
+        recipe = StandRecipe(task="reach", checkpoint=None, planner=options, precision=precision)
+        agents.append(recipe.make_stand("world_model").agent)
+        agents[-1].reset(image, seed=0)
     best = [float("inf")] * len(agents)
     for _ in range(ROUNDS):
         for index, agent in enumerate(agents):

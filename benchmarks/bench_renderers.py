@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from vjepa_wm import envs
-from vjepa_wm.evaluation.evaluate import play_episode
-from vjepa_wm.evaluation.protocol import make_protocol, wilson_interval
-from vjepa_wm.stages.agents import load_for_planning, make_agent
-from vjepa_wm.stages.evaluate import EvaluateConfig
+from vjepa_wm.evaluation.evaluated_episode import play_episode
+from vjepa_wm.evaluation.protocol_files import load_protocol
+from vjepa_wm.evaluation.success_rate import wilson_interval
+from vjepa_wm.stages.planning import PlannerOptions, StandRecipe
 
 RENDERERS = ("gl", "ray")
 
@@ -47,18 +46,16 @@ def latent_ratio(model, frames: dict[str, np.ndarray]) -> float:
     return ((gl - ray).norm(dim=(1, 2)).mean() / (gl[1:] - gl[:-1]).norm(dim=(1, 2)).median()).item()
 
 
-def compare_planning(num_episodes: int, checkpoint: Path | None) -> None:
+def compare_planning(num_episodes: int, recipe: StandRecipe) -> None:
     """Print the success of the same episodes for each renderer of what is seen and of the goal."""
-    config = EvaluateConfig(out=Path(), checkpoint=checkpoint)
     pair = {name: envs.make("reach", renderer=name) for name in RENDERERS}
-    protocol = make_protocol(pair["gl"], task="reach", num_episodes=num_episodes, steps=config.steps, seed=config.seed)
+    protocol, agent = load_protocol("reach").first(num_episodes), recipe.make_stand("world_model").agent
     for seen, env in pair.items():
         for drawn, goal_env in pair.items():
-            agent, results = make_agent("world_model", env, config), []
-            for episode in protocol.episodes:
-                options = {"start": np.array(episode.start), "goal": np.array(episode.goal)}
-                goal = goal_env.reset(seed=episode.seed, options=options)[1]["goal"]["image"]
-                results.append(play_episode(agent, env, episode, protocol.steps, goal_image=goal))
+            results = []
+            for k, episode in enumerate(protocol.episodes):
+                goal = goal_env.reset(seed=episode.seed, options=episode.reset_options())[1]["goal"]["image"]
+                results.append(play_episode(agent, env, protocol, episode, seed=k, goal_image=goal).result)
             solved = sum(result.success_last for result in results)
             low, high = wilson_interval(solved, num_episodes)
             final = 100 * np.mean([result.distances[-1] for result in results])
@@ -71,12 +68,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tasks", nargs="*", metavar="TASK", default=envs.TASKS, help=f"of {', '.join(envs.TASKS)}")
     parser.add_argument("--frames", type=int, default=100)
-    parser.add_argument("--checkpoint", type=Path, help="world model; none: the released one of reach")
+    parser.add_argument("--checkpoint", help="world model; none: the released one of reach")
     parser.add_argument("--evaluate", type=int, default=0, metavar="N", help="episodes of reach to plan")
     args = parser.parse_args()
 
     envs.choose_renderer("gl")
-    model = load_for_planning(args.checkpoint, "reach", "auto")
+    recipe = StandRecipe(task="reach", checkpoint=args.checkpoint, planner=PlannerOptions(), precision="auto")
+    model = recipe.load_model()
     print("task         mean diff  max diff  off by > 8   gl ms  ray ms  latent ratio")
     for task in args.tasks:
         frames, ms = draw_both(task, args.frames)
@@ -86,7 +84,7 @@ def main() -> None:
             f"{task:12} {off.mean():9.2f} {off.max():9d} {share:11.2%} {ms['gl']:7.2f} {ms['ray']:7.2f} {ratio:13.3f}"
         )
     if args.evaluate:
-        compare_planning(args.evaluate, args.checkpoint)
+        compare_planning(args.evaluate, recipe)
 
 
 if __name__ == "__main__":

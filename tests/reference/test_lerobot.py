@@ -9,17 +9,19 @@ It needs lerobot, and Python 3.12 or newer for lerobot 0.6.1 (what its encoders 
 Pictures come through a codec: ours and lerobot's decoding of one file are equal, the raw ones differ by what it loses.
 """
 
-import gymnasium
+from functools import partial
+
 import numpy as np
 import pytest
 from lerobot_set import ACTION, IMAGES, STATE, read_theirs, to_uint8, write_theirs
 
+from vjepa_wm.data.collection.episode_player import seeds_of
 from vjepa_wm.data.collection.record import collect
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
-from vjepa_wm.data.trajectories.read_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
-from vjepa_wm.envs import make
-from vjepa_wm.envs.policies import policy_maker
+from vjepa_wm.envs import find_task, make
+from vjepa_wm.envs.play import play, record
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of lerobot itself
 OBJECTS, FRONT, TASK = "observation.environment_state", IMAGES + "front", "push, play"
@@ -33,42 +35,23 @@ def lerobot():
     return pytest.importorskip("lerobot.datasets", reason=how).LeRobotDataset
 
 
-class Keep(gymnasium.Wrapper):
-    """Remembers everything, episode by episode."""
-
-    def __init__(self, env):
-        super().__init__(env)
-        self.episodes = []
-
-    def reset(self, **options):
-        obs, info = self.env.reset(**options)
-        self.episodes.append({"images": [], "states": [], "objects": [], "actions": []})
-        self._keep(obs, info)
-        return obs, info
-
-    def step(self, action):
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        self.episodes[-1]["actions"].append(np.array(action))
-        self._keep(obs, info)
-        return obs, reward, terminated, truncated, info
-
-    def _keep(self, obs, info):
-        for name, value in (("images", obs["image"]), ("states", obs["state"]), ("objects", info["object"])):
-            self.episodes[-1][name].append(np.array(value))
-
-
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """A data set as `vjepa-wm collect` makes it, and by episode what went into it."""
-    root, env = tmp_path_factory.mktemp("ours") / "set", Keep(make("push", image_size=64))
-    own = env.unwrapped
-    names = {"state_names": own.state_names, "action_names": own.action_names, "object_names": own.object_names}
-    with TrajectoryWriter(root, fps=own.control_hz, image_size=64, cameras=own.cameras, **names) as writer:
+    root, task = tmp_path_factory.mktemp("ours") / "set", find_task("push")
+    make_env, make_policy = partial(make, task, image_size=64), partial(task.make_policy, "play")
+    env = make_env()
+    names = {"state_names": env.state_names, "action_names": env.action_names, "object_names": env.object_names}
+    with TrajectoryWriter(root, fps=env.control_hz, image_size=64, cameras=env.cameras, **names) as writer:
         settings = {"num_episodes": NUM_EPISODES, "num_steps": NUM_STEPS, "seed": 0, "task": TASK}
-        collect(lambda: env, policy_maker("push", "play"), writer, progress=False, **settings)
-    raw = [{name: np.array(values) for name, values in episode.items()} for episode in env.episodes]
-    for episode in raw:  # nothing is done at the last frame
-        episode["actions"] = np.append(episode["actions"], np.zeros((1, 7)), axis=0).astype(np.float32)
+        collect(make_env, make_policy, writer, progress=False, **settings)
+    raw = []
+    for k in range(NUM_EPISODES):
+        seed, rng = seeds_of(0, k)
+        rollout = record(play(env, make_policy(env, rng), num_steps=NUM_STEPS, seed=seed), NUM_STEPS)
+        actions = np.append(rollout.actions, np.zeros((1, 7), np.float32), axis=0)  # nothing is done at the last frame
+        raw.append({"images": rollout.frames, "states": rollout.states, "objects": rollout.objects, "actions": actions})
+    env.close()
     return root, raw
 
 

@@ -8,7 +8,7 @@ import torch
 
 from vjepa_wm import load_encoder, load_predictor, load_probe
 from vjepa_wm.models.official.huggingface_export import save_huggingface
-from vjepa_wm.models.official.weight_source import KINDS
+from vjepa_wm.models.stored_model import KINDS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of transformers itself
 

@@ -94,12 +94,12 @@ def test_two_processes_train_as_one(runs, form):
 
 def test_a_run_goes_on_with_other_processes(videos, runs, tmp_path):
     half = ("--stages", "steps=5", "steps=5")  # so that the state of step 5 is the last of the first part
-    process = start_run(videos, tmp_path, "--parallel", "fsdp", *half)
+    process = start_run(videos, tmp_path, "--compute.parallel", "fsdp", *half)
     wait_for(tmp_path / "state/step-00000005", process)
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert len(losses(tmp_path)) < 10
-    assert main(arguments(videos, tmp_path, "--parallel", "ddp", *half)) == 0
+    assert main(arguments(videos, tmp_path, "--compute.parallel", "ddp", *half)) == 0
     np.testing.assert_allclose(losses(tmp_path), losses(runs / "V-JEPA 2" / "one"), atol=1e-5, rtol=0)
 
 

@@ -78,6 +78,8 @@ class ScriptedAgent:
 
     def act_on_info(self, obs: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> np.ndarray:
         """Choose the next action from observation and info, (A,) float32."""
+        if self._policy is None:
+            raise RuntimeError("reset(goal_image, seed) must be called before the first action")
         return self._policy(obs, info)
 
     def measure(self, image: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 
@@ -59,7 +60,7 @@ def run_plan(config: PlanConfig) -> None:
         task=config.env, checkpoint=config.checkpoint, planner=config.planner, precision=config.precision
     )
     agent, env = recipe.make_stand("world_model")
-    settings = {"steps": task.usual_steps}
+    settings: dict[str, Any] = {"steps": task.usual_steps}
     if task.name in shipped_protocols():  # whose budget, and whose way of showing ordered pictures, is the task's
         shipped = load_protocol(task.name)
         settings = {"steps": shipped.steps, "goal_steps": shipped.goal_steps}
