@@ -91,11 +91,17 @@ class StandRecipe:
     task: str
     """Name of the task, as for `vjepa_wm.envs.find_task`."""
     checkpoint: str | None
-    """Where the world model is; None: the released one of the task."""
+    """Where the world model is; None: the released one of the task. A path becomes absolute, for processes that begin
+    elsewhere."""
     planner: PlannerOptions
     """How to plan."""
     precision: Precision
     """Number format of the predictor."""
+
+    def __post_init__(self) -> None:
+        """Make a path absolute."""
+        if self.checkpoint is not None and Path(self.checkpoint).exists():
+            object.__setattr__(self, "checkpoint", str(Path(self.checkpoint).absolute()))
 
     def make_stand(self, policy: RowName) -> Stand:
         """Make agent and environment of a row of the table.
