@@ -1,7 +1,11 @@
-"""Make the protocols that come with the package; a changed one needs a higher version."""
+"""Make the protocols that come with the package, of all tasks or of those named: `make_protocols.py [TASK ...]`.
+
+A changed one needs a higher version.
+"""
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from functools import partial
 
@@ -19,8 +23,8 @@ AHEAD = {"push": 10}
 
 
 def main() -> None:
-    """Write all of them."""
-    for name in TASKS:
+    """Write them."""
+    for name in sys.argv[1:] or TASKS:
         task = find_task(name)
         with closing(make(task, image_size=32)) as env:
             settings = {"task": name, "num_episodes": NUM_EPISODES, "seed": 0}

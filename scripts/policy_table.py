@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+from contextlib import closing
 from functools import partial
 
 import numpy as np
 
 from vjepa_wm import envs
-from vjepa_wm.envs.policies import policy_maker
+from vjepa_wm.envs.play import play
 
 POLICIES = ("expert", "noisy_expert", "play", "random")
 
 
-def play(task: str, name: str, variation: envs.VariationConfig, seed: int) -> tuple[bool, int]:
+def outcome(name: str, policy_name: str, variation: envs.VariationConfig, seed: int) -> tuple[bool, int]:
     """Play an episode; return whether it ends in success, and the steps until it was first there."""
-    env = envs.make(task, image_size=16, variation=variation)  # these policies see numbers, not pictures
-    obs, info = env.reset(seed=seed)
-    policy, steps = policy_maker(task, name)(np.random.default_rng(seed)), env.usual_steps
-    for step in range(env.usual_steps):
-        obs, _, _, _, info = env.step(policy(obs, info))
-        if info["is_success"]:
-            steps = min(steps, step + 1)
-    env.close()
-    return info["is_success"], steps
+    task = envs.find_task(name)
+    with closing(envs.make(task, image_size=16, variation=variation)) as env:  # policies see numbers, not pictures
+        policy = task.make_policy(policy_name, env, np.random.default_rng(seed))
+        reached = [moment.info["is_success"] for moment in play(env, policy, num_steps=task.usual_steps, seed=seed)]
+    return reached[-1], reached.index(True) if any(reached) else task.usual_steps
 
 
 def main() -> None:
@@ -42,7 +39,7 @@ def main() -> None:
     print(f"{'task':12}" + "".join(f"{name:>14}" for name in POLICIES) + f"{'expert steps':>14}")
     with multiprocessing.get_context("spawn").Pool() as pool:
         for task in args.tasks:
-            played = [pool.map(partial(play, task, name, variation), range(args.episodes)) for name in POLICIES]
+            played = [pool.map(partial(outcome, task, name, variation), range(args.episodes)) for name in POLICIES]
             shares = "".join(f"{np.mean([success for success, _ in runs]):14.0%}" for runs in played)
             print(f"{task:12}{shares}{np.mean([steps for _, steps in played[0]]):14.1f}", flush=True)
 

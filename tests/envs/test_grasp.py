@@ -15,7 +15,6 @@ from vjepa_wm.envs.arm.brick.geometry import (
     BRICK_HIGH,
     BRICK_LOW,
     BRICK_WORKSPACE,
-    FINGER,
     HOLDING,
     LIFT,
     LYING,
@@ -28,6 +27,7 @@ from vjepa_wm.envs.arm.brick.geometry import (
     reaches_into,
 )
 from vjepa_wm.envs.arm.brick.grasp.env import GraspConfig
+from vjepa_wm.envs.arm.hand import ONE_FINGER_HALF
 from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 
@@ -171,7 +171,7 @@ def test_a_brick_that_is_pushed_goes_with_the_fingers_and_stays_there(env):
     start = np.array([0.42, 0.02, 0.03, 0, 0, 0, 1])
     env.reset(options={"start": start, "start_object": BRICK * [1, 1, 1, 0]})
     state, brick, _ = run(env, [[0.05, 0, 0, 0, 0, 0, 0]] * 2)
-    assert brick[0] - BRICK_HALF[0] - FINGER[0] == pytest.approx(state[0], abs=0.02)
+    assert brick[0] - BRICK_HALF[0] - ONE_FINGER_HALF[0] == pytest.approx(state[0], abs=0.02)
     np.testing.assert_allclose(run(env, [STAY])[1], brick, atol=1e-3)
 
 
@@ -249,9 +249,10 @@ def test_fingers_over_the_brick_agree_with_points_of_them():
     poses = np.tile(OPEN_AROUND, (300, 1))
     poses[:, [0, 1, 5, 6]] += rng.uniform([-0.12, -0.12, -1.5, 0], [0.12, 0.12, 1.5, 1], (300, 4))
     found = fingers_over(poses, BRICK, slack=0.0)
-    points = np.stack(np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, 1, 41)), axis=-1).reshape(-1, 2) * FINGER
+    points = np.stack(np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, 1, 41)), axis=-1).reshape(-1, 2)
+    points *= ONE_FINGER_HALF
     for pose, is_over in zip(poses, found, strict=True):
-        spread = FINGER[1] + 0.04 * (1 - pose[6])
+        spread = ONE_FINGER_HALF[1] + 0.04 * (1 - pose[6])
         corners = np.concatenate([np.add(points, [0, spread]), points - [0, spread]])
         cos, sin = np.cos(pose[5]), np.sin(pose[5])
         offset = corners @ np.array([[cos, sin], [-sin, cos]]) + pose[:2] - BRICK[:2]
@@ -265,7 +266,7 @@ def test_fingers_over_the_brick_agree_with_points_of_them():
 def test_sizes_are_those_of_the_model(env):
     model = env._arm.model
     np.testing.assert_array_equal(model.geom("brick").size, BRICK_HALF)
-    np.testing.assert_array_equal(model.geom("finger1").size[:2], FINGER)
+    np.testing.assert_array_equal(model.geom("finger1").size[:2], ONE_FINGER_HALF)
     hand_to_tool, hand = model.site("tool").pos[2], model.geom("hand")
     lowest_palm = BRICK_WORKSPACE.low[2] + hand_to_tool - hand.pos[2] - hand.size[2]
     assert lowest_palm > 2 * LYING

@@ -15,6 +15,7 @@ TASKS = {
     "grasp": "vjepa_wm.envs.arm.brick.grasp",
     "pick_place": "vjepa_wm.envs.arm.brick.pick_place",
     "drawer": "vjepa_wm.envs.arm.drawer",
+    "lever": "vjepa_wm.envs.arm.lever",
     "point_maze": "vjepa_wm.envs.plane.point_maze",
     "two_room": "vjepa_wm.envs.plane.two_room",
 }

@@ -20,8 +20,6 @@ Placed = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Tool and object at the start, tool and object at the goal."""
 # A measured pose may lie this far outside the workspace and still be asked for [m, rad, gripper].
 POSE_SLACK = 0.01
-# From a place on the table, the camera `front` is in this direction.
-TO_CAMERA = np.array([0.8, -0.9]) / np.hypot(0.8, -0.9)
 
 
 class ArmEnv(GoalEnv):
@@ -92,19 +90,6 @@ class ArmEnv(GoalEnv):
 
     def _state(self) -> np.ndarray:
         return self._arm.pose().astype(np.float32)
-
-
-def hides(pose: np.ndarray, place: np.ndarray, *, along: float = -0.05, across: float = 0.13) -> bool:
-    """Tell whether the hand is between a place on the table and the camera `front`.
-
-    Args:
-        pose: tool pose, (P,).
-        place: x and y, (2,) [m].
-        along: a hand that is this much nearer to the camera than the place, or more, can hide it [m].
-        across: a hand that is less than this beside the line from the place to the camera hides it [m].
-    """
-    offset, sideways = pose[:2] - place, np.array([-TO_CAMERA[1], TO_CAMERA[0]])
-    return bool(offset @ TO_CAMERA > along and abs(offset @ sideways) < across)
 
 
 def check_pose(name: str, value: np.ndarray, workspace: Workspace) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vjepa_wm.envs.arm.arm import Arm
-from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose, hides
+from vjepa_wm.envs.arm.arm_env import ArmEnv, check_pose
 from vjepa_wm.envs.arm.brick.geometry import (
     BRICK_HIGH,
     BRICK_LOW,
@@ -25,6 +25,7 @@ from vjepa_wm.envs.arm.brick.geometry import (
     keep_grip,
     reaches_into,
 )
+from vjepa_wm.envs.arm.hand import hides
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 from vjepa_wm.envs.reset_options import check_numbers, check_options, draw_until
 

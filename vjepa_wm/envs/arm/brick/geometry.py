@@ -10,7 +10,7 @@ from math import cos, remainder, sin, tau
 
 import numpy as np
 
-from vjepa_wm.envs.arm.hand import TIP_BELOW_TOOL, seen_from
+from vjepa_wm.envs.arm.hand import ONE_FINGER_HALF, TIP_BELOW_TOOL, seen_from
 from vjepa_wm.envs.arm.workspace import FINGER_STROKE, Workspace
 
 BRICK_WORKSPACE = Workspace(
@@ -36,8 +36,6 @@ HOLDING = 1.0 - float(BRICK_HALF[1]) / FINGER_STROKE
 """The gripper when its fingers touch both long sides of the brick."""
 PRESSING = 1.0
 """What a gripper that holds the brick is told to close to; each finger presses with 70 N then."""
-FINGER = np.array([0.024, 0.015])
-"""Half the size of one finger along the tool's x and y [m]."""
 TOUCH = 0.004
 """Fingers no further than this from both sides of the brick, taken together, hold it [m]."""
 EDGE = 0.008
@@ -72,9 +70,9 @@ def holds(pose: np.ndarray, brick: np.ndarray) -> bool:
     """
     along, across = seen_from(pose[:2], brick)
     turn, above = fitting_yaw(brick[3] - pose[5]), pose[2] - TIP_BELOW_TOOL - brick[2]
-    width = 2 * (BRICK_HALF[1] + FINGER[0] * abs(sin(turn))) / cos(turn)
+    width = 2 * (BRICK_HALF[1] + ONE_FINGER_HALF[0] * abs(sin(turn))) / cos(turn)
     room = 2 * FINGER_STROKE * (1.0 - pose[6]) - width
-    is_between = abs(along) < BRICK_HALF[0] - TOUCH and abs(across) < FINGER[1] and abs(above) < LYING - TOUCH
+    is_between = abs(along) < BRICK_HALF[0] - TOUCH and abs(across) < ONE_FINGER_HALF[1] and abs(above) < LYING - TOUCH
     return bool(is_between and abs(room) <= TOUCH)
 
 
@@ -93,11 +91,11 @@ def fingers_over(poses: np.ndarray, brick: np.ndarray, slack: float = 0.002) -> 
     dx, dy = brick[0] - poses[:, 0], brick[1] - poses[:, 1]
     x, y = np.cos(yaw) * dx + np.sin(yaw) * dy, np.cos(yaw) * dy - np.sin(yaw) * dx
     c, s = np.cos(turn), np.sin(turn)
-    finger, brick_half = FINGER - slack, BRICK_HALF[:2]
+    finger, brick_half = ONE_FINGER_HALF - slack, BRICK_HALF[:2]
     mixing = np.abs(np.stack([np.stack([c, s]), np.stack([s, c])]))  # of the axes of two rectangles, (2, 2, N)
     from_tool = finger[:, None] + np.einsum("ijn,j->in", mixing, brick_half)
     from_brick = brick_half[:, None] + np.einsum("ijn,j->in", mixing, finger)
-    spread = FINGER[1] + FINGER_STROKE * (1.0 - poses[:, 6])
+    spread = ONE_FINGER_HALF[1] + FINGER_STROKE * (1.0 - poses[:, 6])
     over = np.zeros(len(poses), dtype=bool)
     for away in (y - spread, y + spread):  # from the middle of each finger to that of the brick
         seen_from_tool, seen_from_brick = np.stack([x, away]), np.stack([c * x + s * away, c * away - s * x])

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from vjepa_wm.envs.arm.arm import Arm
-from vjepa_wm.envs.arm.arm_env import ArmEnv, Placed, check_pose, hides
+from vjepa_wm.envs.arm.arm_env import ArmEnv, Placed, check_pose
 from vjepa_wm.envs.arm.drawer.geometry import (
     DRAWER_HIGH,
     DRAWER_LOW,
@@ -23,6 +23,7 @@ from vjepa_wm.envs.arm.drawer.geometry import (
     reaches_into,
     stay_out,
 )
+from vjepa_wm.envs.arm.hand import hides
 from vjepa_wm.envs.goal_env import Goal, GoalEnvConfig
 from vjepa_wm.envs.reset_options import check_distances, check_numbers, check_options, draw_until
 

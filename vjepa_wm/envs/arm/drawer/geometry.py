@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vjepa_wm.envs.arm.hand import FINGER_HALF, TIP_BELOW_TOOL
-from vjepa_wm.envs.arm.workspace import FINGER_STROKE, Workspace
+from vjepa_wm.envs.arm.hand import ONE_FINGER_HALF, TIP_BELOW_TOOL, finger_middles
+from vjepa_wm.envs.arm.workspace import Workspace
 
 DRAWER_WORKSPACE = Workspace(
     np.array([0.36, -0.29, 0.08, 0.0, 0.0, -0.4, 0.0]), np.array([0.70, 0.29, 0.27, 0.0, 0.0, 0.4, 1.0])
@@ -122,15 +122,11 @@ def _share_to_contact(depth: np.ndarray) -> float:
 
 def _depths(poses: np.ndarray, drawer: np.ndarray) -> np.ndarray:
     """Return how far each finger is over, or in, each box along x and y, (N, 2, 5, 2) [m]; negative where it is not."""
-    along, across = FINGER_HALF[0], FINGER_HALF[1] / 2
-    cos, sin = np.cos(poses[:, 5]), np.sin(poses[:, 5])
-    offset = across + FINGER_STROKE * (1.0 - np.clip(poses[:, 6], 0.0, 1.0))
-    side = offset[:, None] * np.stack([-sin, cos], axis=1)
-    centres = poses[:, None, :2] + np.stack([side, -side], axis=1)
+    (along, across), cos, sin = ONE_FINGER_HALF, np.abs(np.cos(poses[:, 5])), np.abs(np.sin(poses[:, 5]))
     # Half the width of the upright rectangles that hold a turned finger.
-    half = np.stack([along * np.abs(cos) + across * np.abs(sin), along * np.abs(sin) + across * np.abs(cos)], axis=1)
+    half = np.stack([along * cos + across * sin, along * sin + across * cos], axis=1)
     opened = np.array([0.0, drawer[2]])
     low = drawer[:2] + BOXES_LOW - LOW_MOVES[:, None] * opened
     high = drawer[:2] + BOXES_HIGH - HIGH_MOVES[:, None] * opened
-    to_middle = np.abs(centres[:, :, None] - (low + high) / 2)
+    to_middle = np.abs(finger_middles(poses)[:, :, None] - (low + high) / 2)
     return half[:, None, None] + (high - low) / 2 - to_middle

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from vjepa_wm.envs.arm.arm import Arm
-from vjepa_wm.envs.arm.arm_env import ArmEnv, Placed, check_pose, hides
+from vjepa_wm.envs.arm.arm_env import ArmEnv, Placed, check_pose
+from vjepa_wm.envs.arm.hand import hides
 from vjepa_wm.envs.arm.push.geometry import (
     BLOCK_HALF,
     BLOCK_HIGH,
