@@ -11,9 +11,9 @@ import pytest
 
 from vjepa_wm import envs
 from vjepa_wm.envs.arm.arm_policies import NoisyPolicy
-from vjepa_wm.envs.arm.push.expert import POINT_DISTANCE, PushExpert, foresee, goal_error
 from vjepa_wm.envs.arm.push.geometry import PUSH_HEIGHT, PUSH_WORKSPACE, reaches_into
-from vjepa_wm.envs.arm.push.strokes import SIDES, PushPlay, Stroke, StrokeRunner, stroke_against
+from vjepa_wm.envs.arm.push.policies import POINT_DISTANCE, PushExpert, PushPlay, foresee, goal_error
+from vjepa_wm.envs.arm.push.strokes import SIDES, Stroke, StrokeRunner, stroke_against
 from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 from vjepa_wm.envs.policy import RandomPolicy
 
@@ -150,5 +150,5 @@ def test_expert_with_noise_solves_it_too_and_random_does_not(env):
 
 
 def test_policies_need_no_simulator():
-    code = "import sys, vjepa_wm.envs.arm.push.expert; sys.exit('mujoco' in sys.modules)"
+    code = "import sys, vjepa_wm.envs.arm.push.policies; sys.exit('mujoco' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,14 +45,17 @@ class EnvsConfig:
 def run_envs(config: EnvsConfig) -> None:
     """Print what the tasks are and write their pictures; errors as `vjepa_wm.envs.make`."""
     tiles: list[Tile] = []
+    factors: dict[str, Mapping[str, Values]] = {}
     for task in map(find_task, config.tasks):
         with closing(make(task, image_size=config.image_size, renderer=config.renderer)) as env:
             print(describe_task(task, env))
+            factors[task.name] = env.factors
             tiles += draw_task(task, env, config.seed)
     rows = [draw_row(tiles[k : k + PER_ROW], config.image_size) for k in range(0, len(tiles), PER_ROW)]
     # The last row may be shorter; it ends in the background's colour.
     missing = [rows[0].shape[1] - row.shape[1] for row in rows]
     rows = [np.pad(row, ((0, 0), (0, width), (0, 0)), mode="edge") for row, width in zip(rows, missing, strict=True)]
+    print(describe_values(factors))
     config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "envs.png"
     iio.imwrite(path, np.concatenate(rows))
@@ -70,15 +74,24 @@ def describe_task(task: Task, env: GoalEnv) -> str:
         f"success: {task.success_rule}; {task.usual_steps} steps at {env.control_hz} Hz are enough for an expert",
         f"state {', '.join(env.state_names)}{objects}; {len(env.action_names)} numbers of an action",
         f"policies: {', '.join(task.policy_names)}; cameras: {', '.join(env.known_cameras)}",
-        *(f"varies: {factor} ({_told(values)})" for factor, values in env.factors.items()),
+        f"varies: {', '.join(env.factors)}",
     )
     return "\n  ".join((f"{task.name}: {task.aim}", *lines))
 
 
-def _told(values: Values) -> str:
-    """Name the values of a factor."""
-    held_out = f"; held out: {', '.join(values.held_out)}" if values.held_out else ""
-    return ", ".join(values.training) + held_out
+def describe_values(factors: Mapping[str, Mapping[str, Values]]) -> str:
+    """Name the values of all factors that vary, once for the tasks that have the same.
+
+    Args:
+        factors: of each task, by its name, the values of its factors.
+    """
+    tasks: dict[str, list[str]] = {}
+    for task, values_of in factors.items():
+        for factor, values in values_of.items():
+            held_out = f"; held out: {', '.join(values.held_out)}" if values.held_out else ""
+            tasks.setdefault(f"--variation.{factor}: {', '.join(values.training)}{held_out}", []).append(task)
+    lines = (line if len(names) > 1 or len(factors) == 1 else f"{line} ({names[0]})" for line, names in tasks.items())
+    return "\n  ".join(("values of what varies, or default, sampled, held_out:", *lines))
 
 
 def draw_task(task: Task, env: GoalEnv, seed: int) -> list[Tile]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vjepa_wm.envs.arm.arm_policies import arm_policies
-from vjepa_wm.envs.arm.push.expert import PushExpert
 from vjepa_wm.envs.arm.push.geometry import PUSH_WORKSPACE, SUCCESS_ANGLE, SUCCESS_RADIUS
-from vjepa_wm.envs.arm.push.strokes import PushPlay
+from vjepa_wm.envs.arm.push.policies import PushExpert, PushPlay
 from vjepa_wm.envs.arm.workspace import plan_limits
 from vjepa_wm.envs.task import Task
 

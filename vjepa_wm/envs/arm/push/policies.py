@@ -1,4 +1,4 @@
-"""The scripted expert that pushes the block to its goal: it foresees strokes with a simple model and takes the best.
+"""Policies that push the block: an expert, which foresees strokes with a simple model and takes the best, and play.
 
 Letters: K strokes, F points along them. Blocks on the table are x, y [m] and heading [rad].
 """
@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from vjepa_wm.envs.arm.hand import FINGER_HALF
+from vjepa_wm.envs.arm.arm_policies import PlayPolicy, within
+from vjepa_wm.envs.arm.hand import FINGER_HALF, direction
 from vjepa_wm.envs.arm.push.geometry import BLOCK_HALF, BLOCK_HIGH, BLOCK_LOW, PUSH_WORKSPACE, pose_behind
 from vjepa_wm.envs.arm.push.strokes import SIDES, Stroke, StrokeRunner, stroke_against
+from vjepa_wm.envs.arm.workspace import ACTION_HIGH
 
 OFFSETS = np.linspace(-0.85, 0.85, 9)
 """Where along a side strokes go, as a share of half its width."""
@@ -133,6 +135,62 @@ class PushExpert:
             action = self._runner.next_action(state)
         self._num_steps -= 1
         return (np.zeros(7) if action is None else action).astype(np.float32)
+
+
+class PushPlay:
+    """Pushes the block about and wanders in between, for training data.
+
+    Strokes go against random sides at random places, slanted, at random speeds; sides whose strokes lead back to the
+    middle come more often, so that the block stays within reach.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        """Make the policy.
+
+        Args:
+            rng: generator to draw from.
+        """
+        self._rng = rng
+        self._wander = PlayPolicy(rng, PUSH_WORKSPACE)
+        self._runner: StrokeRunner | None = None
+        self._num_steps = 0
+
+    def __call__(self, obs: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> np.ndarray:
+        """Return an action, (7,) float32."""
+        state = obs["state"].astype(np.float64)
+        if self._num_steps == 0:
+            self._choose(info["object"].astype(np.float64))
+        self._num_steps -= 1
+        action = self._runner.next_action(state) if self._runner else None
+        if action is None and self._runner:
+            self._choose(info["object"].astype(np.float64))
+            action = self._runner.next_action(state) if self._runner else None
+        if action is None:
+            return self._wander(obs, info)
+        noise = self._rng.normal(0.0, [0.003, 0.003, 0.002, 0.0, 0.0, 0.02, 0.01])
+        return within(state, action + noise, PUSH_WORKSPACE).astype(np.float32)
+
+    def _choose(self, block: np.ndarray) -> None:
+        rng = self._rng
+        stroke = None if rng.random() < 0.2 else self._random_stroke(block)
+        self._runner = None if stroke is None else StrokeRunner(stroke)
+        # A stroke that something holds up is given up after so many steps.
+        self._num_steps = int(rng.integers(4, 12)) if stroke is None else 30
+
+    def _random_stroke(self, block: np.ndarray) -> Stroke | None:
+        rng = self._rng
+        middle = (PUSH_WORKSPACE.low[:2] + PUSH_WORKSPACE.high[:2]) / 2
+        inward = np.array([direction(block[3] + side + np.pi) @ (middle - block[:2]) for side in SIDES])
+        weights = np.exp(inward / 0.06)
+        side = float(rng.choice(SIDES, p=weights / weights.sum()))
+        return stroke_against(
+            block,
+            side,
+            rng.uniform(-0.9, 0.9),
+            rng.uniform(0.03, 0.2),
+            slant=rng.uniform(-0.4, 0.4),
+            step=float(rng.uniform(0.02, ACTION_HIGH[0])),
+        )
 
 
 def _rest_behind(block: np.ndarray) -> Stroke:
