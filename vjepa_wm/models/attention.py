@@ -27,13 +27,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     """Return softmax(q k^T / sqrt(d)) v.
 
     Args:
-        q: queries, ``(B, h, N, d)``.
-        k: keys, ``(B, h, M, d)``.
-        v: values, ``(B, h, M, d)``.
-        mask: True where a query may see a key, broadcast to ``(B, h, N, M)``; None: all.
+        q: queries, (B, h, N, d).
+        k: keys, (B, h, M, d).
+        v: values, (B, h, M, d).
+        mask: True where a query may see a key, broadcast to (B, h, N, M); None: all.
 
     Returns:
-        ``(B, h, N, d)``.
+        (B, h, N, d).
     """
     if _fused_is_slow(q):
         training = torch.is_grad_enabled()
@@ -46,7 +46,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 
 
 def attend_in_pieces(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Do what `attend` does with plain matrix products, some heads and queries of a clip at a time."""
+    """Do what `attend` does with plain matrix products, some heads and queries of a clip at a time.
+
+    Args:
+        q: queries, (B, h, N, d).
+        k: keys, (B, h, M, d).
+        v: values, (B, h, M, d).
+
+    Returns:
+        (B, h, N, d).
+    """
     return _AttentionInPieces.apply(q, k, v)
 
 
@@ -106,7 +115,7 @@ def _pieces(q: Tensor, k: Tensor) -> Iterator[tuple[int, slice, slice]]:
 
 
 def _probabilities(q: Tensor, k: Tensor, space: Tensor) -> Tensor:
-    """Write softmax(q k^T / sqrt(d)) of ``(h, N, d)`` and ``(h, M, d)`` into `space` and return it, ``(h, N, M)``."""
+    """Write softmax(q k^T / sqrt(d)) of (h, N, d) and (h, M, d) into `space` and return it, (h, N, M)."""
     p = space[: q.shape[0] * q.shape[1] * k.shape[1]].view(q.shape[0], q.shape[1], k.shape[1])
     torch.baddbmm(p, q, k.transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5, out=p)
     return torch._softmax(p, -1, False, out=p)

@@ -47,10 +47,10 @@ def load_encoder(
     Args:
         source: folder or file, or the name of a published checkpoint that lies on this machine (see
             `vjepa_wm.models.official.releases.resolve`). Of a world model, its encoder is taken.
-        key: which encoder of an official file; None takes ``ema_encoder``, else ``target_encoder``, else ``encoder``.
+        key: which encoder of an official file; None takes `ema_encoder`, else `target_encoder`, else `encoder`.
         num_heads: attention heads; needed for official files of unpublished widths only.
-        positions: for official files that store a table of positions and are not of V-JEPA's own: ``rope`` (the table
-            is not used) or ``sincos`` (it is).
+        positions: for official files that store a table of positions and are not of V-JEPA's own: `rope` (the table
+            is not used) or `sincos` (it is).
 
     Raises:
         CheckpointError: if the source is missing, broken, of another kind, or leaves its architecture open.
@@ -74,7 +74,7 @@ def load_probe(source: str | Path, *, num_heads: int | None = None) -> Attentive
     """Load an attentive probe; arguments and errors as of `load_encoder`.
 
     Official probes have 16 heads. From a Hugging Face folder it has the encoder's number of heads and its epsilon,
-    because transformers computes it so; ``num_heads=16`` is how Meta trained the probes of ViT-g, whose encoder has 22.
+    because transformers computes it so; `num_heads=16` is how Meta trained the probes of ViT-g, whose encoder has 22.
     """
     return load_from(read_checkpoint(source), ATTENTIVE_PROBE, num_heads=num_heads)
 
@@ -87,7 +87,7 @@ def load_world_model(source: str | Path, *, key: str | None = None) -> WorldMode
         key: as of `load_encoder`.
 
     Raises:
-        CheckpointError: as of `load_encoder`.
+        CheckpointError: if `load_encoder` would raise it.
     """
     return load_from(read_checkpoint(source), WORLD_MODEL, key=key)
 

@@ -31,11 +31,11 @@ class Location:
     """Where a checkpoint lies."""
 
     path: Path
-    """A file, or the folder of a ``config.json``."""
+    """A file, or the folder of a `config.json`."""
     form: Form
     """Whose form it has."""
     values: dict
-    """Content of its ``config.json``; empty for a file."""
+    """Content of its `config.json`; empty for a file."""
 
 
 def read_checkpoint(source: str | Path) -> Checkpoint:

@@ -94,23 +94,32 @@ class ExtractionReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Clip:
-    """A clip on its way into the encoder: pixels (3, T, S, S), the frames' time stamps (T,) [s]."""
+    """A clip on its way into the encoder."""
 
     path: Path
+    """Input that it was cut from."""
     pixels: Tensor
+    """(3, T, S, S)."""
     times: np.ndarray
+    """Time stamps of the frames [s], (T,)."""
     is_first: bool
+    """Whether it is the first of its input."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Encoded:
-    """What is kept of a clip: features ([L,] [N,] D), time stamps (T,) [s], token grid; a panel of an input's first."""
+    """What is kept of a clip."""
 
     path: Path
+    """Input that it was cut from."""
     features: np.ndarray
+    """([L,] [N,] D)."""
     times: np.ndarray
+    """Time stamps of the frames [s], (T,)."""
     grid: tuple[int, int, int]
+    """Tokens in time, rows and columns."""
     panel: FeaturePanel | None
+    """What the picture shows of it, if it is the first of its input."""
 
 
 def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: ExtractionConfig) -> ExtractionReport:

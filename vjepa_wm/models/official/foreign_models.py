@@ -23,7 +23,7 @@ from vjepa_wm.models.stored_model import Checkpoint, StoredModel
 
 
 def read_official_file(path: Path) -> Checkpoint:
-    """Read a ``torch.save`` file as Meta publishes them.
+    """Read a `torch.save` file as Meta publishes them.
 
     Raises:
         CheckpointError: if it is broken, would need code to be run, or holds no model that is known here.
@@ -82,7 +82,7 @@ def read_huggingface_folder(path: Path, values: dict) -> Checkpoint:
 
     Args:
         path: the folder.
-        values: content of its ``config.json``.
+        values: content of its `config.json`.
 
     Raises:
         CheckpointError: if it is broken, of another model than V-JEPA 2, or contradicts itself.

@@ -1,6 +1,6 @@
 """Write models in Hugging Face's form, so that transformers loads them.
 
-Source: huggingface/transformers 5.23, model ``vjepa2``.
+Source: huggingface/transformers 5.23, model `vjepa2`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def save_huggingface(
     probe: AttentiveProbe | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a folder that transformers loads, the preprocessing (``AutoVideoProcessor``) included.
+    """Write a folder that transformers loads, the preprocessing (`AutoVideoProcessor`) included.
 
     Args:
         folder: where to, made if missing.
@@ -58,7 +58,7 @@ def save_huggingface(
         dtype: floating type of the stored weights; None keeps theirs.
 
     Raises:
-        CheckpointError: as of `to_huggingface`.
+        CheckpointError: if `to_huggingface` raises it.
     """
     weights, values = to_huggingface(encoder, predictor, probe)
     write_folder(weights, values, folder, dtype)
@@ -91,14 +91,14 @@ def to_huggingface(
     Args:
         encoder: the video encoder.
         predictor: the masked predictor; without it, transformers draws one at random and says so when loading.
-        probe: a classification probe; makes it a ``VJEPA2ForVideoClassification``.
+        probe: a classification probe; makes it a `VJEPA2ForVideoClassification`.
 
     Returns:
         Tensors by Hugging Face's names, views of the models' own except for mask tokens, and the content of
-        ``config.json``.
+        `config.json`.
 
     Raises:
-        CheckpointError: transformers could not compute these models; every reason is named.
+        CheckpointError: if transformers could not compute these models; every reason is named.
     """
     reasons = _refusals(encoder.config, predictor and predictor.config, probe and probe.config)
     if reasons:
@@ -160,7 +160,7 @@ def _refusals(
 def _to_values(
     encoder: VideoEncoderConfig, predictor: MaskedPredictorConfig | None, probe: AttentiveProbeConfig | None
 ) -> dict:
-    """Return the content of ``config.json``."""
+    """Return the content of `config.json`."""
     values = {
         "architectures": ["VJEPA2Model" if probe is None else "VJEPA2ForVideoClassification"],
         "model_type": MODEL_TYPE,

@@ -34,14 +34,14 @@ class PublishedModel:
     weights: dict[str, Tensor]
     """Its tensors under the names of our modules."""
     table: Tensor | None
-    """Stored fixed positions ``(N, D)``; they are computed, not loaded, but tell the grid."""
+    """Stored fixed positions (N, D); they are computed, not loaded, but tell the grid."""
 
 
 def find_models(content: Mapping, path: Path) -> list[PublishedModel]:
     """Find the models in what `read_pt` returned; entries that are none (optimizer, epoch, ...) are passed over.
 
     Raises:
-        CheckpointError: two tensors of a model have the same name once prefixes are gone.
+        CheckpointError: if two tensors of a model have the same name once prefixes are gone.
     """
     found = [_make_part(name, weights, path) for name, weights in state_dicts(content)]
     parts = [part for part in found if part is not None]
@@ -67,7 +67,7 @@ def strip_prefixes(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tenso
     """Take what training wrappers put into names out of them.
 
     Raises:
-        CheckpointError: two names become one.
+        CheckpointError: if two names become one.
     """
     stripped = {}
     for name, value in weights.items():
