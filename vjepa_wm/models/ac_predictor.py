@@ -152,7 +152,7 @@ class ActionConditionedPredictor(nn.Module):
         x = self._embed(z, actions, states, extrinsics)
         num_conditions = x.shape[1] // num_steps - num_tokens
         tokens_per_step = num_conditions + num_tokens
-        if past_steps and cache.tokens_per_step != tokens_per_step:
+        if cache is not None and past_steps and cache.tokens_per_step != tokens_per_step:
             raise ValueError(
                 f"every step must have the {cache.tokens_per_step} tokens of the cached ones, got {tokens_per_step}"
             )
@@ -188,6 +188,7 @@ class ActionConditionedPredictor(nn.Module):
         dtype = self.predictor_embed.weight.dtype
         conditions = [self.action_encoder(_affine(actions.float(), (), self.config.action_scale).to(dtype))]
         if self.config.use_state:
+            assert states is not None  # _check refuses it
             states = _affine(states.float(), self.config.state_mean, self.config.state_scale)
             conditions.append(self.state_encoder(states.to(dtype)))
         if extrinsics is not None:

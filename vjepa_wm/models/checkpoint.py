@@ -10,7 +10,7 @@ import json
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vjepa_wm.safe_files import write_json
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -28,7 +31,7 @@ ATTENTIVE_PROBE = "attentive_probe"
 WORLD_MODEL = "world_model"
 MISFIT = f"does not fit its {CONFIG_FILE}, so it is a checkpoint of another architecture"
 """What is wrong with weights that do not fit the configuration beside them, after their name."""
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound="DataclassInstance")
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -37,7 +40,7 @@ class CheckpointError(ValueError):
 
 
 def save_model(
-    model: nn.Module, kind: str, config: object, folder: str | Path, dtype: torch.dtype | None = None
+    model: nn.Module, kind: str, config: DataclassInstance, folder: str | Path, dtype: torch.dtype | None = None
 ) -> None:
     """Write a model's weights and configuration.
 

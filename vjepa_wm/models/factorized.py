@@ -14,9 +14,9 @@ from typing import Literal
 
 import torch.nn.functional as F
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
-from vjepa_wm.models.layers import Block, run_block
+from vjepa_wm.models.layers import run_block
 from vjepa_wm.models.rope import RotaryTables
 from vjepa_wm.models.sincos import Grid
 
@@ -45,12 +45,12 @@ def group_mask(ids: Tensor, grid: Grid, over: Scope, class_token: bool) -> Tenso
 
 
 def run_grouped(
-    block: Block, x: Tensor, rotary: RotaryTables | None, grid: Grid, over: Scope, recompute: bool
+    block: nn.Module, x: Tensor, rotary: RotaryTables | None, grid: Grid, over: Scope, recompute: bool
 ) -> Tensor:
     """Run a block on each frame (`space`) or each place (`time`) of whole clips.
 
     Args:
-        block: the block to run.
+        block: the `Block` to run.
         x: tokens, (B, T * S, D).
         rotary: their tables, or None for no positions.
         grid: tokens in time, rows and columns.

@@ -64,7 +64,7 @@ class LayerCache:
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Add the keys and values of new tokens (B, h, N, d) and return those of all, (B, h, past + N, d)."""
-        if self.keys is not None:
+        if self.keys is not None and self.values is not None:
             k, v = torch.cat((self.keys, k), dim=2), torch.cat((self.values, v), dim=2)
         self.keys, self.values = k, v
         return k, v
@@ -189,6 +189,8 @@ class DropPath(nn.Module):
 class Block(nn.Module):
     """One pre-norm transformer block: attention, then MLP, each added to its input."""
 
+    mlp: Mlp | SwiGLU
+
     def __init__(
         self,
         embed_dim: int,
@@ -212,8 +214,8 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.attn = Attention(embed_dim, num_heads)
         self.norm2 = nn.LayerNorm(embed_dim, eps=norm_eps)
-        mlp = Mlp if activation == "gelu" else SwiGLU
-        self.mlp = mlp(embed_dim, hidden_width(embed_dim, mlp_ratio, activation))
+        hidden_dim = hidden_width(embed_dim, mlp_ratio, activation)
+        self.mlp = Mlp(embed_dim, hidden_dim) if activation == "gelu" else SwiGLU(embed_dim, hidden_dim)
         self.drop_path = DropPath(drop_path)
 
     def forward(
@@ -245,12 +247,17 @@ def make_blocks(
 
 
 def run_block(
-    block: Block, x: Tensor, rotary: RotaryTables | None, mask: Tensor | None, recompute: bool, last: int | None = None
+    block: nn.Module,
+    x: Tensor,
+    rotary: RotaryTables | None,
+    mask: Tensor | None,
+    recompute: bool,
+    last: int | None = None,
 ) -> Tensor:
     """Run one block without a cache.
 
     Args:
-        block: the block to run.
+        block: the `Block` to run.
         x: as of `Attention.forward`, (B, N, D).
         rotary: as of `Attention.forward`.
         mask: as of `Attention.forward`.
@@ -280,5 +287,6 @@ def init_weights(module: nn.Module, blocks: nn.ModuleList) -> None:
                 nn.init.zeros_(layer.bias)
     with torch.no_grad():
         for index, block in enumerate(blocks, start=1):
+            assert isinstance(block, Block)
             block.attn.proj.weight.div_(math.sqrt(2.0 * index))
             block.mlp.output.weight.div_(math.sqrt(2.0 * index))

@@ -96,7 +96,7 @@ def prepare_clip(frames: Tensor, image_size: int, *, antialias: bool = False) ->
         ValueError: if `frames` are not uint8 pictures.
     """
     _check_frames(frames, "([B,] T, height, width, 3)", (4, 5), image_size)
-    height, width = short_side_size(*frames.shape[-3:-1], int(SHORT_SIDE * image_size))
+    height, width = short_side_size(frames.shape[-3], frames.shape[-2], int(SHORT_SIDE * image_size))
     # Half a pixel goes to the even side: Python's round, which the reference uses too.
     top, left = round((height - image_size) / 2), round((width - image_size) / 2)
     rows, columns = slice(top, top + image_size), slice(left, left + image_size)
@@ -123,7 +123,7 @@ def prepare_views(frames: Tensor, image_size: int, *, num_views: int = 3) -> Ten
     _check_frames(frames, "([B,] T, height, width, 3)", (4, 5), image_size)
     if num_views < 2:
         raise ValueError(f"num_views must be at least 2 (for one view call prepare_clip), got {num_views}")
-    height, width = short_side_size(*frames.shape[-3:-1], image_size)
+    height, width = short_side_size(frames.shape[-3], frames.shape[-2], image_size)
     resized = _resize(frames, (height, width), slice(0, height), slice(0, width), antialias=False)
     step = (max(height, width) - image_size) // (num_views - 1)
     along = -3 if height > width else -2

@@ -12,7 +12,7 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 2; V-JEPA 2.1 (arXiv 2603.14482), s
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -114,7 +114,7 @@ class _Turn(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
         return _turn(grad, cos, _swap_pairs(sin)), None, None
 

@@ -140,7 +140,8 @@ def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: Extra
     image_size = check_clip_size(encoder, config)
     names = dict(zip(paths, name_inputs(paths), strict=True))
     config.out.mkdir(parents=True, exist_ok=True)
-    report, panels = ExtractionReport(), []
+    report = ExtractionReport()
+    panels: list[FeaturePanel] = []
     clips = _prepare_inputs(tqdm(paths, desc="features", unit="input"), config, image_size, report.broken)
     encoded = _encode_clips(clips, make_encode(encoder, config), encoder, config)
     for path, group in groupby(encoded, key=lambda clip: clip.path):
@@ -153,7 +154,7 @@ def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: Extra
         times = np.stack([part.times for part in parts])
         info = _describe(path, parts[0], encoder, config, image_size)
         report.files[save_features(config.out / names[path], features, times, info, config.format)] = features.shape
-        if len(panels) < SHOWN_INPUTS:
+        if parts[0].panel is not None and len(panels) < SHOWN_INPUTS:
             panels.append(parts[0].panel)
     if not report.files:
         raise ValueError(f"none of the {len(paths)} inputs could be read:\n{report.reasons()}")

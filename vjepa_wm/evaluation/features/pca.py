@@ -129,7 +129,7 @@ def _place(widths: Sequence[int]) -> list[tuple[int, int]]:
     return places
 
 
-def _shorten(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
+def _shorten(text: str, width: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """Cut the middle out of a text until it fits into a width [px]."""
     if font.getlength(text) <= width:
         return text

@@ -221,7 +221,7 @@ def mlp_form(weights: Mapping[str, Tensor], prefix: str, width: int, path: Path)
         CheckpointError: if no ratio gives this hidden width.
     """
     hidden = need(weights, f"{prefix}fc1.weight", path).shape[0]
-    activation = "swiglu" if f"{prefix}fc3.weight" in weights else "gelu"
+    activation: Activation = "swiglu" if f"{prefix}fc3.weight" in weights else "gelu"
     ratio = hidden / width if activation == "gelu" else 1.5 * hidden / width
     if hidden_width(width, ratio, activation) != hidden:
         raise CheckpointError(f"{path}: a SwiGLU must have a hidden width that is a multiple of 8, got {hidden}")

@@ -97,9 +97,9 @@ def foreign_names(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]
                 name = theirs + name.removeprefix(ours)
                 break
         rules = _POOLER if kind == ATTENTIVE_PROBE else _BLOCK
-        ours, theirs = next(((key, names) for key, names in rules.items() if key in name), ("", ("",)))
-        for new, part in zip(theirs, value.chunk(len(theirs)), strict=True):
-            result[name.replace(ours, new) if ours else name] = part
+        fused, parts = next(((key, names) for key, names in rules.items() if key in name), ("", ("",)))
+        for new, part in zip(parts, value.chunk(len(parts)), strict=True):
+            result[name.replace(fused, new) if fused else name] = part
     return result
 
 

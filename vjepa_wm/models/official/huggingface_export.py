@@ -100,7 +100,9 @@ def to_huggingface(
     Raises:
         CheckpointError: if transformers could not compute these models; every reason is named.
     """
-    reasons = _refusals(encoder.config, predictor and predictor.config, probe and probe.config)
+    predictor_config = None if predictor is None else predictor.config
+    probe_config = None if probe is None else probe.config
+    reasons = _refusals(encoder.config, predictor_config, probe_config)
     if reasons:
         raise CheckpointError("transformers cannot hold this model: " + "; ".join(reasons))
     if probe is not None and probe.config.norm_eps != encoder.config.norm_eps:
@@ -117,7 +119,7 @@ def to_huggingface(
     if probe is not None:
         weights = {CLASSIFIER_PREFIX + name: value for name, value in weights.items()}
         weights |= foreign_names(probe.state_dict(), ATTENTIVE_PROBE)
-    return weights, _to_values(encoder.config, predictor and predictor.config, probe and probe.config)
+    return weights, _to_values(encoder.config, predictor_config, probe_config)
 
 
 def _refusals(
