@@ -81,7 +81,7 @@ def frame_causal_mask(num_steps: int, tokens_per_step: int, past_steps: int, dev
     """Return True where a token may see another: its own step and all earlier ones; None where all may.
 
     Returns:
-        ``(num_steps * tokens_per_step, (past_steps + num_steps) * tokens_per_step)`` booleans, or None for one step.
+        (num_steps * tokens_per_step, (past_steps + num_steps) * tokens_per_step) booleans, or None for one step.
     """
     if num_steps == 1:
         return None
@@ -91,7 +91,7 @@ def frame_causal_mask(num_steps: int, tokens_per_step: int, past_steps: int, dev
 
 
 def _affine(x: Tensor, mean: tuple[float, ...], scale: tuple[float, ...]) -> Tensor:
-    """Apply ``(x - mean) / scale``; an empty tuple leaves that part out."""
+    """Apply `(x - mean) / scale`; an empty tuple leaves that part out."""
     if mean:
         x = x - x.new_tensor(mean)
     return x / x.new_tensor(scale) if scale else x
@@ -101,6 +101,11 @@ class ActionConditionedPredictor(nn.Module):
     """Predict each step's successor, causally over steps, fully inside a step."""
 
     def __init__(self, config: ActionConditionedPredictorConfig) -> None:
+        """Draw the weights of a new predictor.
+
+        Args:
+            config: its size and form.
+        """
         super().__init__()
         self.config = config
         width = config.embed_dim
@@ -128,18 +133,18 @@ class ActionConditionedPredictor(nn.Module):
         """Predict the features one step after each given step.
 
         Args:
-            z: features of the steps, ``(B, T, N, D)``.
-            actions: what is done at each step, ``(B, T, A)``.
-            states: robot state at each step, ``(B, T, P)``; a predictor without `use_state` does not look at them.
-            extrinsics: camera pose at each step, ``(B, T, 6)``, one more token; None: no such token.
+            z: features of the steps, (B, T, N, D).
+            actions: what is done at each step, (B, T, A).
+            states: robot state at each step, (B, T, P); a predictor without `use_state` does not look at them.
+            extrinsics: camera pose at each step, (B, T, 6), one more token; None: no such token.
             grid: rows and columns of the N patches; None for a square.
             cache: steps before these; they are seen, and these steps are added to it.
 
         Returns:
-            Predicted features, ``(B, T, N, D)``: entry t is the estimate of step t + 1.
+            Predicted features, (B, T, N, D): entry t is the estimate of step t + 1.
 
         Raises:
-            ValueError: the inputs' shapes disagree, or other tokens were cached than are given now.
+            ValueError: if the inputs' shapes disagree, or other tokens were cached than are given now.
         """
         self._check(z, actions, states, extrinsics)
         num_steps, num_tokens = z.shape[1:3]
@@ -147,7 +152,7 @@ class ActionConditionedPredictor(nn.Module):
         x = self._embed(z, actions, states, extrinsics)
         num_conditions = x.shape[1] // num_steps - num_tokens
         tokens_per_step = num_conditions + num_tokens
-        if past_steps and cache.tokens_per_step != tokens_per_step:
+        if cache is not None and past_steps and cache.tokens_per_step != tokens_per_step:
             raise ValueError(
                 f"every step must have the {cache.tokens_per_step} tokens of the cached ones, got {tokens_per_step}"
             )
@@ -179,10 +184,11 @@ class ActionConditionedPredictor(nn.Module):
                 )
 
     def _embed(self, z: Tensor, actions: Tensor, states: Tensor | None, extrinsics: Tensor | None) -> Tensor:
-        """Build the token sequence, ``(B, T * (conditions + N), width)``."""
+        """Build the token sequence, (B, T * (conditions + N), width)."""
         dtype = self.predictor_embed.weight.dtype
         conditions = [self.action_encoder(_affine(actions.float(), (), self.config.action_scale).to(dtype))]
         if self.config.use_state:
+            assert states is not None  # _check refuses it
             states = _affine(states.float(), self.config.state_mean, self.config.state_scale)
             conditions.append(self.state_encoder(states.to(dtype)))
         if extrinsics is not None:

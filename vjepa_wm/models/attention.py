@@ -11,6 +11,7 @@ Letters: B batch, h heads, N queries, M keys, d size of a head.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,13 +28,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     """Return softmax(q k^T / sqrt(d)) v.
 
     Args:
-        q: queries, ``(B, h, N, d)``.
-        k: keys, ``(B, h, M, d)``.
-        v: values, ``(B, h, M, d)``.
-        mask: True where a query may see a key, broadcast to ``(B, h, N, M)``; None: all.
+        q: queries, (B, h, N, d).
+        k: keys, (B, h, M, d).
+        v: values, (B, h, M, d).
+        mask: True where a query may see a key, broadcast to (B, h, N, M); None: all.
 
     Returns:
-        ``(B, h, N, d)``.
+        (B, h, N, d).
     """
     if _fused_is_slow(q):
         training = torch.is_grad_enabled()
@@ -46,7 +47,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 
 
 def attend_in_pieces(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Do what `attend` does with plain matrix products, some heads and queries of a clip at a time."""
+    """Do what `attend` does with plain matrix products, some heads and queries of a clip at a time.
+
+    Args:
+        q: queries, (B, h, N, d).
+        k: keys, (B, h, M, d).
+        v: values, (B, h, M, d).
+
+    Returns:
+        (B, h, N, d).
+    """
     return _AttentionInPieces.apply(q, k, v)
 
 
@@ -66,7 +76,7 @@ class _AttentionInPieces(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = ctx.saved_tensors
         scale = q.shape[-1] ** -0.5
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
@@ -106,7 +116,7 @@ def _pieces(q: Tensor, k: Tensor) -> Iterator[tuple[int, slice, slice]]:
 
 
 def _probabilities(q: Tensor, k: Tensor, space: Tensor) -> Tensor:
-    """Write softmax(q k^T / sqrt(d)) of ``(h, N, d)`` and ``(h, M, d)`` into `space` and return it, ``(h, N, M)``."""
+    """Write softmax(q k^T / sqrt(d)) of (h, N, d) and (h, M, d) into `space` and return it, (h, N, M)."""
     p = space[: q.shape[0] * q.shape[1] * k.shape[1]].view(q.shape[0], q.shape[1], k.shape[1])
     torch.baddbmm(p, q, k.transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5, out=p)
     return torch._softmax(p, -1, False, out=p)

@@ -72,13 +72,19 @@ class CrossAttention(nn.Module):
     """Queries attend to tokens; there is no output projection."""
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
+        """Draw the weights of a new layer.
+
+        Args:
+            embed_dim: width D, an even multiple of `num_heads`.
+            num_heads: attention heads.
+        """
         super().__init__()
         self.num_heads = num_heads
         self.q = nn.Linear(embed_dim, embed_dim)
         self.kv = nn.Linear(embed_dim, 2 * embed_dim)
 
     def forward(self, queries: Tensor, x: Tensor) -> Tensor:
-        """Map queries ``(B, Q, D)`` and tokens ``(B, N, D)`` to ``(B, Q, D)``."""
+        """Map queries (B, Q, D) and tokens (B, N, D) to (B, Q, D)."""
         q = rearrange(self.q(queries), "b n (h d) -> b h n d", h=self.num_heads)
         k, v = rearrange(self.kv(x), "b n (two h d) -> two b h n d", two=2, h=self.num_heads)
         return rearrange(attend(q, k, v), "b h n d -> b n (h d)")
@@ -88,6 +94,11 @@ class CrossAttentionBlock(nn.Module):
     """Cross-attention to normed tokens, then an MLP, each added to the queries, which are not normed first."""
 
     def __init__(self, config: AttentiveProbeConfig) -> None:
+        """Draw the weights of a new block.
+
+        Args:
+            config: the probe's.
+        """
         super().__init__()
         width = config.embed_dim
         self.norm1 = nn.LayerNorm(width, eps=config.norm_eps)
@@ -96,7 +107,7 @@ class CrossAttentionBlock(nn.Module):
         self.mlp = Mlp(width, hidden_width(width, config.mlp_ratio, "gelu"))
 
     def forward(self, queries: Tensor, x: Tensor) -> Tensor:
-        """Map queries ``(B, Q, D)`` and tokens ``(B, N, D)`` to ``(B, Q, D)``."""
+        """Map queries (B, Q, D) and tokens (B, N, D) to (B, Q, D)."""
         queries = queries + self.xattn(queries, self.norm1(x))
         return queries + self.mlp(self.norm2(queries))
 
@@ -105,6 +116,11 @@ class AttentivePooler(nn.Module):
     """Self-attention blocks over the tokens, then one vector per query."""
 
     def __init__(self, config: AttentiveProbeConfig) -> None:
+        """Draw the weights of a new pooler.
+
+        Args:
+            config: the probe's.
+        """
         super().__init__()
         width = config.embed_dim
         self.query_tokens = nn.Parameter(0.02 * torch.randn(1, config.num_queries, width))
@@ -118,7 +134,7 @@ class AttentivePooler(nn.Module):
             self.cross_attention_block.mlp.fc2.weight.div_(math.sqrt(2.0 * max(config.depth - 1, 1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map tokens ``(B, N, D)`` to ``(B, Q, D)``."""
+        """Map tokens (B, N, D) to (B, Q, D)."""
         for block in self.blocks if hasattr(self, "blocks") else ():
             x = block(x, None)
         return self.cross_attention_block(self.query_tokens.expand(x.shape[0], -1, -1), x)
@@ -128,6 +144,11 @@ class AttentiveProbe(nn.Module):
     """Answer questions about a clip from its frozen features."""
 
     def __init__(self, config: AttentiveProbeConfig) -> None:
+        """Draw the weights of a new probe.
+
+        Args:
+            config: its size and what it answers.
+        """
         super().__init__()
         self.config = config
         self.pooler = AttentivePooler(config)
@@ -143,11 +164,11 @@ class AttentiveProbe(nn.Module):
         """Return scores before the softmax (classes) or sigmoid (anticipation).
 
         Args:
-            tokens: features of the encoder (and predictor), ``(B, N, D)``.
+            tokens: features of the encoder (and predictor), (B, N, D).
 
         Returns:
-            ``(B, num_classes)``, or for anticipation a dictionary with ``action`` and, where asked, ``verb`` and
-            ``noun``, each ``(B, its number)``.
+            (B, num_classes), or for anticipation a dictionary with `action` and, where asked, `verb` and
+            `noun`, each (B, its number).
         """
         pooled = self.pooler(tokens)
         if self.config.num_classes:

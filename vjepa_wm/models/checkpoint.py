@@ -1,6 +1,6 @@
-"""The checkpoint format: a folder with ``model.safetensors`` and a ``config.json`` that rebuilds the model.
+"""The checkpoint format: a folder with `model.safetensors` and a `config.json` that rebuilds the model.
 
-``config.json`` names the kind of model, so that a file of another kind is refused by its name.
+`config.json` names the kind of model, so that a file of another kind is refused by its name.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vjepa_wm.safe_files import write_json
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -28,7 +31,7 @@ ATTENTIVE_PROBE = "attentive_probe"
 WORLD_MODEL = "world_model"
 MISFIT = f"does not fit its {CONFIG_FILE}, so it is a checkpoint of another architecture"
 """What is wrong with weights that do not fit the configuration beside them, after their name."""
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound="DataclassInstance")
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -37,7 +40,7 @@ class CheckpointError(ValueError):
 
 
 def save_model(
-    model: nn.Module, kind: str, config: object, folder: str | Path, dtype: torch.dtype | None = None
+    model: nn.Module, kind: str, config: DataclassInstance, folder: str | Path, dtype: torch.dtype | None = None
 ) -> None:
     """Write a model's weights and configuration.
 
@@ -58,7 +61,7 @@ def write_folder(
 
     Args:
         weights: tensors by name.
-        values: content of ``config.json``.
+        values: content of `config.json`.
         folder: where to, made if missing.
         dtype: floating type of the stored weights; None keeps theirs.
     """
@@ -76,7 +79,7 @@ def build_config(cls: type[Config], values: dict, path: Path) -> Config:
     """Build a (nested) configuration dataclass from json values.
 
     Raises:
-        CheckpointError: naming every unknown or missing field, or the value that the class refuses.
+        CheckpointError: if a field is unknown or missing, naming each, or the class refuses a value.
     """
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -106,7 +109,7 @@ def read_json(path: Path) -> dict:
     """Read a json object.
 
     Raises:
-        CheckpointError: the file is missing or holds something else.
+        CheckpointError: if the file is missing or holds something else.
     """
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path.parent}: {path.name} is missing")
@@ -123,7 +126,7 @@ def build_meta(build: Callable[[Config], Model], config: Config) -> Model:
     """Build a model without memory for its parameters: only names and shapes.
 
     Raises:
-        RuntimeError: the model has buffers that are not in its state dict; loading would leave them without values.
+        RuntimeError: if the model has buffers that are not in its state dict; loading would leave them without values.
     """
     with torch.device("meta"):
         model = build(config)
@@ -137,7 +140,7 @@ def build_empty(build: Callable[[Config], Model], config: Config) -> Model:
     """Build a model on the CPU whose parameters have no values yet, so that no time goes into drawing them.
 
     Raises:
-        RuntimeError: as of `build_meta`.
+        RuntimeError: if `build_meta` raises it.
     """
     return build_meta(build, config).to_empty(device="cpu")
 
@@ -170,7 +173,7 @@ def copy_weights(targets: Mapping[str, Tensor], weights: Mapping[str, Tensor], l
         likely: rest of the sentence that `label` begins: what is wrong and the likeliest cause.
 
     Raises:
-        CheckpointError: with every key that does not fit.
+        CheckpointError: if a key does not fit, with all of them.
     """
     check_weights(targets, weights, label, likely)
     for name, target in targets.items():
@@ -181,7 +184,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file; its tensors stay on the disk until they are used.
 
     Raises:
-        CheckpointError: the file is missing or damaged.
+        CheckpointError: if the file is missing or damaged.
     """
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path.parent}: {path.name} is missing")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
 
+from vjepa_wm.models.attentive_probe import AttentiveProbe
 from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,
     ATTENTIVE_PROBE,
@@ -21,10 +22,12 @@ from vjepa_wm.models.checkpoint import (
     CheckpointError,
     save_model,
 )
+from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.load import load_from
 from vjepa_wm.models.official.architecture import Positions
 from vjepa_wm.models.official.huggingface_export import save_huggingface
-from vjepa_wm.models.stored_model import KINDS, Checkpoint
+from vjepa_wm.models.predictor import MaskedPredictor
+from vjepa_wm.models.stored_model import KINDS, Checkpoint, LoadedModel
 
 _FOLDERS = {
     WORLD_MODEL: "world_model",
@@ -103,22 +106,27 @@ def _write_huggingface(checkpoint: Checkpoint, config: ConversionConfig) -> Writ
         titles = " and ".join(KINDS[kind].title for kind in checkpoint.kinds)
         raise CheckpointError(f"transformers needs a video encoder, but {checkpoint.path} holds {titles} only")
     _refuse_overwriting([config.out])
-    encoder = _load_kind(checkpoint, VIDEO_ENCODER, config)
-    predictor = _load_kind(checkpoint, MASKED_PREDICTOR, config) if MASKED_PREDICTOR in held else None
-    probe = _load_kind(checkpoint, ATTENTIVE_PROBE, config) if ATTENTIVE_PROBE in held else None
+    models = {
+        kind: _load_kind(checkpoint, kind, config)
+        for kind in (VIDEO_ENCODER, MASKED_PREDICTOR, ATTENTIVE_PROBE)
+        if kind in held
+    }
+    encoder = cast(VideoEncoder, models[VIDEO_ENCODER])
+    predictor = cast(MaskedPredictor | None, models.get(MASKED_PREDICTOR))
+    probe = cast(AttentiveProbe | None, models.get(ATTENTIVE_PROBE))
     save_huggingface(config.out, encoder, predictor, probe, _DTYPES[config.dtype])
     name = "VJEPA2Model" if probe is None else "VJEPA2ForVideoClassification"
     left_out = "without the action-conditioned predictor, which transformers does not have"
     return WrittenFolder(
         folder=config.out,
         model=name,
-        num_parameters=sum(_count(model) for model in (encoder, predictor, probe) if model is not None),
+        num_parameters=sum(_count(model) for model in models.values()),
         reader=f"transformers.{name}.from_pretrained",
         note=left_out if AC_PREDICTOR in held else "",
     )
 
 
-def _load_kind(checkpoint: Checkpoint, kind: str, config: ConversionConfig, *, is_only: bool = False) -> nn.Module:
+def _load_kind(checkpoint: Checkpoint, kind: str, config: ConversionConfig, *, is_only: bool = False) -> LoadedModel:
     """Load the model of a kind with those of the options that concern it."""
     has_encoder = kind in (VIDEO_ENCODER, WORLD_MODEL)
     return load_from(

@@ -20,11 +20,11 @@ from vjepa_wm.models.checkpoint import (
     check_weights,
 )
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
-from vjepa_wm.models.layers import hidden_width
+from vjepa_wm.models.layers import Activation, hidden_width
 from vjepa_wm.models.official.releases import release_of
 from vjepa_wm.models.predictor import MaskedPredictorConfig
 from vjepa_wm.models.read_checkpoint import read_checkpoint
-from vjepa_wm.models.stored_model import KINDS, StoredModel
+from vjepa_wm.models.stored_model import KINDS, PartConfig, StoredModel
 
 _SIZES = {
     (192, 12): "ViT-T",
@@ -98,7 +98,7 @@ def describe_model(model: StoredModel, path: Path) -> list[str]:
     return [*lines, f"  {_USES[model.kind]}", f'  read it with vjepa_wm.{kind.reader}("{path}"{key})']
 
 
-def try_on(model: StoredModel) -> tuple[object | None, str]:
+def try_on(model: StoredModel) -> tuple[PartConfig | None, str]:
     """Tell whether a stored model could be loaded, without loading it.
 
     Args:
@@ -117,7 +117,7 @@ def try_on(model: StoredModel) -> tuple[object | None, str]:
     return config, ""
 
 
-def family(config: object) -> str:
+def family(config: PartConfig) -> str:
     """Return generation and size of a model, as far as its configuration tells."""
     if isinstance(config, AttentiveProbeConfig):
         return "for anticipation" if config.num_actions else f"for {config.num_classes} classes"
@@ -131,10 +131,11 @@ def family(config: object) -> str:
     return f"{form} {size}" if size else form
 
 
-def form_of(config: object) -> list[str]:
+def form_of(config: PartConfig) -> list[str]:
     """Return widths and depths in words."""
-    has_choice = isinstance(config, VideoEncoderConfig | MaskedPredictorConfig)
-    activation = config.activation if has_choice else "gelu"
+    activation: Activation = "gelu"
+    if isinstance(config, VideoEncoderConfig | MaskedPredictorConfig):
+        activation = config.activation
     words = [
         f"width {config.embed_dim}, {config.depth} blocks, {config.num_heads} heads",
         f"MLP {hidden_width(config.embed_dim, config.mlp_ratio, activation)} ({activation})",

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
-from vjepa_wm.models.factorized import group_mask, run_grouped
-from vjepa_wm.models.layers import Block, init_weights, make_blocks, run_block
+from vjepa_wm.models.factorized import Scope, group_mask, run_grouped
+from vjepa_wm.models.layers import init_weights, make_blocks, run_block
 from vjepa_wm.models.rope import RotaryTables, grid_positions, rotary_tables
 from vjepa_wm.models.sincos import Grid, fixed_positions_for
 from vjepa_wm.models.tubelets import TubeletEmbedding
@@ -119,7 +119,7 @@ class VideoEncoder(nn.Module):
             raise ValueError(f"num_levels must be from 1 to {len(levels)}, the encoder's levels, got {count}")
         return torch.cat(self.intermediate_layers(clip, ids, layers=levels[-count:]), dim=-1)
 
-    def _norm(self, layer: int) -> nn.LayerNorm:
+    def _norm(self, layer: int) -> nn.Module:
         """Return the norm that follows a block."""
         config = self.config
         if not 0 <= layer < config.depth:
@@ -141,7 +141,7 @@ class VideoEncoder(nn.Module):
             if self.config.temporal_depth == 0:
                 x = run_block(block, x, rotary, None, self.recompute_activations)
             else:
-                over = "space" if index < first_temporal else "time"
+                over: Scope = "space" if index < first_temporal else "time"
                 x = self._run_factorized(block, x, rotary, ids, kept, grid, over)
             if index in layers:
                 outputs[index] = x
@@ -149,13 +149,13 @@ class VideoEncoder(nn.Module):
 
     def _run_factorized(
         self,
-        block: Block,
+        block: nn.Module,
         x: Tensor,
         rotary: RotaryTables | None,
         ids: Tensor | None,
         kept: Tensor,
         grid: Grid,
-        over: str,
+        over: Scope,
     ) -> Tensor:
         if ids is None and not self.config.class_token:
             return run_grouped(block, x, rotary, grid, over, self.recompute_activations)

@@ -131,7 +131,7 @@ def level_blocks(depth: int) -> tuple[int, ...]:
 
 
 def vjepa21(config: VideoEncoderConfig) -> VideoEncoderConfig:
-    """Return the V-JEPA 2.1 form of a size, e.g. ``vjepa21(vit_large(384))``.
+    """Return the V-JEPA 2.1 form of a size, e.g. `vjepa21(vit_large(384))`.
 
     Four levels with norms of their own, an image tokenizer, modality embeddings, and true rotary positions stretched
     onto the grid of 256 px. Source: V-JEPA 2.1 (arXiv 2603.14482), section 2.

@@ -14,9 +14,9 @@ from typing import Literal
 
 import torch.nn.functional as F
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
-from vjepa_wm.models.layers import Block, run_block
+from vjepa_wm.models.layers import run_block
 from vjepa_wm.models.rope import RotaryTables
 from vjepa_wm.models.sincos import Grid
 
@@ -27,13 +27,13 @@ def group_mask(ids: Tensor, grid: Grid, over: Scope, class_token: bool) -> Tenso
     """Return True where two tokens share a frame (`space`) or a place (`time`); a class token first shares all.
 
     Args:
-        ids: token ids, ``(N,)`` or ``(B, N)``.
+        ids: token ids, (N,) or (B, N).
         grid: tokens in time, rows and columns.
         over: what the block attends over.
         class_token: whether a token without an id comes first.
 
     Returns:
-        ``(B or 1, 1, N, N)`` booleans, N with the class token.
+        (B or 1, 1, N, N) booleans, N with the class token.
     """
     per_frame = grid[1] * grid[2]
     group = ids // per_frame if over == "space" else ids % per_frame
@@ -45,9 +45,21 @@ def group_mask(ids: Tensor, grid: Grid, over: Scope, class_token: bool) -> Tenso
 
 
 def run_grouped(
-    block: Block, x: Tensor, rotary: RotaryTables | None, grid: Grid, over: Scope, recompute: bool
+    block: nn.Module, x: Tensor, rotary: RotaryTables | None, grid: Grid, over: Scope, recompute: bool
 ) -> Tensor:
-    """Run a block on each frame (`space`) or each place (`time`) of whole clips ``(B, T * S, D)``."""
+    """Run a block on each frame (`space`) or each place (`time`) of whole clips.
+
+    Args:
+        block: the `Block` to run.
+        x: tokens, (B, T * S, D).
+        rotary: their tables, or None for no positions.
+        grid: tokens in time, rows and columns.
+        over: what the block attends over.
+        recompute: as of `run_block`.
+
+    Returns:
+        (B, T * S, D).
+    """
     batch, steps = x.shape[0], grid[0]
     groups = "(b t) s" if over == "space" else "(b s) t"
     if rotary is not None:

@@ -51,20 +51,20 @@ def hidden_width(embed_dim: int, mlp_ratio: float, activation: Activation) -> in
 
 
 def normalize_features(x: Tensor) -> Tensor:
-    """Apply the parameter-free LayerNorm (eps 1e-5) that every V-JEPA 2 target goes through, over the last axis."""
+    """Apply the parameter-free LayerNorm (eps 1e-5) of every V-JEPA 2 target over the last axis; (..., D) stays."""
     return F.layer_norm(x, x.shape[-1:])
 
 
 class LayerCache:
-    """Keys and values that one attention layer has seen, each ``(B, h, past, d)``; None before the first tokens."""
+    """Keys and values that one attention layer has seen, each (B, h, past, d); None before the first tokens."""
 
     def __init__(self) -> None:
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the keys and values of new tokens ``(B, h, N, d)`` and return those of all."""
-        if self.keys is not None:
+        """Add the keys and values of new tokens (B, h, N, d) and return those of all, (B, h, past + N, d)."""
+        if self.keys is not None and self.values is not None:
             k, v = torch.cat((self.keys, k), dim=2), torch.cat((self.values, v), dim=2)
         self.keys, self.values = k, v
         return k, v
@@ -74,6 +74,12 @@ class Attention(nn.Module):
     """Multi-head self-attention with rotary queries and keys and an optional key/value cache."""
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
+        """Draw the weights of a new layer.
+
+        Args:
+            embed_dim: width D, an even multiple of `num_heads`.
+            num_heads: attention heads.
+        """
         super().__init__()
         self.num_heads = num_heads
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
@@ -90,14 +96,14 @@ class Attention(nn.Module):
         """Attend.
 
         Args:
-            x: tokens, ``(B, N, D)``.
+            x: tokens, (B, N, D).
             rotary: tables for these N tokens, or None for no positions.
-            mask: True where a query may see a key, ``(N, past + N)`` or ``(B, 1, N, past + N)``; None: all.
+            mask: True where a query may see a key, (N, past + N) or (B, 1, N, past + N); None: all.
             cache: earlier tokens; they are seen, and these tokens are added to it.
             last: how many tokens at the end to return; all are seen. None: all.
 
         Returns:
-            ``(B, N or last, D)``.
+            (B, N or last, D).
         """
         q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
         if rotary is not None:  # one by one: torch 2.13 fails to compile the two at once for changing lengths
@@ -112,6 +118,12 @@ class Mlp(nn.Module):
     """Two linear layers around an exact GELU."""
 
     def __init__(self, embed_dim: int, hidden_dim: int) -> None:
+        """Draw the weights of a new MLP.
+
+        Args:
+            embed_dim: width D.
+            hidden_dim: width between the layers.
+        """
         super().__init__()
         self.fc1 = nn.Linear(embed_dim, hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, embed_dim)
@@ -122,7 +134,7 @@ class Mlp(nn.Module):
         return self.fc2
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(..., D)`` to ``(..., D)``."""
+        """Map (..., D) to (..., D)."""
         hidden = self.fc1(x)
         # In place where no gradient needs the input: the hidden layer is by far the largest tensor of a pass.
         hidden = F.gelu(hidden) if torch.is_grad_enabled() else torch.ops.aten.gelu_(hidden)
@@ -130,9 +142,15 @@ class Mlp(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """A gated MLP: ``fc3(silu(fc1(x)) * fc2(x))``. Source: arXiv 2002.05202."""
+    """A gated MLP: `fc3(silu(fc1(x)) * fc2(x))`. Source: arXiv 2002.05202."""
 
     def __init__(self, embed_dim: int, hidden_dim: int) -> None:
+        """Draw the weights of a new MLP.
+
+        Args:
+            embed_dim: width D.
+            hidden_dim: width between the layers.
+        """
         super().__init__()
         self.fc1 = nn.Linear(embed_dim, hidden_dim)
         self.fc2 = nn.Linear(embed_dim, hidden_dim)
@@ -144,7 +162,7 @@ class SwiGLU(nn.Module):
         return self.fc3
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(..., D)`` to ``(..., D)``."""
+        """Map (..., D) to (..., D)."""
         return self.fc3(F.silu(self.fc1(x)) * self.fc2(x))
 
 
@@ -152,11 +170,16 @@ class DropPath(nn.Module):
     """In training, leave a branch out for a share of the samples and scale the others up. Source: arXiv 1603.09382."""
 
     def __init__(self, probability: float) -> None:
+        """Remember how often to drop.
+
+        Args:
+            probability: share of the samples, 0 to below 1.
+        """
         super().__init__()
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, ...)`` to the same shape."""
+        """Map (B, ...) to the same shape."""
         if not self.training or self.probability == 0.0:
             return x
         keep = 1.0 - self.probability
@@ -165,6 +188,8 @@ class DropPath(nn.Module):
 
 class Block(nn.Module):
     """One pre-norm transformer block: attention, then MLP, each added to its input."""
+
+    mlp: Mlp | SwiGLU
 
     def __init__(
         self,
@@ -175,12 +200,22 @@ class Block(nn.Module):
         norm_eps: float = NORM_EPS,
         drop_path: float = 0.0,
     ) -> None:
+        """Draw the weights of a new block.
+
+        Args:
+            embed_dim: width D, an even multiple of `num_heads`.
+            num_heads: attention heads.
+            mlp_ratio: hidden width of the MLP over `embed_dim`.
+            activation: two layers around a GELU, or SwiGLU.
+            norm_eps: added to the variance in both LayerNorms.
+            drop_path: chance that a training sample skips a branch.
+        """
         super().__init__()
         self.norm1 = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.attn = Attention(embed_dim, num_heads)
         self.norm2 = nn.LayerNorm(embed_dim, eps=norm_eps)
-        mlp = Mlp if activation == "gelu" else SwiGLU
-        self.mlp = mlp(embed_dim, hidden_width(embed_dim, mlp_ratio, activation))
+        hidden_dim = hidden_width(embed_dim, mlp_ratio, activation)
+        self.mlp = Mlp(embed_dim, hidden_dim) if activation == "gelu" else SwiGLU(embed_dim, hidden_dim)
         self.drop_path = DropPath(drop_path)
 
     def forward(
@@ -191,7 +226,7 @@ class Block(nn.Module):
         cache: LayerCache | None = None,
         last: int | None = None,
     ) -> Tensor:
-        """Map tokens ``(B, N, D)`` to ``(B, N or last, D)``; see `Attention.forward` for the rest."""
+        """Map tokens (B, N, D) to (B, N or last, D); see `Attention.forward` for the rest."""
         attended = self.drop_path(self.attn(self.norm1(x), rotary, mask, cache, last))
         x = (x if last is None else x[:, -last:]) + attended
         return x + self.drop_path(self.mlp(self.norm2(x)))
@@ -212,9 +247,26 @@ def make_blocks(
 
 
 def run_block(
-    block: Block, x: Tensor, rotary: RotaryTables | None, mask: Tensor | None, recompute: bool, last: int | None = None
+    block: nn.Module,
+    x: Tensor,
+    rotary: RotaryTables | None,
+    mask: Tensor | None,
+    recompute: bool,
+    last: int | None = None,
 ) -> Tensor:
-    """Run one block; with `recompute` its activations are thrown away and computed again in the backward pass."""
+    """Run one block without a cache.
+
+    Args:
+        block: the `Block` to run.
+        x: as of `Attention.forward`, (B, N, D).
+        rotary: as of `Attention.forward`.
+        mask: as of `Attention.forward`.
+        recompute: whether its activations are thrown away and computed again in the backward pass.
+        last: as of `Attention.forward`.
+
+    Returns:
+        (B, N or last, D).
+    """
     if recompute and torch.is_grad_enabled():
         return checkpoint(block, x, rotary, mask, None, last, use_reentrant=False)
     return block(x, rotary, mask, None, last)
@@ -235,5 +287,6 @@ def init_weights(module: nn.Module, blocks: nn.ModuleList) -> None:
                 nn.init.zeros_(layer.bias)
     with torch.no_grad():
         for index, block in enumerate(blocks, start=1):
+            assert isinstance(block, Block)
             block.attn.proj.weight.div_(math.sqrt(2.0 * index))
             block.mlp.output.weight.div_(math.sqrt(2.0 * index))

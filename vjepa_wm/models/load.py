@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import cast
 
 from torch import nn
 
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictor
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig
 from vjepa_wm.models.attentive_probe import AttentiveProbe
 from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,
@@ -25,11 +26,12 @@ from vjepa_wm.models.checkpoint import (
     copy_weights,
 )
 from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.official.architecture import Positions
 from vjepa_wm.models.official.published_models import ENCODER_KEYS
 from vjepa_wm.models.predictor import MaskedPredictor
 from vjepa_wm.models.read_checkpoint import read_checkpoint
-from vjepa_wm.models.stored_model import KINDS, Checkpoint, StoredModel
+from vjepa_wm.models.stored_model import KINDS, Checkpoint, LoadedModel, StoredModel
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
 
 logger = logging.getLogger(__name__)
@@ -47,36 +49,41 @@ def load_encoder(
     Args:
         source: folder or file, or the name of a published checkpoint that lies on this machine (see
             `vjepa_wm.models.official.releases.resolve`). Of a world model, its encoder is taken.
-        key: which encoder of an official file; None takes ``ema_encoder``, else ``target_encoder``, else ``encoder``.
+        key: which encoder of an official file; None takes `ema_encoder`, else `target_encoder`, else `encoder`.
         num_heads: attention heads; needed for official files of unpublished widths only.
-        positions: for official files that store a table of positions and are not of V-JEPA's own: ``rope`` (the table
-            is not used) or ``sincos`` (it is).
+        positions: for official files that store a table of positions and are not of V-JEPA's own: `rope` (the table
+            is not used) or `sincos` (it is).
 
     Raises:
         CheckpointError: if the source is missing, broken, of another kind, or leaves its architecture open.
     """
-    return load_from(read_checkpoint(source), VIDEO_ENCODER, key=key, num_heads=num_heads, positions=positions)
+    return cast(
+        VideoEncoder,
+        load_from(read_checkpoint(source), VIDEO_ENCODER, key=key, num_heads=num_heads, positions=positions),
+    )
 
 
 def load_predictor(
     source: str | Path, *, num_heads: int | None = None, positions: Positions | None = None
 ) -> MaskedPredictor:
     """Load a masked predictor; arguments and errors as of `load_encoder`."""
-    return load_from(read_checkpoint(source), MASKED_PREDICTOR, num_heads=num_heads, positions=positions)
+    return cast(
+        MaskedPredictor, load_from(read_checkpoint(source), MASKED_PREDICTOR, num_heads=num_heads, positions=positions)
+    )
 
 
 def load_ac_predictor(source: str | Path, *, num_heads: int | None = None) -> ActionConditionedPredictor:
     """Load an action-conditioned predictor, also out of a world model; arguments and errors as of `load_encoder`."""
-    return load_from(read_checkpoint(source), AC_PREDICTOR, num_heads=num_heads)
+    return cast(ActionConditionedPredictor, load_from(read_checkpoint(source), AC_PREDICTOR, num_heads=num_heads))
 
 
 def load_probe(source: str | Path, *, num_heads: int | None = None) -> AttentiveProbe:
     """Load an attentive probe; arguments and errors as of `load_encoder`.
 
     Official probes have 16 heads. From a Hugging Face folder it has the encoder's number of heads and its epsilon,
-    because transformers computes it so; ``num_heads=16`` is how Meta trained the probes of ViT-g, whose encoder has 22.
+    because transformers computes it so; `num_heads=16` is how Meta trained the probes of ViT-g, whose encoder has 22.
     """
-    return load_from(read_checkpoint(source), ATTENTIVE_PROBE, num_heads=num_heads)
+    return cast(AttentiveProbe, load_from(read_checkpoint(source), ATTENTIVE_PROBE, num_heads=num_heads))
 
 
 def load_world_model(source: str | Path, *, key: str | None = None) -> WorldModel:
@@ -87,9 +94,9 @@ def load_world_model(source: str | Path, *, key: str | None = None) -> WorldMode
         key: as of `load_encoder`.
 
     Raises:
-        CheckpointError: as of `load_encoder`.
+        CheckpointError: if `load_encoder` would raise it.
     """
-    return load_from(read_checkpoint(source), WORLD_MODEL, key=key)
+    return cast(WorldModel, load_from(read_checkpoint(source), WORLD_MODEL, key=key))
 
 
 def load_from(
@@ -99,7 +106,7 @@ def load_from(
     key: str | None = None,
     num_heads: int | None = None,
     positions: Positions | None = None,
-) -> nn.Module:
+) -> LoadedModel:
     """Load the model of a kind from a checkpoint that was read.
 
     Args:
@@ -125,7 +132,7 @@ def load_from(
     if kind == WORLD_MODEL:
         return _join_world_model(checkpoint, key)
     stored = choose(checkpoint, kind, key)
-    model = build_empty(KINDS[kind].model, stored.read_config(**options))
+    model = cast(LoadedModel, build_empty(KINDS[kind].model, stored.read_config(**options)))
     _fill(model, stored)
     return model.eval()
 
@@ -169,9 +176,10 @@ def _join_world_model(checkpoint: Checkpoint, key: str | None) -> WorldModel:
             "load_encoder (jepa-wms trained on vjepa2_vit_giant) and load_ac_predictor, and put them into a WorldModel"
         )
     encoder, predictor = choose(checkpoint, VIDEO_ENCODER, key), choose(checkpoint, AC_PREDICTOR)
-    halves = {"encoder": encoder.read_config(), "predictor": predictor.read_config()}
+    encoder_config = cast(VideoEncoderConfig, encoder.read_config())
+    predictor_config = cast(ActionConditionedPredictorConfig, predictor.read_config())
     try:
-        config = WorldModelConfig(**halves, antialias=checkpoint.antialias)
+        config = WorldModelConfig(encoder=encoder_config, predictor=predictor_config, antialias=checkpoint.antialias)
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.path}: encoder and predictor do not fit together: {error}") from error
     model = build_empty(WorldModel, config)

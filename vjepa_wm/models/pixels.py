@@ -6,17 +6,17 @@ it. Weights measured with one of them give somewhat different features with anot
 ============  ========================================  ==================  ====================================
 way           call                                      cut out             resized
 ============  ========================================  ==================  ====================================
-evaluation    ``prepare_clip(frames, S)``,              centre S x S of     in integers as OpenCV does, without
-              ``prepare_views(frames, S)``              short side 8/7 S    antialiasing, to whole grey levels
-demo          ``prepare_clip(.., antialias=True)``      the same            with antialiasing, to whole grey levels
-V-JEPA 2-AC   ``prepare_frames(.., antialias=False)``   centre square,      as floats, without antialiasing
+evaluation    `prepare_clip(frames, S)`,                centre S x S of     in integers as OpenCV does, without
+              `prepare_views(frames, S)`                short side 8/7 S    antialiasing, to whole grey levels
+demo          `prepare_clip(.., antialias=True)`        the same            with antialiasing, to whole grey levels
+V-JEPA 2-AC   `prepare_frames(.., antialias=False)`     centre square,      as floats, without antialiasing
                                                         all of it
 ============  ========================================  ==================  ====================================
 
 The first agrees with OpenCV 4.14 and 5.0, the second with torchvision 0.28 on tensors, to the last grey level. Hugging
 Face's processor (transformers 5.23) resizes as the demo does, but 12 to 19 % of its values come out one grey level
 higher or lower, and where half a pixel of crop offset is left it goes down instead of to the even side (1280 x 720 to
-256: one pixel further left). The world models trained with this package use ``prepare_frames`` with antialiasing.
+256: one pixel further left). The world models trained with this package use `prepare_frames` with antialiasing.
 
 Letters: B clips or pictures, T frames, S side of the square result, V views.
 
@@ -41,7 +41,14 @@ _WEIGHT_BITS = 11
 
 
 def normalize_pixels(images: Tensor) -> Tensor:
-    """Subtract ImageNet's mean and divide by its deviation; ``(..., 3, height, width)`` float in 0..1."""
+    """Subtract ImageNet's mean and divide by its deviation.
+
+    Args:
+        images: (..., 3, height, width) float in 0..1.
+
+    Returns:
+        (..., 3, height, width), mean 0 and deviation 1 over ImageNet.
+    """
     mean = images.new_tensor(IMAGE_MEAN).view(3, 1, 1)
     std = images.new_tensor(IMAGE_STD).view(3, 1, 1)
     return (images - mean) / std
@@ -51,15 +58,15 @@ def prepare_frames(frames: Tensor, image_size: int, *, antialias: bool = True) -
     """Cut the centre square out of pictures, resize it and normalise it.
 
     Args:
-        frames: ``(B, height, width, 3)`` uint8.
+        frames: (B, height, width, 3) uint8.
         image_size: side of the result [px].
         antialias: whether shrinking averages over all pixels; V-JEPA 2-AC itself does not.
 
     Returns:
-        ``(B, 3, S, S)`` float32.
+        (B, 3, S, S) float32.
 
     Raises:
-        ValueError: `frames` are not uint8 pictures.
+        ValueError: if `frames` are not uint8 pictures.
     """
     _check_frames(frames, "(B, height, width, 3)", (4,), image_size)
     height, width = frames.shape[1:3]
@@ -75,21 +82,21 @@ def prepare_frames(frames: Tensor, image_size: int, *, antialias: bool = True) -
 def prepare_clip(frames: Tensor, image_size: int, *, antialias: bool = False) -> Tensor:
     """Resize, cut out the centre and normalise as the official evaluation of encoders and probes does.
 
-    The short side becomes ``int(256 / 224 * image_size)``, then the centre is cut out. Small pictures are enlarged.
+    The short side becomes `int(256 / 224 * image_size)`, then the centre is cut out. Small pictures are enlarged.
 
     Args:
-        frames: ``(T, height, width, 3)`` or ``(B, T, height, width, 3)`` uint8.
+        frames: (T, height, width, 3) or (B, T, height, width, 3) uint8.
         image_size: side of the result [px].
         antialias: False resizes as the evaluation does, True as the demo and Hugging Face do (see the module).
 
     Returns:
-        ``(3, T, S, S)`` or ``(B, 3, T, S, S)`` float32.
+        (3, T, S, S) or (B, 3, T, S, S) float32.
 
     Raises:
-        ValueError: `frames` are not uint8 pictures.
+        ValueError: if `frames` are not uint8 pictures.
     """
     _check_frames(frames, "([B,] T, height, width, 3)", (4, 5), image_size)
-    height, width = short_side_size(*frames.shape[-3:-1], int(SHORT_SIDE * image_size))
+    height, width = short_side_size(frames.shape[-3], frames.shape[-2], int(SHORT_SIDE * image_size))
     # Half a pixel goes to the even side: Python's round, which the reference uses too.
     top, left = round((height - image_size) / 2), round((width - image_size) / 2)
     rows, columns = slice(top, top + image_size), slice(left, left + image_size)
@@ -103,20 +110,20 @@ def prepare_views(frames: Tensor, image_size: int, *, num_views: int = 3) -> Ten
     other end (up to the rounding of the step).
 
     Args:
-        frames: ``(T, height, width, 3)`` or ``(B, T, height, width, 3)`` uint8.
+        frames: (T, height, width, 3) or (B, T, height, width, 3) uint8.
         image_size: side of the result [px].
         num_views: views, at least 2; the evaluation with one view is `prepare_clip`.
 
     Returns:
-        ``(V, 3, T, S, S)`` or ``(B, V, 3, T, S, S)`` float32.
+        (V, 3, T, S, S) or (B, V, 3, T, S, S) float32.
 
     Raises:
-        ValueError: `frames` are not uint8 pictures, or there are fewer than two views.
+        ValueError: if `frames` are not uint8 pictures, or there are fewer than two views.
     """
     _check_frames(frames, "([B,] T, height, width, 3)", (4, 5), image_size)
     if num_views < 2:
         raise ValueError(f"num_views must be at least 2 (for one view call prepare_clip), got {num_views}")
-    height, width = short_side_size(*frames.shape[-3:-1], image_size)
+    height, width = short_side_size(frames.shape[-3], frames.shape[-2], image_size)
     resized = _resize(frames, (height, width), slice(0, height), slice(0, width), antialias=False)
     step = (max(height, width) - image_size) // (num_views - 1)
     along = -3 if height > width else -2
@@ -138,13 +145,13 @@ def _check_frames(frames: Tensor, shape: str, dims: tuple[int, ...], image_size:
 
 
 def _to_clip(frames: Tensor) -> Tensor:
-    """Normalise ``(..., T, height, width, 3)`` uint8 and bring colours to the front."""
+    """Normalise (..., T, height, width, 3) uint8 and bring colours to the front."""
     images = normalize_pixels(rearrange(frames, "... t h w c -> ... t c h w").float() / 255.0)
     return rearrange(images, "... t c h w -> ... c t h w").contiguous()
 
 
 def _resize(frames: Tensor, size: tuple[int, int], rows: slice, columns: slice, antialias: bool) -> Tensor:
-    """Resize ``(..., height, width, 3)`` uint8 to `size` and cut out rows and columns of the result."""
+    """Resize (..., height, width, 3) uint8 to `size` and cut out rows and columns of the result."""
     if tuple(frames.shape[-3:-1]) == size:
         return frames[..., rows, columns, :]
     if not antialias:
@@ -177,7 +184,7 @@ def _neighbours(length: int, resized: int, kept: slice, device: torch.device) ->
     """Find the two pixels each kept pixel lies between, and their integer weights.
 
     Returns:
-        First and second index, int64, and their weights, int32 in units of 2**-11; four times ``(kept,)``.
+        First and second index, int64, and their weights, int32 in units of 2**-11; four times (kept,).
     """
     scale = 1.0 / (resized / length)
     position = ((torch.arange(kept.start, kept.stop, dtype=torch.float64) + 0.5) * scale - 0.5).float()

@@ -18,7 +18,11 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the device computes in it natively (or it is asked for), else float32."""
+    """Return bfloat16 where the device computes in it natively (or it is asked for), else float32.
+
+    Raises:
+        ValueError: if `precision` is none of the three.
+    """
     if precision not in ("auto", "bf16", "fp32"):
         raise ValueError(f"precision must be auto, bf16 or fp32, got {precision!r}")
     if precision == "auto":

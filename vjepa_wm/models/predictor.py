@@ -94,6 +94,8 @@ class MaskedPredictor(nn.Module):
         recompute_activations: as of `VideoEncoder`.
     """
 
+    predictor_embed: nn.Linear | nn.Sequential
+
     def __init__(self, config: MaskedPredictorConfig) -> None:
         """Draw the weights of a new predictor.
 
@@ -217,6 +219,7 @@ class MaskedPredictor(nn.Module):
             x = x + (self.img_mod_embed if image else self.video_mod_embed)
         rotary = None
         if config.rope is None:
+            assert config.grid is not None  # the config refuses it
             table = fixed_positions_for(config.embed_dim, config.grid, grid, config.uniform_power, device=x.device)
             x = x + table.to(x.dtype)[ids]
         else:

@@ -14,7 +14,6 @@ from vjepa_wm.models.checkpoint import (
     MISFIT,
     VIDEO_ENCODER,
     WEIGHTS_FILE,
-    WORLD_MODEL,
     CheckpointError,
     build_config,
     check_weights,
@@ -23,7 +22,8 @@ from vjepa_wm.models.checkpoint import (
 )
 from vjepa_wm.models.official.foreign_models import read_huggingface_folder, read_official_file
 from vjepa_wm.models.official.releases import resolve
-from vjepa_wm.models.stored_model import KINDS, Checkpoint, Form, StoredModel
+from vjepa_wm.models.stored_model import KINDS, Checkpoint, Form, PartConfig, StoredModel
+from vjepa_wm.models.world_model import WorldModelConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,11 @@ class Location:
     """Where a checkpoint lies."""
 
     path: Path
-    """A file, or the folder of a ``config.json``."""
+    """A file, or the folder of a `config.json`."""
     form: Form
     """Whose form it has."""
     values: dict
-    """Content of its ``config.json``; empty for a file."""
+    """Content of its `config.json`; empty for a file."""
 
 
 def read_checkpoint(source: str | Path) -> Checkpoint:
@@ -92,7 +92,7 @@ def _read_own_folder(path: Path, values: dict) -> Checkpoint:
         raise CheckpointError(f"{path} holds a {kind!r}, known are {', '.join(KINDS)}")
     config = build_config(KINDS[kind].config, fields, path / CONFIG_FILE)
     weights = read_tensors(path / WEIGHTS_FILE)
-    if kind != WORLD_MODEL:
+    if not isinstance(config, WorldModelConfig):
         model = _own_model("", kind, weights, config, str(path / WEIGHTS_FILE))
         return Checkpoint(path=path, form="vjepa_wm", models=(model,))
     outside = {name: value for name, value in weights.items() if not name.startswith(("encoder.", "predictor."))}
@@ -105,7 +105,7 @@ def _read_own_folder(path: Path, values: dict) -> Checkpoint:
     return Checkpoint(path=path, form="vjepa_wm", models=models, antialias=config.antialias)
 
 
-def _own_model(name: str, kind: str, weights: Mapping[str, Tensor], config: object, label: str) -> StoredModel:
+def _own_model(name: str, kind: str, weights: Mapping[str, Tensor], config: PartConfig, label: str) -> StoredModel:
     return StoredModel(name=name, kind=kind, weights=weights, label=label, misfit=MISFIT, read_config=lambda: config)
 
 

@@ -1,8 +1,8 @@
 """Rotary positions over time, height and width.
 
-The package needs two forms behind one name. ``tiled`` is what V-JEPA 2 and 2-AC weights were trained with: the two
+The package needs two forms behind one name. `tiled` is what V-JEPA 2 and 2-AC weights were trained with: the two
 members of a pair turn by different angles, so it is not a rotation, and it must be reproduced to read those weights.
-``true`` turns both members by one angle; V-JEPA 2.1 uses it and new training should. Tables are made once per
+`true` turns both members by one angle; V-JEPA 2.1 uses it and new training should. Tables are made once per
 forward pass and shared by all layers.
 
 Letters: B batch, N tokens, M size of one axis' segment of a head, h heads, d size of a head.
@@ -12,7 +12,7 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 2; V-JEPA 2.1 (arXiv 2603.14482), s
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,10 +24,12 @@ _BASE = 10000.0
 
 
 class RotaryTables(NamedTuple):
-    """Cosines and signed sines of every token's angles, each ``(B or 1, 1, N, d)``."""
+    """Cosines and signed sines of every token's angles."""
 
     cos: Tensor
+    """(B or 1, 1, N, d)."""
     sin: Tensor
+    """(B or 1, 1, N, d), negative for the first channel of each pair."""
 
 
 def check_rope(form: str | None, rope_grid: int | None = None) -> None:
@@ -47,13 +49,13 @@ def grid_positions(ids: Tensor, grid: tuple[int, int], rope_grid: int | None = N
     """Split token ids into their (time, row, column) positions.
 
     Args:
-        ids: token ids in time-major, then row, then column order, ``(..., N)`` integers.
+        ids: token ids in time-major, then row, then column order, (..., N) integers.
         grid: rows and columns of patches in a frame.
         rope_grid: side of the grid onto which rows and columns are stretched, first on first and last on last, so that
             any resolution has positions 0 to rope_grid - 1 (V-JEPA 2.1); None counts patches (V-JEPA 2).
 
     Returns:
-        Positions in units of tubelets and patches, ``(..., N, 3)`` float32.
+        Positions in units of tubelets and patches, (..., N, 3) float32.
     """
     rows, columns = grid
     per_frame = rows * columns
@@ -69,10 +71,16 @@ def rotary_tables(positions: Tensor, head_dim: int, form: RopeForm, dtype: torch
     """Make the tables that `apply_rotary` needs, in float32 until the last cast.
 
     Args:
-        positions: (time, row, column) of every token, ``(N, 3)`` or ``(B, N, 3)``.
+        positions: (time, row, column) of every token, (N, 3) or (B, N, 3).
         head_dim: channels of one head.
-        form: ``tiled`` for V-JEPA 2 weights, ``true`` for a real rotation.
+        form: `tiled` for V-JEPA 2 weights, `true` for a real rotation.
         dtype: type of the returned tables.
+
+    Returns:
+        Cosines and sines, each (1 or B, 1, N, head_dim).
+
+    Raises:
+        ValueError: if a head has fewer than 6 channels.
     """
     size = segment_size(head_dim)
     if size == 0:
@@ -90,7 +98,7 @@ def rotary_tables(positions: Tensor, head_dim: int, form: RopeForm, dtype: torch
 
 
 def apply_rotary(x: Tensor, tables: RotaryTables) -> Tensor:
-    """Turn adjacent channel pairs of `x` ``(..., B, h, N, d)`` by the tables' angles."""
+    """Turn adjacent channel pairs of `x` (..., B, h, N, d) by the tables' angles; the shape stays."""
     if x.requires_grad and not torch.compiler.is_compiling():  # a compiler finds the cheap backward pass itself
         return _Turn.apply(x, *tables)
     return _turn(x, *tables)
@@ -106,7 +114,7 @@ class _Turn(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
         return _turn(grad, cos, _swap_pairs(sin)), None, None
 

@@ -21,7 +21,7 @@ _BASE = 10000.0
 
 
 def axis_code(positions: Tensor, size: int) -> Tensor:
-    """Code positions ``(N,)`` in `size` numbers: sines of all frequencies, then cosines; ``(N, size)`` float64."""
+    """Code positions (N,) in `size` numbers: sines of all frequencies, then cosines; (N, size) float64."""
     half = size // 2
     frequencies = _BASE ** (-torch.arange(half, dtype=torch.float64, device=positions.device) / half)
     angles = positions.double().unsqueeze(-1) * frequencies
@@ -53,10 +53,10 @@ def fixed_positions(
         device: where the table is made.
 
     Returns:
-        Positions in time-major order, ``(T * H * W, D)`` float32.
+        Positions in time-major order, (T * H * W, D) float32.
 
     Raises:
-        ValueError: the width does not split.
+        ValueError: if the width does not split.
     """
     divisor = 2 if uniform_power and not image else 4 if image else 8
     if embed_dim % divisor:
@@ -87,7 +87,10 @@ def fixed_positions_for(
     clips and cubically for images. Arguments as `fixed_positions`.
 
     Returns:
-        ``(T * H * W, D)`` float32.
+        (T * H * W, D) float32.
+
+    Raises:
+        ValueError: if the width does not split.
     """
     table = fixed_positions(embed_dim, trained, uniform_power, image=image, device=device)
     if grid[1:] == trained[1:] and grid[0] <= trained[0]:

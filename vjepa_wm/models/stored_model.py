@@ -24,6 +24,10 @@ from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
 
 Form = Literal["vjepa_wm", "huggingface", "official"]
+PartConfig = VideoEncoderConfig | MaskedPredictorConfig | ActionConditionedPredictorConfig | AttentiveProbeConfig
+"""Configurations of what a `StoredModel` may be; a world model is stored as two of them."""
+LoadedModel = VideoEncoder | MaskedPredictor | ActionConditionedPredictor | AttentiveProbe | WorldModel
+"""What a checkpoint becomes."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Kind:
     """What people call it, with its article."""
     reader: str
     """The function that loads it."""
-    config: type
+    config: type[PartConfig] | type[WorldModelConfig]
     """Its configuration class."""
     model: type[nn.Module]
     """Its class."""
@@ -68,7 +72,7 @@ class StoredModel:
     """What messages call it."""
     misfit: str
     """What is wrong with weights that do not fit, and the likeliest cause, after the label."""
-    read_config: Callable[..., object]
+    read_config: Callable[..., PartConfig]
     """Returns its configuration; takes those of `num_heads` and `positions` that its form leaves open.
     Raises CheckpointError if they stay open, or if it is of no model we have."""
     targets: Callable[[nn.Module], Mapping[str, Tensor]] = nn.Module.state_dict

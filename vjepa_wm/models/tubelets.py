@@ -16,14 +16,22 @@ from torch import Tensor, nn
 
 
 def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
-    """Pick tokens ``ids (B, K)`` of ``x (B, N, D)``; the result is ``(B, K, D)``."""
+    """Pick tokens `ids` (B, K) of `x` (B, N, D); the result is (B, K, D)."""
     return x.gather(1, ids.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
 
 class TubeletEmbedding(nn.Module):
-    """Linear embedding of ``tubelet_size x patch_size x patch_size`` boxes, stored as the 3-D convolution it equals."""
+    """Linear embedding of tubelet_size x patch_size x patch_size boxes, stored as the 3-D convolution it equals."""
 
     def __init__(self, patch_size: int, tubelet_size: int, in_channels: int, embed_dim: int) -> None:
+        """Draw the weights of a new embedding.
+
+        Args:
+            patch_size: side of a patch [px].
+            tubelet_size: frames in a tubelet.
+            in_channels: colour channels C.
+            embed_dim: width D.
+        """
         super().__init__()
         self.patch_size = patch_size
         self.tubelet_size = tubelet_size
@@ -31,10 +39,10 @@ class TubeletEmbedding(nn.Module):
         self.proj = nn.Conv3d(in_channels, embed_dim, kernel_size=kernel, stride=kernel)
 
     def grid(self, clip: Tensor) -> tuple[int, int, int]:
-        """Return the token grid (time, rows, columns) of a clip ``(B, C, T, H, W)``.
+        """Return the token grid (time, rows, columns) of a clip (B, C, T, H, W).
 
         Raises:
-            ValueError: the clip's shape does not divide into tubelets.
+            ValueError: if the clip's shape does not divide into tubelets.
         """
         if clip.dim() != 5 or clip.shape[1] != self.proj.in_channels:
             raise ValueError(f"clip must be (B, {self.proj.in_channels}, T, H, W), got shape {tuple(clip.shape)}")
@@ -48,7 +56,7 @@ class TubeletEmbedding(nn.Module):
         return frames // self.tubelet_size, height // self.patch_size, width // self.patch_size
 
     def forward(self, clip: Tensor, ids: Tensor | None = None) -> Tensor:
-        """Embed ``clip (B, C, T, H, W)``; only tokens ``ids (B, K)`` if given. Returns ``(B, N or K, D)``."""
+        """Embed `clip` (B, C, T, H, W); only tokens `ids` (B, K) if given. Returns (B, N or K, D)."""
         tubelets = rearrange(
             clip,
             "b c (t tubelet) (h rows) (w columns) -> b (t h w) (c tubelet rows columns)",

@@ -46,6 +46,11 @@ class WorldModel(nn.Module):
     """Encode camera frames and imagine what actions make of them."""
 
     def __init__(self, config: WorldModelConfig) -> None:
+        """Draw the weights of a new world model; those of the encoder are frozen.
+
+        Args:
+            config: its two halves.
+        """
         super().__init__()
         self.config = config
         self.encoder = VideoEncoder(config.encoder).requires_grad_(False)
@@ -56,30 +61,40 @@ class WorldModel(nn.Module):
         """Encode every frame on its own, as V-JEPA 2-AC does: repeated to fill a tubelet, features normalised.
 
         Args:
-            frames: pictures of any size, ``(B, T, height, width, 3)`` uint8.
+            frames: pictures of any size, (B, T, height, width, 3) uint8.
 
         Returns:
-            Latents, ``(B, T, N, D)`` float32.
+            Latents, (B, T, N, D) float32.
         """
         return encode_frames(self.encoder, frames, antialias=self.config.antialias)
 
     def predict(self, z: Tensor, actions: Tensor, states: Tensor, *, cache: KeyValueCache | None = None) -> Tensor:
-        """Predict normalised latents one step after each given step; shapes as `ActionConditionedPredictor`."""
+        """Predict normalised latents one step after each given step.
+
+        Args:
+            z: latents of the steps, (B, T, N, D).
+            actions: what is done at each step, (B, T, A) [m, rad, gripper].
+            states: poses at each step, (B, T, P).
+            cache: as of `ActionConditionedPredictor.forward`.
+
+        Returns:
+            Latents, (B, T, N, D) float32: entry t is the estimate of step t + 1.
+        """
         return normalize_features(self.predictor(z, actions, states, cache=cache).float())
 
     def rollout(self, z: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         """Imagine the latents that a sequence of actions leads to.
 
         Args:
-            z: latents of the observed steps, ``(B, T, N, D)``.
-            states: poses of the observed steps, ``(B, T, P)``; poses after that are integrated from the actions.
-            actions: displacements from the last observed step on, ``(B, H, A)`` [m, rad, gripper].
+            z: latents of the observed steps, (B, T, N, D).
+            states: poses of the observed steps, (B, T, P); poses after that are integrated from the actions.
+            actions: displacements from the last observed step on, (B, H, A) [m, rad, gripper].
 
         Returns:
-            Latents after each action, ``(B, H, N, D)`` float32.
+            Latents after each action, (B, H, N, D) float32.
 
         Raises:
-            ValueError: `actions` holds no step.
+            ValueError: if `actions` holds no step.
         """
         if actions.shape[1] < 1:
             raise ValueError(f"actions must hold at least one step, got shape {tuple(actions.shape)}")
@@ -96,7 +111,7 @@ class WorldModel(nn.Module):
 
 
 def encode_frames(encoder: VideoEncoder, frames: Tensor, *, antialias: bool = True) -> Tensor:
-    """Encode single frames ``(B, T, height, width, 3)`` uint8 to normalised latents ``(B, T, N, D)`` float32."""
+    """Encode single frames (B, T, height, width, 3) uint8 to normalised latents (B, T, N, D) float32."""
     config = encoder.config
     images = prepare_frames(rearrange(frames, "b t h w c -> (b t) h w c"), config.image_size, antialias=antialias)
     weight = encoder.patch_embed.proj.weight
@@ -106,5 +121,5 @@ def encode_frames(encoder: VideoEncoder, frames: Tensor, *, antialias: bool = Tr
 
 
 def save_world_model(model: WorldModel, folder: str | Path) -> None:
-    """Write `model` as ``model.safetensors`` and ``config.json`` into `folder`."""
+    """Write `model` as `model.safetensors` and `config.json` into `folder`."""
     save_model(model, WORLD_MODEL, model.config, folder)

@@ -76,7 +76,7 @@ class ActionBox:
         return std.masked_fill(self.pinned, 0.0)
 
     def project(self, actions: Tensor) -> Tensor:
-        """Move actions (..., A) to the nearest allowed ones, each dimension alone."""
+        """Move actions (..., A) to the nearest allowed ones, (..., A), each dimension alone."""
         actions = torch.clamp(actions, self.low, self.high)
         for k in self.discrete:
             value, low, high = actions[..., k], self.low[k], self.high[k]

@@ -24,30 +24,28 @@ PerDim = float | tuple[float, ...]
 class CEMConfig:
     """How widely and how long to search.
 
-    Attributes:
-        num_samples: candidates drawn per iteration, K.
-        num_elites: best candidates that the next Gaussian is fitted to.
-        iterations: rounds of drawing and fitting.
-        momentum_mean: share of the old mean that is kept, 0 to below 1; one number, or one per action dimension.
-        momentum_std: share of the old standard deviation that is kept, likewise.
-        min_std: floor of the standard deviation in the units of the action; it keeps a long search from freezing.
-        deadzone: planned values of smaller size than this become 0 in the result, in the units of the action.
-        keep_mean: score the mean itself as one of the candidates.
-        max_batch: most candidates scored in one call of the cost, which bounds memory; all at once if None.
-
     Raises:
         ValueError: if a count or share is out of range.
     """
 
     num_samples: int = 64
+    """Candidates drawn per iteration, K."""
     num_elites: int = 8
+    """Best candidates that the next Gaussian is fitted to."""
     iterations: int = 4
+    """Rounds of drawing and fitting."""
     momentum_mean: PerDim = 0.0
+    """Share of the old mean that is kept, 0 to below 1; one number, or one per action dimension."""
     momentum_std: PerDim = 0.0
+    """Share of the old standard deviation that is kept, likewise."""
     min_std: PerDim = 0.0
+    """Floor of the standard deviation in the units of the action; it keeps a long search from freezing."""
     deadzone: PerDim = 0.0
+    """Planned values of smaller size than this become 0 in the result, in the units of the action."""
     keep_mean: bool = False
+    """Score the mean itself as one of the candidates."""
     max_batch: int | None = None
+    """Most candidates scored in one call of the cost, which bounds memory; all at once if None."""
 
     def __post_init__(self) -> None:
         if self.num_elites < 2:
@@ -103,13 +101,14 @@ def cpu() -> CEMConfig:
 
 
 class CEM:
-    """Cross-entropy method with a diagonal Gaussian over clipped action sequences.
-
-    Args:
-        config: how widely and how long to search.
-    """
+    """Cross-entropy method with a diagonal Gaussian over clipped action sequences."""
 
     def __init__(self, config: CEMConfig) -> None:
+        """Make a planner.
+
+        Args:
+            config: how widely and how long to search.
+        """
         self.config = config
 
     @torch.no_grad()

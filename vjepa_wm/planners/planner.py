@@ -22,17 +22,14 @@ Cost = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a planner found.
-
-    Attributes:
-        actions: the sequence to execute, (H, A).
-        cost: the cost of exactly these actions.
-        elite_costs: mean cost of the elites, one number per iteration of the planner.
-    """
+    """What a planner found."""
 
     actions: Tensor
+    """The sequence to execute, (H, A)."""
     cost: float
+    """The cost of exactly these actions."""
     elite_costs: tuple[float, ...]
+    """Mean cost of the elites, one number per iteration of the planner."""
 
 
 class Planner(Protocol):

@@ -78,6 +78,9 @@ def draw_filled(draw: Callable[[int], tuple[Tensor, Tensor]], batch_size: int, c
         batch_size: number of clips.
         complaint: what to say if some clip stays without.
 
+    Returns:
+        Context and targets of the batch, each (B, N) bool.
+
     Raises:
         MaskError: if it does, with `complaint` as the text.
     """

@@ -94,23 +94,32 @@ class ExtractionReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Clip:
-    """A clip on its way into the encoder: pixels (3, T, S, S), the frames' time stamps (T,) [s]."""
+    """A clip on its way into the encoder."""
 
     path: Path
+    """Input that it was cut from."""
     pixels: Tensor
+    """(3, T, S, S)."""
     times: np.ndarray
+    """Time stamps of the frames [s], (T,)."""
     is_first: bool
+    """Whether it is the first of its input."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Encoded:
-    """What is kept of a clip: features ([L,] [N,] D), time stamps (T,) [s], token grid; a panel of an input's first."""
+    """What is kept of a clip."""
 
     path: Path
+    """Input that it was cut from."""
     features: np.ndarray
+    """([L,] [N,] D)."""
     times: np.ndarray
+    """Time stamps of the frames [s], (T,)."""
     grid: tuple[int, int, int]
+    """Tokens in time, rows and columns."""
     panel: FeaturePanel | None
+    """What the picture shows of it, if it is the first of its input."""
 
 
 def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: ExtractionConfig) -> ExtractionReport:
@@ -131,7 +140,8 @@ def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: Extra
     image_size = check_clip_size(encoder, config)
     names = dict(zip(paths, name_inputs(paths), strict=True))
     config.out.mkdir(parents=True, exist_ok=True)
-    report, panels = ExtractionReport(), []
+    report = ExtractionReport()
+    panels: list[FeaturePanel] = []
     clips = _prepare_inputs(tqdm(paths, desc="features", unit="input"), config, image_size, report.broken)
     encoded = _encode_clips(clips, make_encode(encoder, config), encoder, config)
     for path, group in groupby(encoded, key=lambda clip: clip.path):
@@ -144,7 +154,7 @@ def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: Extra
         times = np.stack([part.times for part in parts])
         info = _describe(path, parts[0], encoder, config, image_size)
         report.files[save_features(config.out / names[path], features, times, info, config.format)] = features.shape
-        if len(panels) < SHOWN_INPUTS:
+        if parts[0].panel is not None and len(panels) < SHOWN_INPUTS:
             panels.append(parts[0].panel)
     if not report.files:
         raise ValueError(f"none of the {len(paths)} inputs could be read:\n{report.reasons()}")

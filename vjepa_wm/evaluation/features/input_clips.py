@@ -53,8 +53,8 @@ def name_inputs(paths: Sequence[Path]) -> list[str]:
         paths: files, as from `find_inputs`.
 
     Returns:
-        Their names without suffix; where two are equal with the suffix, then the folder, then both (``a_mp4``,
-        ``cats_a``, ``cats_a_mp4``) and at last a number.
+        Their names without suffix; where two are equal with the suffix, then the folder, then both (`a_mp4`,
+        `cats_a`, `cats_a_mp4`) and at last a number.
     """
     ways: tuple[Callable[[Path], str], ...] = (
         lambda path: path.stem,
@@ -97,8 +97,8 @@ def read_clips(
         times: time stamp of each frame [s], (T,); 0 for a picture.
 
     Raises:
-        VideoError: the video is broken.
-        PictureError: the picture is broken.
+        VideoError: if the video is broken.
+        PictureError: if the picture is broken.
     """
     if path.suffix.lower() in PICTURE_SUFFIXES:
         yield read_picture(path)[None], np.zeros(1)

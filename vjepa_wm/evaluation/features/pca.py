@@ -43,15 +43,15 @@ def fit_pca(features: Tensor, num_components: int = 3) -> tuple[Tensor, Tensor]:
     """Find the directions in which features vary most.
 
     Args:
-        features: ``(samples, D)``.
+        features: (samples, D).
         num_components: how many directions.
 
     Returns:
-        Mean ``(D,)`` and directions ``(num_components, D)`` of length 1, most variance first, float64. The largest
+        Mean (D,) and directions (num_components, D) of length 1, most variance first, float64. The largest
         entry of each is positive, so that colours do not depend on the solver.
 
     Raises:
-        ValueError: there are fewer than two samples, or fewer dimensions than directions.
+        ValueError: if there are fewer than two samples, or fewer dimensions than directions.
     """
     if features.dim() != 2 or features.shape[0] < 2 or features.shape[1] < num_components:
         raise ValueError(f"features must be (at least 2, at least {num_components}), got {tuple(features.shape)}")
@@ -68,13 +68,13 @@ def color_features(features: Sequence[Tensor]) -> list[np.ndarray]:
     """Colour features by their three main directions, fitted and scaled over all of them together.
 
     Args:
-        features: each ``(..., D)``.
+        features: each (..., D).
 
     Returns:
-        For each, uint8 ``(..., 3)``.
+        For each, uint8 (..., 3).
 
     Raises:
-        ValueError: as `fit_pca`.
+        ValueError: if `fit_pca` raises it.
     """
     mean, directions = fit_pca(torch.cat([part.flatten(0, -2) for part in features]))
     projected = [(part.double() - mean) @ directions.T for part in features]
@@ -94,7 +94,7 @@ def draw_pca(panels: Sequence[FeaturePanel]) -> Image.Image:
         The picture.
 
     Raises:
-        ValueError: as `fit_pca`.
+        ValueError: if `fit_pca` raises it.
     """
     colors = color_features([panel.features for panel in panels])
     patches = panels[0].features.shape[2]
@@ -129,7 +129,7 @@ def _place(widths: Sequence[int]) -> list[tuple[int, int]]:
     return places
 
 
-def _shorten(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
+def _shorten(text: str, width: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """Cut the middle out of a text until it fits into a width [px]."""
     if font.getlength(text) <= width:
         return text

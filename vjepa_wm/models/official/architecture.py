@@ -55,10 +55,10 @@ def infer_encoder_config(
         part: the encoder.
         path: its file, whose name may be that of a release.
         num_heads: attention heads; None takes those of the published sizes.
-        positions: ``rope`` or ``sincos`` where a stored position table leaves it open.
+        positions: `rope` or `sincos` where a stored position table leaves it open.
 
     Raises:
-        CheckpointError: the weights leave heads or positions open, or they are of no encoder.
+        CheckpointError: if the weights leave heads or positions open, or they are of no encoder.
     """
     weights = part.weights
     projection = need(weights, "patch_embed.proj.weight", path)
@@ -180,7 +180,7 @@ def need(weights: Mapping[str, Tensor], name: str, path: Path) -> Tensor:
     """Return a tensor without which the form of a model cannot be told.
 
     Raises:
-        CheckpointError: it is not there.
+        CheckpointError: if it is not there.
     """
     if name not in weights:
         some = ", ".join(sorted(weights)[:4])
@@ -200,7 +200,7 @@ def heads(width: int, num_heads: int | None, known: Mapping[int, int], path: Pat
     """Return the number of attention heads, which no shape tells.
 
     Raises:
-        CheckpointError: the width is not a published one and `num_heads` is not given, or it does not divide the width.
+        CheckpointError: if the width is not a published one and `num_heads` is not given, or does not divide the width.
     """
     if num_heads is None and width not in known:
         published = ", ".join(map(str, known)) or "none"
@@ -218,10 +218,10 @@ def mlp_form(weights: Mapping[str, Tensor], prefix: str, width: int, path: Path)
     """Return the MLP ratio and activation of the blocks.
 
     Raises:
-        CheckpointError: no ratio gives this hidden width.
+        CheckpointError: if no ratio gives this hidden width.
     """
     hidden = need(weights, f"{prefix}fc1.weight", path).shape[0]
-    activation = "swiglu" if f"{prefix}fc3.weight" in weights else "gelu"
+    activation: Activation = "swiglu" if f"{prefix}fc3.weight" in weights else "gelu"
     ratio = hidden / width if activation == "gelu" else 1.5 * hidden / width
     if hidden_width(width, ratio, activation) != hidden:
         raise CheckpointError(f"{path}: a SwiGLU must have a hidden width that is a multiple of 8, got {hidden}")
@@ -252,7 +252,7 @@ def fixed_grid(
     """Return grid and `uniform_power` of the fixed positions a model was trained with; None if they are rotary.
 
     Raises:
-        CheckpointError: the file leaves it open.
+        CheckpointError: if the file leaves it open.
     """
     table = part.table
     if positions == "rope" or (positions is None and table is None):
@@ -278,7 +278,7 @@ def fixed_grid(
 
 
 def match_table(table: Tensor, *, image: bool = False) -> tuple[Grid, bool] | None:
-    """Find grid and `uniform_power` whose fixed positions a table ``(N, D)`` holds; None if no grid of squares does."""
+    """Find grid and `uniform_power` whose fixed positions a table (N, D) holds; None if no grid of squares does."""
     count, width = table.shape
     forms = ([] if width % (4 if image else 8) else [False]) + ([] if image or width % 2 else [True])
     sides = [side for side in range(1, math.isqrt(count) + 1) if count % side**2 == 0]

@@ -19,11 +19,11 @@ from vjepa_wm.models.official import architecture, huggingface
 from vjepa_wm.models.official.architecture import Positions
 from vjepa_wm.models.official.published_models import PublishedModel, find_models, likely_cause
 from vjepa_wm.models.official.reading import read_huggingface_weights, read_pt
-from vjepa_wm.models.stored_model import Checkpoint, StoredModel
+from vjepa_wm.models.stored_model import Checkpoint, PartConfig, StoredModel
 
 
 def read_official_file(path: Path) -> Checkpoint:
-    """Read a ``torch.save`` file as Meta publishes them.
+    """Read a `torch.save` file as Meta publishes them.
 
     Raises:
         CheckpointError: if it is broken, would need code to be run, or holds no model that is known here.
@@ -61,7 +61,7 @@ def _official_model(part: PublishedModel, path: Path) -> StoredModel:
 
 def _official_config(
     part: PublishedModel, path: Path, label: str, *, num_heads: int | None = None, positions: Positions | None = None
-) -> object:
+) -> PartConfig:
     """Return the configuration that the weights of a part show."""
     try:
         if part.kind == VIDEO_ENCODER:
@@ -82,7 +82,7 @@ def read_huggingface_folder(path: Path, values: dict) -> Checkpoint:
 
     Args:
         path: the folder.
-        values: content of its ``config.json``.
+        values: content of its `config.json`.
 
     Raises:
         CheckpointError: if it is broken, of another model than V-JEPA 2, or contradicts itself.
@@ -107,7 +107,7 @@ def _huggingface_model(kind: str, weights: Mapping[str, Tensor], values: dict, p
 
 def _huggingface_config(
     kind: str, weights: Mapping[str, Tensor], values: dict, path: Path, *, num_heads: int | None = None
-) -> object:
+) -> PartConfig:
     """Return our configuration of a model in a folder."""
     try:
         if kind == VIDEO_ENCODER:

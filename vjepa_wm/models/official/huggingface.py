@@ -3,10 +3,10 @@
 One table of names serves reading and writing: it gives our tensors, or parts of them (queries, keys and values are one
 tensor here and three there), the names that transformers uses. Reading copies into those parts, writing stores them.
 
-transformers has V-JEPA 2 encoder and masked predictor (``VJEPA2Model``), with a classification probe on top
-(``VJEPA2ForVideoClassification``); there is no action-conditioned predictor.
+transformers has V-JEPA 2 encoder and masked predictor (`VJEPA2Model`), with a classification probe on top
+(`VJEPA2ForVideoClassification`); there is no action-conditioned predictor.
 
-Source: huggingface/transformers 5.23, model ``vjepa2``.
+Source: huggingface/transformers 5.23, model `vjepa2`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ DEFAULTS = {
     "pred_num_mask_tokens": 10,
     "pred_mlp_ratio": 4.0,
 }
-"""What a field is when ``config.json`` leaves it out."""
+"""What a field is when `config.json` leaves it out."""
 
 _STARTS = {
     VIDEO_ENCODER: {
@@ -97,9 +97,9 @@ def foreign_names(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]
                 name = theirs + name.removeprefix(ours)
                 break
         rules = _POOLER if kind == ATTENTIVE_PROBE else _BLOCK
-        ours, theirs = next(((key, names) for key, names in rules.items() if key in name), ("", ("",)))
-        for new, part in zip(theirs, value.chunk(len(theirs)), strict=True):
-            result[name.replace(ours, new) if ours else name] = part
+        fused, parts = next(((key, names) for key, names in rules.items() if key in name), ("", ("",)))
+        for new, part in zip(parts, value.chunk(len(parts)), strict=True):
+            result[name.replace(fused, new) if fused else name] = part
     return result
 
 
@@ -190,10 +190,10 @@ def _heads(full: dict, prefix: str, num_heads: int | None, folder: Path) -> int:
 
 
 def translate_encoder_config(values: dict, folder: Path, *, num_heads: int | None = None) -> VideoEncoderConfig:
-    """Translate ``config.json`` for the encoder; `num_heads` overrides its heads.
+    """Translate `config.json` for the encoder; `num_heads` overrides its heads.
 
     Raises:
-        CheckpointError: the heads do not divide the width.
+        CheckpointError: if the heads do not divide the width.
     """
     full = _complete(values)
     return VideoEncoderConfig(
@@ -215,7 +215,7 @@ def translate_encoder_config(values: dict, folder: Path, *, num_heads: int | Non
 def translate_masked_predictor_config(
     values: dict, folder: Path, *, num_heads: int | None = None
 ) -> MaskedPredictorConfig:
-    """Translate ``config.json`` for the masked predictor; as `translate_encoder_config`."""
+    """Translate `config.json` for the masked predictor; as `translate_encoder_config`."""
     full = _complete(values)
     return MaskedPredictorConfig(
         encoder_dim=full["hidden_size"],
@@ -232,10 +232,13 @@ def translate_masked_predictor_config(
 def translate_probe_config(
     weights: Mapping[str, Tensor], values: dict, folder: Path, *, num_heads: int | None = None
 ) -> AttentiveProbeConfig:
-    """Translate ``config.json`` for the probe; as `translate_encoder_config`.
+    """Translate `config.json` for the probe; as `translate_encoder_config`.
 
     transformers gives a probe the encoder's heads (22 for ViT-g) and epsilon (1e-6), and so does this, to give equal
     numbers. Meta trained its probes with 16 heads and 1e-5: `num_heads` 16 restores the first.
+
+    Raises:
+        CheckpointError: if the classifier is missing, or the heads do not divide the width.
     """
     full = _complete(values)
     if "classifier.weight" not in weights:

@@ -1,6 +1,6 @@
 """Write models in Hugging Face's form, so that transformers loads them.
 
-Source: huggingface/transformers 5.23, model ``vjepa2``.
+Source: huggingface/transformers 5.23, model `vjepa2`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def save_huggingface(
     probe: AttentiveProbe | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a folder that transformers loads, the preprocessing (``AutoVideoProcessor``) included.
+    """Write a folder that transformers loads, the preprocessing (`AutoVideoProcessor`) included.
 
     Args:
         folder: where to, made if missing.
@@ -58,7 +58,7 @@ def save_huggingface(
         dtype: floating type of the stored weights; None keeps theirs.
 
     Raises:
-        CheckpointError: as of `to_huggingface`.
+        CheckpointError: if `to_huggingface` raises it.
     """
     weights, values = to_huggingface(encoder, predictor, probe)
     write_folder(weights, values, folder, dtype)
@@ -91,16 +91,18 @@ def to_huggingface(
     Args:
         encoder: the video encoder.
         predictor: the masked predictor; without it, transformers draws one at random and says so when loading.
-        probe: a classification probe; makes it a ``VJEPA2ForVideoClassification``.
+        probe: a classification probe; makes it a `VJEPA2ForVideoClassification`.
 
     Returns:
         Tensors by Hugging Face's names, views of the models' own except for mask tokens, and the content of
-        ``config.json``.
+        `config.json`.
 
     Raises:
-        CheckpointError: transformers could not compute these models; every reason is named.
+        CheckpointError: if transformers could not compute these models; every reason is named.
     """
-    reasons = _refusals(encoder.config, predictor and predictor.config, probe and probe.config)
+    predictor_config = None if predictor is None else predictor.config
+    probe_config = None if probe is None else probe.config
+    reasons = _refusals(encoder.config, predictor_config, probe_config)
     if reasons:
         raise CheckpointError("transformers cannot hold this model: " + "; ".join(reasons))
     if probe is not None and probe.config.norm_eps != encoder.config.norm_eps:
@@ -117,7 +119,7 @@ def to_huggingface(
     if probe is not None:
         weights = {CLASSIFIER_PREFIX + name: value for name, value in weights.items()}
         weights |= foreign_names(probe.state_dict(), ATTENTIVE_PROBE)
-    return weights, _to_values(encoder.config, predictor and predictor.config, probe and probe.config)
+    return weights, _to_values(encoder.config, predictor_config, probe_config)
 
 
 def _refusals(
@@ -160,7 +162,7 @@ def _refusals(
 def _to_values(
     encoder: VideoEncoderConfig, predictor: MaskedPredictorConfig | None, probe: AttentiveProbeConfig | None
 ) -> dict:
-    """Return the content of ``config.json``."""
+    """Return the content of `config.json`."""
     values = {
         "architectures": ["VJEPA2Model" if probe is None else "VJEPA2ForVideoClassification"],
         "model_type": MODEL_TYPE,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from torch import Tensor
 
@@ -34,14 +35,14 @@ class PublishedModel:
     weights: dict[str, Tensor]
     """Its tensors under the names of our modules."""
     table: Tensor | None
-    """Stored fixed positions ``(N, D)``; they are computed, not loaded, but tell the grid."""
+    """Stored fixed positions (N, D); they are computed, not loaded, but tell the grid."""
 
 
 def find_models(content: Mapping, path: Path) -> list[PublishedModel]:
     """Find the models in what `read_pt` returned; entries that are none (optimizer, epoch, ...) are passed over.
 
     Raises:
-        CheckpointError: two tensors of a model have the same name once prefixes are gone.
+        CheckpointError: if two tensors of a model have the same name once prefixes are gone.
     """
     found = [_make_part(name, weights, path) for name, weights in state_dicts(content)]
     parts = [part for part in found if part is not None]
@@ -59,7 +60,7 @@ def state_dicts(content: Mapping) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
             yield str(name), first
 
 
-def _is_state_dict(value: object) -> bool:
+def _is_state_dict(value: object) -> TypeGuard[Mapping[str, Tensor]]:
     return isinstance(value, Mapping) and bool(value) and all(isinstance(item, Tensor) for item in value.values())
 
 
@@ -67,7 +68,7 @@ def strip_prefixes(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tenso
     """Take what training wrappers put into names out of them.
 
     Raises:
-        CheckpointError: two names become one.
+        CheckpointError: if two names become one.
     """
     stripped = {}
     for name, value in weights.items():

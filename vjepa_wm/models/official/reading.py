@@ -1,6 +1,6 @@
 """Foreign checkpoint files to dictionaries, safely: nothing in a file is ever run.
 
-Two formats: PyTorch's ``torch.save`` files (a zip, or the pickle stream of old versions) and the weights of
+Two formats: PyTorch's `torch.save` files (a zip, or the pickle stream of old versions) and the weights of
 Hugging Face's folders (safetensors, whole or in shards). The tensors stay on the disk until they are used, so reading a
 file costs no memory. Every way in which a file can be broken has its own message.
 """
@@ -11,7 +11,9 @@ import pickle
 import re
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,23 +53,23 @@ class NumpyNumber:
         pass
 
 
-_STAND_INS = [
+_STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (NumpyNumber, name) for name in ("numpy.dtype", "numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar")
 ]
 
 
 def read_pt(path: str | Path) -> dict:
-    """Read a ``torch.save`` file that holds nothing but tensors, numbers, texts and containers of them.
+    """Read a `torch.save` file that holds nothing but tensors, numbers, texts and containers of them.
 
     Args:
-        path: the file, usually ``.pt``, ``.pth`` or ``.pth.tar``.
+        path: the file, usually `.pt`, `.pth` or `.pth.tar`.
 
     Returns:
         What was saved, numpy numbers replaced by `NumpyNumber`; its tensors are on the CPU and, for zip files, stay on
         the disk until they are used.
 
     Raises:
-        CheckpointError: the file is missing, empty, cut short, no PyTorch file, or would need code to be run.
+        CheckpointError: if the file is missing, empty, cut short, no PyTorch file, or would need code to be run.
     """
     path = Path(path)
     start = check_file(path)
@@ -94,7 +96,7 @@ def check_file(path: Path) -> bytes:
     """Return the first bytes of a file that could be PyTorch's.
 
     Raises:
-        CheckpointError: the file is missing, empty, or begins as no PyTorch file does.
+        CheckpointError: if the file is missing, empty, or begins as no PyTorch file does.
     """
     if not path.is_file():
         raise CheckpointError(f"no file at {path}")
@@ -135,7 +137,7 @@ def unsafe_globals(path: Path) -> list[str]:
     """Return the names of what a zip file would have to run, found without running it.
 
     Raises:
-        CheckpointError: the zip file is no PyTorch file, or damaged.
+        CheckpointError: if the zip file is no PyTorch file, or damaged.
     """
     try:
         return torch.serialization.get_unsafe_globals_in_checkpoint(path)
@@ -166,7 +168,7 @@ def read_huggingface_weights(folder: Path) -> dict[str, Tensor]:
     """Read the weights in a model folder of Hugging Face transformers.
 
     Args:
-        folder: holds ``model.safetensors``, or shards with ``model.safetensors.index.json``.
+        folder: holds `model.safetensors`, or shards with `model.safetensors.index.json`.
 
     Returns:
         The tensors by name, on the disk until they are used.

@@ -128,11 +128,10 @@ def resolve(source: str | Path) -> Path:
 
     Args:
         source: an existing path, or the name, file name or Hugging Face id of a published checkpoint, which is looked
-            for in ``$VJEPA_WM_CACHE`` (default ``~/.cache/vjepa_wm``), the torch hub and the Hugging Face caches.
+            for in `$VJEPA_WM_CACHE` (default `~/.cache/vjepa_wm`), the torch hub and the Hugging Face caches.
 
     Raises:
-        CheckpointError: there is no such path; the checkpoint is known but nowhere on this machine; or the name is
-            not known.
+        CheckpointError: if there is no such path, and the name is not known or its checkpoint nowhere on this machine.
     """
     path = Path(source).expanduser()
     if path.exists():
@@ -177,7 +176,7 @@ def candidates(release: Release) -> list[Path]:
 
 
 def snapshot(model_id: str) -> Path:
-    """Return the snapshot of a Hugging Face model in its cache: the one of ``main``, or the only one.
+    """Return the snapshot of a Hugging Face model in its cache: the one of `main`, or the only one.
 
     If there is none, the path says where it would be.
     """
