@@ -21,7 +21,7 @@ import vjepa_wm
 import vjepa_wm.envs
 import vjepa_wm.planners
 from vjepa_wm.cli import main, stages
-from vjepa_wm.stages.agents import load_for_planning
+from vjepa_wm.stages.planning import PlannerOptions, StandRecipe
 
 LEAVES = {"checks", "safe_files"}
 """Which import nothing of the package, and which all of it may import."""
@@ -143,7 +143,7 @@ def test_the_released_world_model_predicts_better_than_that_nothing_moves():
         first, _ = env.reset(seed=0)
         action = np.float32([0.05, 0.05, -0.05, 0, 0, 0, 0])
         second = env.step(action)[0]
-    model = load_for_planning(None, "reach", "fp32")
+    model = StandRecipe(task="reach", checkpoint=None, planner=PlannerOptions(), precision="fp32").load_model()
     z, z_next = model.encode(torch.from_numpy(np.stack([first["image"], second["image"]]))[:, None])
     state, action = (torch.from_numpy(value).float()[None, None] for value in (first["state"], action))
     imagined = model.rollout(z[None], state, action)
