@@ -86,7 +86,7 @@ def run_evaluate(config: EvaluateConfig) -> list[PolicyResult]:
     )
     settings: dict[str, Any] = {"env": config.env, "seed": config.seed}
     if set(config.policies) & set(PLANNED):
-        recipe.make_stand("world_model").env.close()  # what does not fit is told before anything is played
+        recipe.make_stand("world_model").close()  # what does not fit is told before anything is played
         model = recipe.load_model()
         dtype = str(next(model.predictor.parameters()).dtype)
         settings |= {"weights": fingerprint(model), "precision": dtype, "planner": dataclasses.asdict(config.planner)}

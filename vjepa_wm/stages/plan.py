@@ -57,7 +57,7 @@ def run_plan(config: PlanConfig) -> None:
     recipe = StandRecipe(
         task=config.env, checkpoint=config.checkpoint, planner=config.planner, precision=config.precision
     )
-    agent, env = recipe.make_stand("world_model")
+    agent, env, _ = recipe.make_stand("world_model")
     settings = {"steps": task.usual_steps}
     if task.name in shipped_protocols():  # whose budget, and whose way of showing ordered pictures, is the task's
         shipped = load_protocol(task.name)

@@ -126,7 +126,7 @@ class StandRecipe:
             return Stand(PlanningAgent(*parts), env)
         simulator = make(task).unwrapped
         simulator.reset(seed=0)
-        return Stand(TrueDynamicsAgent(*parts, env=env, simulator=simulator), env)
+        return Stand(TrueDynamicsAgent(*parts, env=env, simulator=simulator), env, simulator)
 
     def load_model(self) -> WorldModel:
         """Load the world model, its predictor in the number format it plans in."""
