@@ -238,7 +238,7 @@ def test_a_spoiled_file_is_explained(tmp_path, spoil, message):
 
 
 def test_other_files_are_explained(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no protocol at .*protocol.json; shipped are drawer, grasp, .*reach"):
+    with pytest.raises(FileNotFoundError, match=r"no protocol at .*protocol\.json; shipped are drawer, grasp, .*reach"):
         load_protocol(tmp_path / "protocol.json")
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(ValueError, match=r"broken\.json is not a protocol"):
