@@ -59,8 +59,8 @@ def run_plan(config: PlanConfig) -> None:
     )
     agent, env, _ = recipe.make_stand("world_model")
     settings = {"steps": task.usual_steps}
-    if task.name in shipped_protocols():  # whose budget, and whose way of showing ordered pictures, is the task's
-        shipped = load_protocol(task.name)
+    if config.env in shipped_protocols():  # whose budget, and whose way of showing ordered pictures, is the task's
+        shipped = load_protocol(config.env)
         settings = {"steps": shipped.steps, "goal_steps": shipped.goal_steps}
     protocol = make_protocol(env, name="plan", task=task.name, num_episodes=1, seed=config.seed, **settings)
     protocol = protocol.with_steps(config.steps or protocol.steps)
