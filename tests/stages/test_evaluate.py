@@ -26,6 +26,7 @@ from dataclasses import replace
 from point_world import POINT
 
 LEVER = replace(POINT, name="lever")
+REACH = replace(POINT, name="reach")
 AIMLESS = replace(POINT, name="aimless", policies={})
 """
 SEARCH = PlannerOptions(num_samples=16, iterations=1)
@@ -87,6 +88,8 @@ def test_for_a_task_of_ones_own_it_is_made_from_the_seed_and_grows_at_its_end(le
     assert (few.name, few.task, few.steps) == ("lever, seed 0", "lever", 8)
     assert many.episodes[:2] == few.episodes and len(many.episodes) == 5
     assert choose_protocol(config("x", env=lever, seed=1)).episodes != few.episodes
+    namesake = choose_protocol(config("x", env="my_lever:REACH", steps=None))
+    assert (namesake.name, namesake.steps, namesake.episodes) == ("reach, seed 0", 8, few.episodes)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +120,7 @@ def test_a_world_model_that_does_not_fit_is_refused_before_anything_is_played(ch
 
 
 def test_results_do_not_depend_on_workers_also_for_a_task_of_ones_own(lever, checkpoints, tmp_path):
-    rows = ("world_model", "true_dynamics", "expert", "random", "zero")
+    rows = ("world_model", "true_dynamics", "random")
     for workers in (0, 2):
         run_evaluate(config(tmp_path / str(workers), checkpoints[0], env=lever, policies=rows, workers=workers))
     alone, together = (contents(tmp_path / str(workers)) for workers in (0, 2))
