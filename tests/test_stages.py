@@ -1,5 +1,6 @@
 import json
 from contextlib import closing
+from itertools import pairwise
 from typing import get_args
 
 import imageio.v3 as iio
@@ -50,7 +51,8 @@ def test_envs_tells_and_shows_what_the_tasks_are(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "pick_place: grasp a brick" in out and "two_room: bring a point through a door" in out
     assert "success: point within 5 cm of the goal; 40 steps at 5 Hz" in out
-    assert "varies: table, object, light, camera, layout; cameras: top" in out
+    assert "policies: play, random, expert, noisy_expert; cameras: top" in out
+    assert "varies: layout (default, middle_door_2, " in out and "; held out: middle_door_3, left_door_2, " in out
     picture = iio.imread(tmp_path / "envs/envs.png")
     assert picture.shape == (24 + 32 + 6, 6 * (32 + 6) + 6, 3)  # start, grasped, carried, goal; start, goal
     with closing(make("two_room", image_size=32)) as env:
@@ -127,6 +129,17 @@ def test_a_preview_shows_the_policies_beside_the_goal(tmp_path, capsys):
     assert iio.imread(files[1]).std() > 10
 
 
+def test_a_task_of_ones_own_is_told_of_and_previewed(tmp_path, capsys):
+    size = ["--image-size", "32", "--out", str(tmp_path)]
+    assert main(["envs", "--tasks", "point_world:POINT", *size]) == 0
+    told = capsys.readouterr().out
+    assert "point: bring a point to where it is" in told and "policies: random, expert; cameras: front" in told
+    assert iio.imread(tmp_path / "envs.png").shape == (24 + 32 + 6, 2 * (32 + 6) + 6, 3)
+    assert main(["collect", "--env", "point_world:POINT", "--preview", "--steps", "2", *size]) == 0
+    frames, _ = read_frames(tmp_path / "preview.mp4")
+    assert frames.shape[:3] == (3 * (3 + preview.HOLD), 24 + 24 + 208 + 24 + 6, 3 * (208 + 6) + 6)
+
+
 def test_every_stage_feeds_the_next(data, tmp_path):
     size = [
         "--encoder.image-size",
@@ -169,10 +182,31 @@ def test_evaluate_writes_the_whole_report(checkpoint, tmp_path, capsys):
         assert len(list((tmp_path / "videos" / row["policy"]).glob("*.mp4"))) == 2
     assert (tmp_path / "energy_and_distance.png").is_file()
     assert "true_dynamics" in capsys.readouterr().out
+    (tmp_path / "protocol.json").write_text(json.dumps(results["protocol"]))
     again = tmp_path / "again"
-    saved = ["--protocol", str(tmp_path / "protocol.json"), "--policies", "zero"]
+    saved = ["--protocol", str(tmp_path / "protocol.json"), "--policies", "zero", "--episodes", "2"]
     assert main([*common, "--out", str(again), *saved]) == 0
-    assert json.loads((again / "results.json").read_text())["protocol"] == results["protocol"]
+    repeated = json.loads((again / "results.json").read_text())
+    assert repeated["protocol"] == results["protocol"]
+    (zero,) = [row for row in results["rows"] if row["policy"] == "zero"]
+    assert repeated["rows"] == [zero | {"seconds_per_action": repeated["rows"][0]["seconds_per_action"]}]
+
+
+def test_plan_shows_ordered_goals_and_keeps_the_last(checkpoint, tmp_path, capsys):
+    options = ["--env", "pick_place", "--out", str(tmp_path), "--steps", "3", "--seed", "1"]
+    assert main(["plan", "--checkpoint", str(checkpoint), *SEARCH, *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[:4]] == [["step", str(k)] for k in range(4)]
+    assert all("energy" in line and "cm" in line for line in lines[:4])
+    assert lines[4].endswith(f"the video is {tmp_path / 'plan.mp4'}")
+    frames, times = read_frames(tmp_path / "plan.mp4")
+    assert len(frames) == 3 + 1 + 5 and np.allclose(np.diff(times), 0.2)
+    goals = [frames[k, 60:240, 290:470].astype(int) for k in range(4)]  # another picture before each action
+    assert all(np.abs(before - after).mean() > 0.3 for before, after in pairwise(goals[:3]))
+    assert np.abs(goals[3] - goals[2]).mean() < 0.3
+    last = np.asarray(Image.open(tmp_path / "goal.png").resize((256, 256), Image.Resampling.BICUBIC)).astype(int)
+    assert np.abs(frames[3, 24 + 36 : 24 + 216, 268 + 22 : 268 + 202] - last[36:216, 22:202]).mean() < 4
+    assert (tmp_path / "plan.gif").is_file()
 
 
 def test_plan_takes_a_picture_as_its_goal(checkpoint, tmp_path, capsys):
@@ -195,9 +229,20 @@ def test_plan_takes_a_picture_as_its_goal(checkpoint, tmp_path, capsys):
         (["collect", "--out", "x", "--cameras", "font"], "cameras must be different ones of front, side, wrist, got"),
         (["collect", "--out", "x", "--env", "two_room", "--variation.mass", "3.0"], "variation has no factor 'mass'"),
         (["collect", "--out", "x", "--preview", "--steps", "0"], "steps must be at least 1, got 0"),
-        (["plan", "--out", "x", "--env", "push"], "env must be one whose goals are poses of the gripper alone"),
-        (["plan", "--out", "x", "--env", "two_room"], "which is 'reach' so far, got 'two_room'"),
-        (["evaluate", "--out", "x", "--env", "push"], "which is 'reach' so far, got 'push'"),
+        (["plan", "--out", "x", "--env", "push"], "there is no released world model for 'push', only for reach"),
+        (
+            ["plan", "--out", "x", "--env", "two_room", "--checkpoint", "WORLD"],
+            "does not fit task two_room: it acts wi",
+        ),
+        (
+            ["evaluate", "--out", "x", "--env", "push"],
+            "leave the rows world_model and true_dynamics out (--policies exp",
+        ),
+        (
+            ["evaluate", "--out", "x", "--env", "drawer", "--protocol", "push", "--policies", "zero"],
+            "is of task 'push', not of 'drawer'",
+        ),
+        (["evaluate", "--out", "x", "--env", "my_lever:TASK"], "needs the module 'my_lever', which cannot be imported"),
         (["evaluate", "--out", "x", "--checkpoint", "/nowhere"], "no checkpoint at /nowhere"),
         (["plan", "--out", "x", "--goal-image", "/nowhere.png"], "picture does not exist: /nowhere.png"),
         (["train-ac", "--data", "/nowhere", "--encoder", "ENCODER", "--out", "x"], "/nowhere"),
@@ -220,9 +265,9 @@ def test_what_a_user_can_mend_is_one_message(arguments, message, checkpoint, tmp
     save_model(VideoEncoder(ENCODER), "video_encoder", ENCODER, tmp_path / "encoder")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/bad.mp4").write_bytes(b"no video")
-    places = {"ENCODER": "encoder"}
+    places = {"ENCODER": "encoder", "WORLD": str(checkpoint)}
     if "--goal-image" in arguments:
-        arguments = [*arguments, "--checkpoint", str(checkpoint)]
+        arguments = [*arguments, "--checkpoint", "WORLD"]
     arguments = [word.replace("BROKEN", "broken") for word in arguments]
     assert main([places.get(word, word) for word in arguments]) == 1
     error = capsys.readouterr().err

@@ -12,6 +12,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from vjepa_wm import envs
+from vjepa_wm.envs.play import play as play_moments
 
 TASKS = pytest.mark.parametrize("task", envs.TASKS)
 
@@ -150,3 +151,67 @@ def test_what_a_caller_writes_to_the_goal_changes_nothing(env):
     info = env.step(np.zeros(env.action_space.shape))[4]
     np.testing.assert_array_equal(info["goal"]["image"], expected)
     assert all(subgoal["image"].any() for subgoal in info["goal"].get("subgoals", []))
+
+
+def walk_of(env, task):
+    """Return what an expert does, which touches and holds objects: ten actions to a start, and ten on to a goal."""
+    expert = envs.find_task(task).make_policy("expert", env, np.random.default_rng(0))
+    actions = [moment.action for moment in play_moments(env, expert, num_steps=20, seed=4)][1:]
+    return np.split(np.array(actions, dtype=np.float64), 2)
+
+
+def follow(env, actions):
+    for action in actions:
+        obs, _, _, _, info = env.step(action)
+    return obs, info
+
+
+@TASKS
+def test_start_actions_lead_to_another_start(env, task):
+    walk, _ = walk_of(env, task)
+    env.reset(seed=4)
+    expected, walked = follow(env, walk)
+    saved = env.get_state()
+    obs, info = env.reset(seed=4, options={"start_actions": walk.tolist()})
+    for name, value in expected.items():
+        np.testing.assert_array_equal(obs[name], value)
+    np.testing.assert_array_equal(env.get_state()[:-1], saved[:-1])
+    assert saved[-1] == 10 and env.get_state()[-1] == 0  # the steps of the episode begin anew
+    np.testing.assert_array_equal(info["goal"]["image"], walked["goal"]["image"])
+    assert info["distance"] == walked["distance"]
+
+
+@TASKS
+def test_goal_actions_lead_to_a_goal_and_the_start_is_restored(env, task):
+    before, way = walk_of(env, task)
+    env.reset(seed=4)
+    start, _ = follow(env, before)
+    saved = env.get_state()
+    there, at_goal = follow(env, way)
+    obs, info = env.reset(seed=4, options={"start_actions": before, "goal_actions": way})
+    for name, value in start.items():
+        np.testing.assert_array_equal(obs[name], value)
+    np.testing.assert_array_equal(env.get_state()[:-1], saved[:-1])
+    np.testing.assert_array_equal(env.render(), obs["image"])
+    goal = info["goal"]
+    np.testing.assert_array_equal(goal["image"], there["image"])
+    np.testing.assert_array_equal(goal["state"], there["state"])
+    assert ("object" in goal) == bool(env.object_names) and "subgoals" not in goal
+    if env.object_names:
+        np.testing.assert_array_equal(goal["object"], at_goal["object"])
+    again, info = follow(env, way)
+    for name, value in there.items():
+        np.testing.assert_array_equal(again[name], value)
+    np.testing.assert_array_equal(info["goal"]["image"], again["image"])
+    # With a brick success asks for more than its place: that it is in the air, or let go.
+    assert info["distance"] == pytest.approx(0.0, abs=1e-6)
+    assert info["is_success"] or task in ("grasp", "pick_place")
+
+
+@TASKS
+@pytest.mark.parametrize("name", ["start_actions", "goal_actions"])
+def test_walks_of_another_shape_are_refused(env, name):
+    (size,) = env.action_space.shape
+    for walk in (np.zeros(size), np.zeros((3, size + 1)), np.full((3, size), np.nan), np.zeros((1, 3, size))):
+        with pytest.raises(ValueError, match=f"{name} must be finite actions of {size} numbers each, got shape"):
+            env.reset(seed=0, options={name: walk})

@@ -302,3 +302,16 @@ def test_a_cost_of_the_wrong_shape_is_named():
 def test_wrong_boxes_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_the_kept_mean_is_an_allowed_action():
+    # elites of a discrete number are -1, 0 and 1, and their mean is none of these
+    box = ActionBox(torch.tensor([-1.0, -1.0]), torch.tensor([1.0, 1.0]), discrete=(1,))
+    seen = []
+
+    def cost(actions: torch.Tensor) -> torch.Tensor:
+        seen.append(actions[:, 0, 1])
+        return actions[:, 0, 0].square()
+
+    CEM(replace(CONFIG, keep_mean=True)).plan(cost, horizon=1, action_space=box, generator=rng())
+    assert set(torch.cat(seen).tolist()) == {-1.0, 0.0, 1.0}

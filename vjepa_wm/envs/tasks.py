@@ -47,6 +47,8 @@ def find_task(name: str) -> Task:
 
 
 def _load_task(module: str, name: str) -> Task:
+    if not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise ValueError(f"task {module}:{name} must be written as in Python, for example my_tasks:LEVER")
     here = str(Path.cwd())
     if here not in sys.path:  # where an installed command does not look; its worker processes take over this path
         sys.path.append(here)

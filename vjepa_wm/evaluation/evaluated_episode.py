@@ -36,6 +36,12 @@ class EpisodeResult:
     seconds_per_action: float
     """Mean time the agent took to choose an action [s]."""
 
+    def __post_init__(self) -> None:
+        """Check the lengths, which may come from a file."""
+        lengths = {len(part) for part in (self.distances, self.reached, self.energies) if part is not None}
+        if len(lengths) > 1 or min(lengths) < 2:
+            raise ValueError(f"distances, reached and energies must be of one length, at least 2, got {lengths}")
+
     @property
     def success_last(self) -> bool:
         """Whether the task was solved after the last action."""

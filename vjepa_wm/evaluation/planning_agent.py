@@ -144,6 +144,9 @@ class PlanningAgent:
         room = torch.tensor(limits - state[:num_limited], dtype=low.dtype, device=low.device)
         low[:num_limited] = low[:num_limited].maximum(room[0].clamp_max(0.0))
         high[:num_limited] = high[:num_limited].minimum(room[1].clamp_min(0.0))
+        for k in self.action_space.discrete:  # which cannot go half as far
+            low[k] = low[k] if low[k] == self.action_space.low[k] else 0.0
+            high[k] = high[k] if high[k] == self.action_space.high[k] else 0.0
         return ActionBox(low, high, self.action_space.std, self.action_space.discrete)
 
     def _cost(self, actions: Tensor) -> Tensor:

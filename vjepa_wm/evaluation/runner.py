@@ -45,12 +45,20 @@ class Job(NamedTuple):
 
 
 class Stand(NamedTuple):
-    """An agent and the environment it acts in."""
+    """An agent and the environment it acts in, which whoever made them closes."""
 
     agent: Agent | ScriptedAgent
     """Chooses the actions."""
     env: GoalEnv
     """Environment of the protocol's task."""
+    simulator: GoalEnv | None = None
+    """Another instance that the agent plans with, if it does."""
+
+    def close(self) -> None:
+        """Close the environments."""
+        for env in (self.env, self.simulator):
+            if env is not None:
+                env.close()
 
 
 MakeStand = Callable[[str], Stand]
@@ -93,7 +101,7 @@ class JobPlayer:
         policy, k = self._jobs[number]
         if policy not in self._stands:
             self._stands[policy] = self._make_stand(policy)
-        agent, env = self._stands[policy]
+        agent, env, _ = self._stands[policy]
         played = play_episode(agent, env, self._protocol, self._protocol.episodes[k], seed=episode_seed(self._seed, k))
         video = encode_video(draw_episode(played), env.control_hz)
         if self._folder is not None:
@@ -103,7 +111,7 @@ class JobPlayer:
     def close(self) -> None:
         """Close the environments."""
         for stand in self._stands.values():
-            stand.env.close()
+            stand.close()
 
 
 def evaluate(
@@ -137,20 +145,22 @@ def evaluate(
         RuntimeError: if with workers an error was raised in one, or an episode's process died three times.
     """
     everything = [Job(policy, k) for policy in policies for k in range(len(protocol.episodes))]
-    jobs = [job for job in everything if not results.is_played(*job)]
+    records = {job: results.load(*job) for job in everything if results.is_played(*job)}
+    jobs = [job for job in everything if job not in records]
     folder = None if ray is not None else results.folder.absolute()
     make_player = partial(JobPlayer, make_stand, protocol, jobs, seed, folder)
     with (
         closing(run_numbered(make_player, range(len(jobs)), workers=workers, ray=ray)) as played,
-        tqdm(total=len(everything), initial=len(everything) - len(jobs), unit="episode", disable=not progress) as bar,
+        tqdm(total=len(everything), initial=len(records), unit="episode", disable=not progress) as bar,
     ):
         for job, (result, video) in zip(jobs, played, strict=True):
             if folder is None:
                 save_episode(results.folder, *job, result, video)
+            records[job] = result
             bar.set_description(job.policy, refresh=False)
             bar.update()
     return [
-        PolicyResult(policy=policy, episodes=tuple(results.load(policy, k) for k in range(len(protocol.episodes))))
+        PolicyResult(policy=policy, episodes=tuple(records[policy, k] for k in range(len(protocol.episodes))))
         for policy in policies
     ]
 

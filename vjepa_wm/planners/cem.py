@@ -175,7 +175,7 @@ class CEM:
         noise = torch.randn(shape, generator=generator, device=generator.device, dtype=mean.dtype).to(mean.device)
         candidates = box.project(mean + std * noise)
         if self.config.keep_mean:
-            candidates[0] = mean
+            candidates[0] = box.project(mean)
         return candidates
 
     def _score(self, cost: Cost, candidates: Tensor, iteration: int) -> Tensor:

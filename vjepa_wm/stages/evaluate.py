@@ -62,7 +62,7 @@ def choose_protocol(config: EvaluateConfig) -> EvaluationProtocol:
         ValueError: if it is damaged, of another task, or has too few episodes.
     """
     task = find_task(config.env)
-    if config.protocol is None and task.name not in shipped_protocols():
+    if config.protocol is None and config.env not in shipped_protocols():
         with closing(make(task)) as env:
             return make_protocol(
                 env.unwrapped,
@@ -72,7 +72,7 @@ def choose_protocol(config: EvaluateConfig) -> EvaluationProtocol:
                 steps=config.steps or task.usual_steps,
                 seed=config.seed,
             )
-    protocol = load_protocol(config.protocol or task.name).first(config.episodes)
+    protocol = load_protocol(config.protocol or config.env).first(config.episodes)
     if protocol.task != task.name:
         raise ValueError(f"protocol {protocol.name} is of task {protocol.task!r}, not of {task.name!r}")
     return protocol.with_steps(config.steps or protocol.steps)
@@ -87,7 +87,7 @@ def run_evaluate(config: EvaluateConfig) -> list[PolicyResult]:
     )
     settings: dict[str, Any] = {"env": config.env, "seed": config.seed}
     if set(config.policies) & set(PLANNED):
-        recipe.make_stand("world_model").env.close()  # what does not fit is told before anything is played
+        recipe.make_stand("world_model").close()  # what does not fit is told before anything is played
         model = recipe.load_model()
         dtype = str(next(model.predictor.parameters()).dtype)
         settings |= {"weights": fingerprint(model), "precision": dtype, "planner": dataclasses.asdict(config.planner)}

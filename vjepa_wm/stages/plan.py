@@ -59,10 +59,10 @@ def run_plan(config: PlanConfig) -> None:
     recipe = StandRecipe(
         task=config.env, checkpoint=config.checkpoint, planner=config.planner, precision=config.precision
     )
-    agent, env = recipe.make_stand("world_model")
+    agent, env, _ = recipe.make_stand("world_model")
     settings: dict[str, Any] = {"steps": task.usual_steps}
-    if task.name in shipped_protocols():  # whose budget, and whose way of showing ordered pictures, is the task's
-        shipped = load_protocol(task.name)
+    if config.env in shipped_protocols():  # whose budget, and whose way of showing ordered pictures, is the task's
+        shipped = load_protocol(config.env)
         settings = {"steps": shipped.steps, "goal_steps": shipped.goal_steps}
     protocol = make_protocol(env, name="plan", task=task.name, num_episodes=1, seed=config.seed, **settings)
     protocol = protocol.with_steps(config.steps or protocol.steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from vjepa_wm.models.energy import EnergyName
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.pose import POSE_DIM
 from vjepa_wm.models.precision import Precision, pick_device, pick_dtype
-from vjepa_wm.models.world_model import WorldModel
+from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
 from vjepa_wm.planners import CEM, ActionBox, Planner, vjepa2_box
 from vjepa_wm.planners.cem import cpu, vjepa2
 
@@ -121,7 +122,7 @@ class StandRecipe:
             task.check_policy(policy)
             return Stand(ScriptedAgent(partial(task.make_policy, policy, env)), env)
         model, options = self.load_model(), self.planner
-        check_fit(model, task, env)
+        check_fit(model, self.task, env)
         parts = (
             model,
             options.make_planner(len(task.limits.size)),
@@ -132,7 +133,7 @@ class StandRecipe:
             return Stand(PlanningAgent(*parts), env)
         simulator = make(task).unwrapped
         simulator.reset(seed=0)
-        return Stand(TrueDynamicsAgent(*parts, env=env, simulator=simulator), env)
+        return Stand(TrueDynamicsAgent(*parts, env=env, simulator=simulator), env, simulator)
 
     def load_model(self) -> WorldModel:
         """Load the world model, its predictor in the number format it plans in."""
@@ -163,38 +164,26 @@ def released(task: str) -> str:
     return str(WEIGHTS / task)
 
 
-def check_fit(model: WorldModel, task: Task, env: GoalEnv) -> None:
+def check_fit(model: WorldModel, task: str, env: GoalEnv) -> None:
     """Raise a ValueError that says what would fit unless a world model has the actions, states and pictures of a task.
 
     Args:
         model: the world model.
-        task: the task.
+        task: name of the task, as for `vjepa_wm.envs.find_task`.
         env: its environment.
     """
-    encoder, predictor = model.config.encoder, model.config.predictor
-    actions, states = len(env.action_names), len(env.state_names)
-    wrong = []
-    if predictor.action_dim != actions:
-        wrong.append(
-            f"acts with {predictor.action_dim} numbers, the task with {actions} ({', '.join(env.action_names)})"
-        )
-    if predictor.use_state and predictor.state_dim != states:
-        wrong.append(
-            f"reads states of {predictor.state_dim} numbers, the task has {states} ({', '.join(env.state_names)})"
-        )
-    if encoder.in_channels != 3:
-        wrong.append(f"sees pictures of {encoder.in_channels} channels, the task shows red, green and blue")
-    if wrong:
-        fitting = [name for name in TASKS if len(find_task(name).limits.size) == predictor.action_dim]
-        fits = (
-            f"it fits tasks like {', '.join(fitting)}"
-            if fitting and encoder.in_channels == 3
-            else "it fits none of ours"
-        )
-        raise ValueError(
-            f"the world model does not fit task {task.name}: it {' and '.join(wrong)}; {fits}; train one for "
-            f"{task.name} with: vjepa-wm train-ac on what vjepa-wm collect --env {task.name} records"
-        )
+    wrong = _misfits(model.config, env)
+    if not wrong:
+        return
+    fitting = []
+    for name in TASKS:
+        with closing(make(name)) as other:
+            fitting += [] if _misfits(model.config, other.unwrapped) else [name]
+    fits = f"it fits tasks like {', '.join(fitting)}" if fitting else "it fits none of ours"
+    raise ValueError(
+        f"the world model does not fit task {task}: it {' and '.join(wrong)}; {fits}; train one for "
+        f"{task} with: vjepa-wm train-ac on what vjepa-wm collect --env {task} records"
+    )
 
 
 def fingerprint(model: WorldModel) -> str:
@@ -204,6 +193,22 @@ def fingerprint(model: WorldModel) -> str:
         total = zlib.crc32(name.encode(), total)
         total = zlib.crc32(value.detach().cpu().contiguous().view(torch.uint8).numpy(), total)
     return f"{total:08x}"
+
+
+def _misfits(config: WorldModelConfig, env: GoalEnv) -> list[str]:
+    """Say in what a world model does not have the actions, states and pictures of an environment."""
+    encoder, predictor, wrong = config.encoder, config.predictor, []
+    if predictor.action_dim != len(env.action_names):
+        wrong.append(f"acts with {predictor.action_dim} numbers, the task with {_listed(env.action_names)}")
+    if predictor.use_state and predictor.state_dim != len(env.state_names):
+        wrong.append(f"reads states of {predictor.state_dim} numbers, the task has {_listed(env.state_names)}")
+    if encoder.in_channels != 3:
+        wrong.append(f"sees pictures of {encoder.in_channels} channels, the task shows red, green and blue")
+    return wrong
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return f"{len(names)} ({', '.join(names)})"
 
 
 def _stand_still(env: GoalEnv, rng: object) -> StandStill:

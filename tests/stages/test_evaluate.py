@@ -1,0 +1,194 @@
+"""The stage that evaluates: which protocol, what is refused before anything is played, and what results depend on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small_trajectories import contents
+from tiny_world_model import tiny_world_model
+
+from vjepa_wm.cli import main
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.evaluation.protocol_files import load_protocol, save_protocol
+from vjepa_wm.evaluation.results_folder import ResultsFolder
+from vjepa_wm.models.world_model import save_world_model
+from vjepa_wm.stages.evaluate import EvaluateConfig, choose_protocol, run_evaluate
+from vjepa_wm.stages.planning import PlannerOptions
+
+MINE = """
+from dataclasses import replace
+
+from point_world import POINT
+
+LEVER = replace(POINT, name="lever")
+REACH = replace(POINT, name="reach")
+AIMLESS = replace(POINT, name="aimless", policies={})
+"""
+SEARCH = PlannerOptions(num_samples=16, iterations=1)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world_models")
+    for seed in (0, 1):
+        save_world_model(tiny_world_model(seed=seed), folder / str(seed))
+    return [str(folder / str(seed)) for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Rounding depends on the number of threads; processes that play have one each."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def lever(tmp_path, monkeypatch):
+    """A file of somebody's own in the working directory, which an installed command does not look into."""
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    (tmp_path / "my_lever.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    yield "my_lever:LEVER"
+    sys.modules.pop("my_lever", None)
+
+
+def config(out, checkpoint=None, **changes):
+    settings = {"env": "two_room", "episodes": 2, "steps": 2, "policies": ("random", "zero"), "precision": "fp32"}
+    return EvaluateConfig(out=out, checkpoint=checkpoint, planner=SEARCH, **settings | changes)
+
+
+def without_seconds(content):
+    return [{name: value for name, value in row.items() if name != "seconds_per_action"} for row in content["rows"]]
+
+
+def test_the_protocol_is_the_tasks_own_or_the_one_that_is_named(tmp_path):
+    shipped = load_protocol("push")
+    assert choose_protocol(config("x", env="push", steps=None)) == shipped.first(2)
+    assert choose_protocol(config("x", env="push", steps=None, protocol="push_ahead")).name == "push_ahead"
+    assert choose_protocol(config("x", env="push", steps=7)) == shipped.first(2).with_steps(7)
+    save_protocol(replace(shipped, name="mine"), tmp_path / "mine.json")
+    assert choose_protocol(config("x", env="push", protocol=str(tmp_path / "mine.json"))).name == "mine, 2 steps"
+    with pytest.raises(ValueError, match="protocol push_ahead is of task 'push', not of 'reach'"):
+        choose_protocol(config("x", env="reach", protocol="push_ahead"))
+    with pytest.raises(ValueError, match="episodes must be at most the 100 of protocol push, got 101"):
+        choose_protocol(config("x", env="push", episodes=101))
+    with pytest.raises(FileNotFoundError, match="no protocol at push_behind; shipped are drawer"):
+        choose_protocol(config("x", env="push", protocol="push_behind"))
+
+
+def test_for_a_task_of_ones_own_it_is_made_from_the_seed_and_grows_at_its_end(lever):
+    few, many = (choose_protocol(config("x", env=lever, steps=None, episodes=n)) for n in (2, 5))
+    assert (few.name, few.task, few.steps) == ("lever, seed 0", "lever", 8)
+    assert many.episodes[:2] == few.episodes and len(many.episodes) == 5
+    assert choose_protocol(config("x", env=lever, seed=1)).episodes != few.episodes
+    namesake = choose_protocol(config("x", env="my_lever:REACH", steps=None))
+    assert (namesake.name, namesake.steps, namesake.episodes) == ("reach, seed 0", 8, few.episodes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"episodes": 0}, "episodes must be at least 1"),
+        ({"steps": 0}, "steps must be"),
+        ({"workers": -1}, "workers must"),
+    ],
+)
+def test_wrong_numbers_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        config("x", **change)
+
+
+def test_an_expert_that_a_task_lacks_is_refused_before_anything_is_played(lever, tmp_path):
+    with pytest.raises(ValueError, match="policy of aimless must be one of random, got 'expert'"):
+        run_evaluate(config(tmp_path / "out", env="my_lever:AIMLESS", policies=("zero", "expert")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_world_model_that_does_not_fit_is_refused_before_anything_is_played(checkpoints, tmp_path):
+    with pytest.raises(ValueError, match="does not fit task two_room"):
+        run_evaluate(config(tmp_path / "out", checkpoints[0], policies=("zero", "world_model")))
+    with pytest.raises(ValueError, match="no released world model for 'two_room'"):
+        run_evaluate(config(tmp_path / "out", policies=("zero", "true_dynamics")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_do_not_depend_on_workers_also_for_a_task_of_ones_own(lever, checkpoints, tmp_path):
+    rows = ("world_model", "true_dynamics", "random")
+    for workers in (0, 2):
+        run_evaluate(config(tmp_path / str(workers), checkpoints[0], env=lever, policies=rows, workers=workers))
+    alone, together = (contents(tmp_path / str(workers)) for workers in (0, 2))
+    assert alone.keys() == together.keys()
+    assert sum(name.startswith("videos/") for name in alone) == 2 * len(rows)
+    timed = [name for name in alone if name.startswith("episodes/") or name == "results.json"]
+    assert [name for name in alone if name not in timed and alone[name] != together[name]] == []
+    for name in timed:
+        there, here = json.loads(alone[name]), json.loads(together[name])
+        assert {**there, "rows": 0, "seconds_per_action": 0} == {**here, "rows": 0, "seconds_per_action": 0}
+    there, here = (json.loads(files["results.json"]) for files in (alone, together))
+    assert without_seconds(there) == without_seconds(here) and [row["policy"] for row in there["rows"]] == list(rows)
+
+
+def test_a_task_of_ones_own_is_collected_by_workers(lever, tmp_path):
+    size = ["--env", lever, "--episodes", "3", "--steps", "2", "--image-size", "32", "--policy", "expert"]
+    assert main(["collect", "--out", str(tmp_path / "set"), *size, "--workers", "2"]) == 0
+    assert main(["collect", "--out", str(tmp_path / "alone"), *size, "--workers", "0"]) == 0
+    dataset = TrajectoryDataset(tmp_path / "set")
+    assert list(dataset.lengths) == [3, 3, 3] and dataset.episode(2).task == "lever, expert"
+    assert contents(tmp_path / "set") == contents(tmp_path / "alone")
+
+
+def test_the_same_command_plays_nothing_again_and_writes_the_same_report(checkpoints, lever, tmp_path):
+    out = tmp_path / "out"
+    asked = config(out, checkpoints[0], env=lever, policies=("world_model", "zero"))
+    first = run_evaluate(asked)
+    before = contents(out)
+    again = run_evaluate(asked)
+    assert contents(out) == before and [result.episodes for result in again] == [result.episodes for result in first]
+    run_evaluate(replace(asked, policies=("random", "zero")))  # another table of the same evaluation
+    assert [row["policy"] for row in json.loads((out / "results.json").read_text())["rows"]] == ["random", "zero"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "protocol name lever, seed 0, asked for lever, seed 1; seed 0, asked for 1; other episodes"),
+        ({"checkpoint": 1}, "weights [0-9a-f]{8}, asked for [0-9a-f]{8}; choose another or delete it"),
+        ({"planner": replace(SEARCH, horizon=2)}, "planner .*'horizon': 1.* asked for .*'horizon': 2"),
+        ({"steps": 3}, "protocol steps 2, asked for 3"),
+        ({"env": "my_lever:AIMLESS"}, "env my_lever:LEVER, asked for my_lever:AIMLESS"),
+    ],
+)
+def test_another_evaluation_in_the_same_folder_is_refused_and_told_apart(checkpoints, lever, tmp_path, change, message):
+    asked = config(tmp_path / "out", checkpoints[0], env=lever, policies=("world_model",), episodes=1)
+    run_evaluate(asked)
+    before = contents(tmp_path / "out")
+    if "checkpoint" in change:
+        change = {"checkpoint": checkpoints[1]}
+    with pytest.raises(ValueError, match=message):
+        run_evaluate(replace(asked, **change))
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_second_evaluation_is_one_message_while_one_runs(tmp_path, capsys):
+    asked = config(tmp_path, env="two_room")
+    with ResultsFolder(tmp_path, choose_protocol(asked), {}):
+        command = ["evaluate", "--out", str(tmp_path), "--env", "two_room", "--episodes", "2", "--policies", "zero"]
+        assert main(command) == 1
+    error = capsys.readouterr().err
+    assert "vjepa-wm: process " in error and "is writing into" in error and "Traceback" not in error
+
+
+def test_ordered_goals_and_the_rule_of_success_are_told(tmp_path, capsys):
+    run_evaluate(config(tmp_path, env="pick_place", policies=("zero",), episodes=1, steps=4))
+    out = capsys.readouterr().out
+    assert "success: brick let go within 4 cm of its place in the goal, after the last of 4 steps" in out
+    assert "protocol pick_place, 4 steps, version 1" in out
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert content["protocol"]["goal_steps"] == [1, 1] and np.isfinite(content["rows"][0]["mean_final_distance"])
