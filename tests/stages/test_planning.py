@@ -72,13 +72,17 @@ def test_the_preset_of_vjepa2_is_its_own_box_for_droid_actions_and_the_tasks_for
     assert torch.equal(options.box(limits()).high, vjepa2_box(0.05).high)
     plane = find_task("two_room").limits
     assert options.box(plane).high.tolist() == pytest.approx([0.05, 0.05])
-    assert (options.cem(7).num_samples, options.cem(7).deadzone[-1], options.cem(2).deadzone) == (800, 0.25, 0.0)
+    assert (
+        options.make_planner(7).config.num_samples,
+        options.make_planner(7).config.deadzone[-1],
+        options.make_planner(2).config.deadzone,
+    ) == (800, 0.25, 0.0)
     assert (options.planning(plane).energy, options.planning(plane).cost_steps) == ("l1", "last")
 
 
 def test_what_is_asked_for_goes_before_the_preset():
     options = PlannerOptions(num_samples=20, iterations=2, horizon=3, energy="l1")
-    cem, planning = options.cem(7), options.planning(limits())
+    cem, planning = options.make_planner(7).config, options.planning(limits())
     assert (cem.num_samples, cem.iterations) == (20, 2)
     assert (planning.horizon, planning.energy, planning.cost_steps) == (3, "l1", "sum")
     with pytest.raises(ValueError, match="horizon must be at least 1, got 0"):

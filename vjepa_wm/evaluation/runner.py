@@ -80,13 +80,8 @@ class JobPlayer:
             seed: with the number of an episode it decides all that an agent draws.
             folder: of the evaluation, to write into as soon as an episode was played; None: it cannot be reached here.
         """
-        self._make_stand, self._protocol, self._jobs, self._seed, self._folder = (
-            make_stand,
-            protocol,
-            jobs,
-            seed,
-            folder,
-        )
+        self._make_stand, self._protocol, self._jobs = make_stand, protocol, jobs
+        self._seed, self._folder = seed, folder
         self._stands: dict[str, Stand] = {}
 
     def __call__(self, number: int) -> tuple[EpisodeResult, bytes]:
