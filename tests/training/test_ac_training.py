@@ -14,7 +14,6 @@ from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
 from vjepa_wm.training.ac_training import ACTrainer, TrainACConfig, encode_episodes, train_ac, world_model_losses
 
-pytestmark = pytest.mark.usefixtures("without_curves")
 ENCODER = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
 
 
