@@ -176,7 +176,7 @@ class GoalEnv(gymnasium.Env, ABC):
 
         Raises:
             ValueError: if the action has another shape or is not finite.
-            gymnasium.error.ResetNeeded: before the first reset.
+            gymnasium.error.ResetNeeded: if there has been no reset.
         """
         if self._goal is None:
             raise gymnasium.error.ResetNeeded("call reset() before step(): there is no goal yet")

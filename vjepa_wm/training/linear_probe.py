@@ -34,7 +34,7 @@ class ProbeResult:
     target: Literal["gripper", "object"]
     """What is read off; a mover in a plane counts as the gripper."""
     values: dict[str, float]
-    """R² of ``x``, ``y`` and ``z``, ``error`` [m] and ``heading`` [rad], as far as there are such."""
+    """R² of `x`, `y` and `z`, `error` [m] and `heading` [rad], as far as there are such."""
 
 
 def fit_ridge(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
@@ -73,6 +73,7 @@ def fit_readout(z: Tensor, y: Tensor, readout: Readout) -> tuple[Tensor, Tensor]
     cut = len(x) * 4 // 5
 
     def score(ridge: float) -> float:
+        """Return the mean R² on the last fifth."""
         weights, intercept = fit_ridge(x[:cut], y[:cut], ridge)
         return float(r_squared(x[cut:].double() @ weights + intercept, y[cut:].double()).mean())
 
@@ -106,7 +107,7 @@ def probe_object(
         readout: what of the latents is read.
 
     Returns:
-        R² of ``x`` and ``y``, ``error``, the mean distance on the table [m], and ``heading``, the mean error [rad].
+        R² of `x` and `y`, `error`, the mean distance on the table [m], and `heading`, the mean error [rad].
     """
     (z_train, z_test), columns = z, [names.index("x"), names.index("y")]
     train, test = (part[:, columns] for part in objects)
@@ -137,7 +138,7 @@ def probe_encoder(
         dtype: number format that both compute in.
 
     Returns:
-        For ``pretrained`` and ``random``, each with either readout, the place of the gripper and, where the dataset
+        For `pretrained` and `random`, each with either readout, the place of the gripper and, where the dataset
         tells an object's x and y, what `probe_object` returns.
     """
     with torch.random.fork_rng():

@@ -39,7 +39,9 @@ class ClipSource:
     name: str
     """The path it was found at."""
     videos: Sequence[ListedVideo]
+    """Those in it that clips come from; empty: none."""
     pictures: Sequence[Path]
+    """Those in it; empty: none."""
 
 
 def find_media(path: str | os.PathLike, *, folders: bool = False) -> tuple[Path, Iterator[str]]:

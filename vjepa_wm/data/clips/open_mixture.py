@@ -77,7 +77,9 @@ class _Threads:
     """How to work on many files at once."""
 
     num_threads: int
+    """Files worked on at once."""
     progress: bool
+    """Whether to show a bar."""
 
     def run(self, function: Callable, values: Sequence, title: str) -> Iterator[tuple]:
         """Yield (value, result of the function or why the file is bad) in order."""
@@ -95,6 +97,7 @@ def _open_all(videos: VideoPool, clip_s: float, threads: _Threads) -> dict[FileK
     """Open all videos, files that hold several of them once; return those that clips can be drawn from, by key."""
 
     def open_group(keys: list[FileKey]) -> list[OpenedVideo | VideoError]:
+        """Open videos of one file."""
         return open_listed([videos.lists[which][index] for which, index in keys])
 
     opened: dict[FileKey, OpenedVideo] = {}

@@ -1,7 +1,7 @@
 """What a mask is: which tokens a clip shows the encoder and which it hides.
 
 The ways to draw one are in `multi_block` and `samplers` beside this file. Each is a record of options with one method,
-``sample(grid, batch_size, *, step, generator)``, and each of their masks goes through `check_mask`.
+`sample(grid, batch_size, *, step, generator)`, and each of their masks goes through `check_mask`.
 
 Letters: B clips, K tokens of a set.
 """

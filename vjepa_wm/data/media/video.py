@@ -130,6 +130,7 @@ def rgb_converter() -> Callable[[av.VideoFrame], np.ndarray]:
     reformatter = VideoReformatter()
 
     def to_rgb(frame: av.VideoFrame) -> np.ndarray:
+        """Convert a frame, upright."""
         array = reformatter.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
         # A telephone held upright stores lying pictures and a note to turn them, in degrees counter-clockwise.
         return np.rot90(array, frame.rotation // 90)

@@ -60,7 +60,7 @@ def make_fetch(name: FetchName, *, repeat: int = 5, **options: Any) -> ForeignEn
         The environment.
 
     Raises:
-        ModuleNotFoundError: without the extra.
+        ModuleNotFoundError: if the extra is not installed.
         ValueError: if the name is unknown or an option is out of its range.
         RuntimeError: if MuJoCo is too new for gymnasium-robotics, or this machine cannot render as asked.
     """

@@ -15,7 +15,7 @@ def make_robotics(name: str) -> gymnasium.Env:
         The environment, without wrappers.
 
     Raises:
-        ModuleNotFoundError: without the extra.
+        ModuleNotFoundError: if the extra is not installed.
     """
     try:
         import gymnasium_robotics

@@ -40,7 +40,7 @@ def make_point_maze(name: PointMazeName, *, repeat: int = 10, **options: Any) ->
         The environment.
 
     Raises:
-        ModuleNotFoundError: without the extra.
+        ModuleNotFoundError: if the extra is not installed.
         ValueError: if the name is unknown or an option is out of its range.
         RuntimeError: if this machine cannot render as asked.
     """

@@ -108,10 +108,12 @@ class PointEnv(GoalEnv):
         given = {name: self._check_position(name, value) for name, value in options.items()}
 
         def draw() -> tuple[np.ndarray, np.ndarray]:
+            """Draw what is not given."""
             start = given.get("start", self.sample_position(self.np_random))
             return start, given.get("goal", self.sample_position(self.np_random))
 
         def is_right(drawn: tuple[np.ndarray, np.ndarray]) -> bool:
+            """Take what is given as it is; else keep the distance."""
             return len(given) == 2 or self._are_apart(*drawn)
 
         return draw_until(draw, is_right, "start and goal were not far enough apart for this task")

@@ -30,36 +30,30 @@ NEAR, ENDLESS = 1e-3, 1e6  # [m]
 
 @dataclass(frozen=True, kw_only=True)
 class Hits:
-    """What R rays from one point met.
-
-    Attributes:
-        geoms: index of the geom met first, -1 for none, (R,) int32.
-        distances: to it, infinite for none, (R,) [m].
-        normals: of its surface, unit vectors in the world frame, (R, 3).
-    """
+    """What R rays from one point met."""
 
     geoms: np.ndarray
+    """Index of the geom met first, -1 for none, (R,) int32."""
     distances: np.ndarray
+    """To it, infinite for none, (R,) [m]."""
     normals: np.ndarray
+    """Of its surface, unit vectors in the world frame, (R, 3)."""
 
 
 @dataclass(kw_only=True)
 class View:
-    """What one camera sees of the geoms that stand still.
-
-    Attributes:
-        place: all that the hits depend on.
-        rays: unit vectors through the pixels, row by row, in the world frame, (N, 3).
-        hits: of these rays.
-        look: all that the picture depends on besides.
-        picture: (N, 3) uint8.
-    """
+    """What one camera sees of the geoms that stand still."""
 
     place: bytes
+    """All that the hits depend on."""
     rays: np.ndarray
+    """Unit vectors through the pixels, row by row, in the world frame, (N, 3)."""
     hits: Hits
+    """Of these rays."""
     look: bytes = b""
+    """All that the picture depends on besides."""
     picture: np.ndarray | None = None
+    """(N, 3) uint8."""
 
 
 class RayRenderer:

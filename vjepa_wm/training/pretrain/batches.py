@@ -60,9 +60,13 @@ class Cuts:
     image_size: int
     """Side they are resized to [px]."""
     masks: list[Mask]
+    """One per mask setting."""
     share: float
+    """Weight of its losses in the step."""
     context_weight: float
+    """Weight of the loss on visible tokens beside that on hidden ones."""
     is_last: bool
+    """Whether no other of its stream follows in the step."""
 
     def pin_memory(self) -> Cuts:
         """Return a copy that a GPU can fetch by itself."""
@@ -85,6 +89,7 @@ class StepData:
     """All that a process computes at one step."""
 
     micro_batches: list[Cuts]
+    """In the order in which they are computed."""
     bad: dict[Path, str]
     """Files that could not be used, with the reason, as far as the worker that made this knows."""
     error: str = ""
@@ -100,6 +105,12 @@ class StepBatches(Dataset[StepData]):
 
     def __init__(self, config: PretrainConfig, stage: Stage, mixture: ClipMixture, world: World) -> None:
         """Check that the batches can be shared out.
+
+        Args:
+            config: the run.
+            stage: the stretch of it whose clips they are.
+            mixture: where clips and pictures are drawn from.
+            world: the processes that train together.
 
         Raises:
             ValueError: if a batch does not divide by the number of processes, or by the micro batches of each.

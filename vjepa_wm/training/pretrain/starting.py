@@ -21,6 +21,7 @@ class StartingWeights:
     """Networks out of a checkpoint."""
 
     encoder: VideoEncoder
+    """The one that was trained."""
     target_encoder: VideoEncoder
     """The slow copy; the encoder itself where the checkpoint holds one only."""
     predictor: MaskedPredictor | None

@@ -32,6 +32,7 @@ class Panel:
     """What one panel shows."""
 
     title: str
+    """What it is called."""
     hint: str
     """What to look for, in small print under the title."""
     columns: dict[str, str]
@@ -103,8 +104,8 @@ def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
         Columns by name, each float64 of one number per row; nan where a cell is empty or holds no finite number.
 
     Raises:
-        ValueError: there is no column `step`, or a cell is not a number.
-        FileNotFoundError: there is no such file.
+        ValueError: if there is no column `step`, or a cell is not a number.
+        FileNotFoundError: if there is no such file.
     """
     with Path(path).open(newline="") as file:
         reader = csv.DictReader(file)
@@ -170,8 +171,8 @@ def draw_curves(csv_path: str | Path, png_path: str | Path) -> None:
         png_path: the picture to write.
 
     Raises:
-        ValueError: the file is not one that training wrote.
-        FileNotFoundError: there is no such file.
+        ValueError: if the file is not one that training wrote.
+        FileNotFoundError: if there is no such file.
     """
     columns = read_metrics(csv_path)
     steps = columns.get("step", np.empty(0))

@@ -60,7 +60,7 @@ def part_of(value: Tensor, world_size: int) -> Part:
     """Return what this process holds of a tensor; one that is not a DTensor is the same in all processes.
 
     Raises:
-        TypeError: a DTensor is neither sharded evenly nor replicated.
+        TypeError: if a DTensor is neither sharded evenly nor replicated.
     """
     if not isinstance(value, DTensor):
         return Part(value.detach(), tuple(value.shape), (0,) * value.dim(), tuple(range(world_size)))
@@ -127,7 +127,7 @@ def read_index(paths: Iterable[Path]) -> dict[str, StoredTensor]:
     """Return what shards hold, by name.
 
     Raises:
-        CheckpointError: a shard is missing or damaged, or a tensor is not whole.
+        CheckpointError: if a shard is missing or damaged, or a tensor is not whole.
     """
     index: dict[str, StoredTensor] = {}
     for path in paths:
@@ -147,7 +147,7 @@ def read_parts(paths: Iterable[Path], parts: Mapping[str, Part]) -> None:
     """Fill parts in place from the shards that hold their tensors.
 
     Raises:
-        CheckpointError: a shard is missing or damaged.
+        CheckpointError: if a shard is missing or damaged.
     """
     for path in paths:
         with _opened(path) as (file, header):
@@ -180,8 +180,11 @@ class _Place(NamedTuple):
     """What the header of a shard says of a part."""
 
     shape: tuple[int, ...]
+    """Shape of the whole tensor."""
     offset: tuple[int, ...]
+    """Where the part begins in it."""
     dtype: torch.dtype
+    """Type of its values."""
 
 
 @contextmanager

@@ -70,8 +70,8 @@ class TrainingState:
             keep: number of newest states that are kept.
 
         Raises:
-            ValueError: `keep` is less than 1, a module has the name of the optimizer, or the optimizer has a parameter
-                that is in no module.
+            ValueError: if `keep` is less than 1, a module has the name of the optimizer, or the optimizer has a
+                parameter that is in no module.
         """
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
@@ -97,9 +97,9 @@ class TrainingState:
             step: the step with which the run goes on. The one that has been saved or loaded last is not saved again.
 
         Raises:
-            CheckpointError: the save before failed in another process, or there is a newer state of another run.
-            OSError: this process could not write in the save before.
-            TypeError: a tensor is sharded in a way that is not supported.
+            CheckpointError: if the save before failed in another process, or there is a newer state of another run.
+            OSError: if this process could not write in the save before.
+            TypeError: if a tensor is sharded in a way that is not supported.
         """
         self.wait()
         if step == self._step:
@@ -141,7 +141,7 @@ class TrainingState:
         """Read the newest whole state into modules and optimizer and return its step; 0 if there is none.
 
         Raises:
-            CheckpointError: the state is damaged or belongs to another architecture; modules and optimizer are
+            CheckpointError: if the state is damaged or belongs to another architecture; modules and optimizer are
                 unchanged.
         """
         self.wait()
