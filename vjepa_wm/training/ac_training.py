@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,7 +86,8 @@ class LatentEpisodes:
     def window(self, starts: Tensor, num_frames: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Return z (B, T, N, D), actions (B, T, A) and states (B, T, P) of windows."""
         index = starts.unsqueeze(1) + torch.arange(num_frames)
-        return tuple(values[index].to(device).float() for values in (self.z, self.actions, self.states))
+        z, actions, states = (values[index].to(device).float() for values in (self.z, self.actions, self.states))
+        return z, actions, states
 
 
 @torch.no_grad()
@@ -207,7 +209,7 @@ def ac_predictor_config(
     config: TrainACConfig, encoder: VideoEncoder, episodes: LatentEpisodes
 ) -> ActionConditionedPredictorConfig:
     """Return the predictor of a run, with units taken from the training episodes."""
-    units = {}
+    units: dict[str, Any] = {}
     if config.normalize:
         # A number that hardly varies must not be blown up, hence the floor of a thousandth [m, rad, gripper].
         units = {

@@ -144,17 +144,20 @@ def probe_encoder(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         untrained = VideoEncoder(encoder.config).eval()
-    objects = tuple(_objects(part) for part in (train, test)) if {"x", "y"} <= set(train.object_names) else None
+    objects = (_objects(train), _objects(test)) if {"x", "y"} <= set(train.object_names) else None
+    encoders: dict[Literal["pretrained", "random"], VideoEncoder] = {
+        "pretrained": encoder,
+        "random": untrained.to(encoder.patch_embed.proj.weight.device),
+    }
     results = []
-    for name, one in (("pretrained", encoder), ("random", untrained.to(encoder.patch_embed.proj.weight.device))):
-        latents = [encode_episodes(one, part, 1, dtype) for part in (train, test)]
+    for name, one in encoders.items():
+        of_train, of_test = (encode_episodes(one, part, 1, dtype) for part in (train, test))
         for readout in get_args(Readout):
-            scores, error = probe_position(*latents, readout)
+            scores, error = probe_position(of_train, of_test, readout)
             values = dict(zip("xyz", scores.tolist(), strict=False)) | {"error": error}  # in a plane x and y alone
             results.append(ProbeResult(encoder=name, readout=readout, target="gripper", values=values))
             if objects is not None:
-                z = tuple(episodes.z for episodes in latents)
-                values = probe_object(z, objects, train.object_names, readout)
+                values = probe_object((of_train.z, of_test.z), objects, train.object_names, readout)
                 results.append(ProbeResult(encoder=name, readout=readout, target="object", values=values))
     return results
 

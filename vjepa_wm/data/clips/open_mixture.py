@@ -61,8 +61,7 @@ def open_mixture(
         ValueError: if an argument breaks its rule.
         VideoError: if too many files are bad.
     """
-    clips = {"num_frames": num_frames, "fps": fps, "seed": seed, "max_bad_share": max_bad_share}
-    mixture = ClipMixture(sources, weights, **clips)
+    mixture = ClipMixture(sources, weights, num_frames=num_frames, fps=fps, seed=seed, max_bad_share=max_bad_share)
     videos = mixture.videos
     if 0 < len(videos) <= open_at_start:
         threads = _Threads(num_threads or os.cpu_count() or 1, progress)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -57,7 +57,8 @@ class PointEnv(GoalEnv):
     | 0-1   | displacement along x, y         | ± 0.1 | m    |
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}
+    config: PointConfig
+    metadata = GoalEnv.metadata | {"render_fps": CONTROL_HZ}
     robot_type = "point"
     control_hz = CONTROL_HZ
     state_names = ("x", "y")

@@ -50,10 +50,10 @@ class View:
     """Unit vectors through the pixels, row by row, in the world frame, (N, 3)."""
     hits: Hits
     """Of these rays."""
-    look: bytes = b""
-    """All that the picture depends on besides."""
-    picture: np.ndarray | None = None
+    picture: np.ndarray
     """(N, 3) uint8."""
+    look: bytes = b""
+    """All that the picture depends on besides; empty until it is drawn."""
 
 
 class RayRenderer:
@@ -118,10 +118,11 @@ class RayRenderer:
         if view is None or view.place != place:
             rays = self._directions(self._model.cam_fovy[camera]) @ data.cam_xmat[camera].reshape(3, 3).T
             hits = self._cast(data, data.cam_xpos[camera], rays, FIXED)
-            view = self._views[camera] = View(place=place, rays=rays, hits=hits)
+            picture = np.zeros((self._size**2, 3), np.uint8)
+            view = self._views[camera] = View(place=place, rays=rays, hits=hits, picture=picture)
         look = _bytes(*vars(surfaces).values(), *(part for light in lights for part in vars(light).values()))
         if view.look != look:
-            view.look, view.picture = look, np.zeros((self._size**2, 3), np.uint8)
+            view.look, view.picture[:] = look, 0
             met = view.hits.geoms >= 0
             view.picture[met] = _colours(surfaces, lights, data.cam_xpos[camera], view.rays, view.hits, met)
         return view

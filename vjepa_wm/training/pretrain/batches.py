@@ -121,13 +121,13 @@ class StepBatches(Dataset[StepData]):
 
     def _count_parts(self, micro_batch_size: int | None) -> int:
         """Return into how many micro batches a process divides its stretch of each stream: as many as of the first."""
-        num_parts = None
+        num_parts = 0
         for stream in self.streams:
             name, size, processes = stream.size_option, stream.batch_size, self.world.size
             if size % processes:
                 raise ValueError(f"{name} must be a multiple of the {processes} processes, got {size}")
             own = size // processes
-            if num_parts is None:
+            if not num_parts:
                 rows = min(micro_batch_size or own, own)
                 if own % rows:
                     raise ValueError(
@@ -164,7 +164,7 @@ class StepBatches(Dataset[StepData]):
             flips.append(flip)
         return Cuts(
             pixels=torch.cat([cut.flatten() for cut in cuts]),
-            shapes=[tuple(cut.shape[:3]) for cut in cuts],
+            shapes=[(cut.shape[0], cut.shape[1], cut.shape[2]) for cut in cuts],
             flips=flips,
             image_size=stream.image_size,
             masks=self._masks(stream, step, first, num_rows),
@@ -200,6 +200,7 @@ def load_steps(batches: StepBatches, first_step: int, end: int, *, pin: bool) ->
     """
     steps = range(first_step, end)
     workers = batches.config.loader.workers
+    loaded: Iterator[StepData]
     if workers:
         loaded = iter(DataLoader(batches, batch_size=None, sampler=steps, num_workers=workers, pin_memory=pin))
     else:
@@ -211,8 +212,10 @@ def load_steps(batches: StepBatches, first_step: int, end: int, *, pin: bool) ->
 
 
 def _load_in_thread(batches: StepBatches, steps: range) -> Iterator[StepData]:
+    if not steps:
+        return
     with ThreadPoolExecutor(max_workers=1) as pool:
-        coming = pool.submit(batches.__getitem__, steps[0]) if steps else None
+        coming = pool.submit(batches.__getitem__, steps[0])
         for step in steps:
             data = coming.result()
             if step + 1 < steps.stop:

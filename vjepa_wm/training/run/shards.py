@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -66,7 +66,9 @@ def part_of(value: Tensor, world_size: int) -> Part:
         return Part(value.detach(), tuple(value.shape), (0,) * value.dim(), tuple(range(world_size)))
     extent, offset, same = list(value.shape), [0] * value.dim(), []
     mesh = value.device_mesh
-    for size, place, placement in zip(mesh.shape, mesh.get_coordinate(), value.placements, strict=True):
+    coordinate = mesh.get_coordinate()
+    assert coordinate is not None  # every process is in the mesh
+    for size, place, placement in zip(mesh.shape, coordinate, value.placements, strict=True):
         if type(placement) not in (Replicate, Shard):  # kinds of Shard that interleave are classes of their own
             raise TypeError(f"a tensor must be placed by Shard or Replicate to be saved, got {value.placements}")
         same.append(slice(None) if isinstance(placement, Replicate) else place)
@@ -76,7 +78,7 @@ def part_of(value: Tensor, world_size: int) -> Part:
             start = min(place * rows, extent[dim])
             extent[dim] = min(rows, extent[dim] - start)
             offset[dim] += start
-    local = value.detach().to_local()
+    local = cast(DTensor, value.detach()).to_local()
     if list(local.shape) != extent:
         raise TypeError(f"a tensor must be sharded evenly to be saved: {tuple(extent)} expected, got {local.shape}")
     return Part(local, tuple(value.shape), tuple(offset), tuple(mesh.mesh[tuple(same)].flatten().tolist()))
