@@ -52,7 +52,7 @@ def test_envs_tells_and_shows_what_the_tasks_are(tmp_path, capsys):
     assert "pick_place: grasp a brick" in out and "two_room: bring a point through a door" in out
     assert "success: point within 5 cm of the goal; 40 steps at 5 Hz" in out
     assert "policies: play, random, expert, noisy_expert; cameras: top" in out
-    assert "varies: layout (default, middle_door_2, " in out and "; held out: middle_door_3, left_door_2, " in out
+    assert "--variation.layout: default, middle_door_2, " in out and "; held out: middle_door_3, left_door_2, " in out
     picture = iio.imread(tmp_path / "envs/envs.png")
     assert picture.shape == (24 + 32 + 6, 6 * (32 + 6) + 6, 3)  # start, grasped, carried, goal; start, goal
     with closing(make("two_room", image_size=32)) as env:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from vjepa_wm.data.clips import frame_store
 from vjepa_wm.data.clips.bad_files import write_bad_files
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
-from vjepa_wm.data.clips.clip_sources import find_clip_source
+from vjepa_wm.data.clips.clip_sources import ClipSource, find_clip_source
 from vjepa_wm.data.clips.clip_times import count_starts, nearest
 from vjepa_wm.data.clips.open_mixture import open_mixture
 from vjepa_wm.data.media.video import VideoError, write_video
@@ -177,6 +177,9 @@ def test_without_videos_there_are_no_clips(tmp_path):
     write_pictures(tmp_path / "pictures", 3)
     clips = mixture(tmp_path / "pictures")
     assert sorted(frame_numbers(clips.picture(number))[0] for number in range(3)) == [0, 1, 2]
+    nothing = ClipMixture([ClipSource(name="empty", videos=(), pictures=())], num_frames=4, fps=10, seed=0)
+    with pytest.raises(ValueError, match="sources hold nothing to draw pictures from: empty"):
+        nothing.picture(0)
     with pytest.raises(ValueError, match=r"sources hold no video to draw clips from: .*pictures"):
         clips.video(0)
     with pytest.raises(ValueError, match="number must be at least 0, got -1"):

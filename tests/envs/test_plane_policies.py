@@ -105,6 +105,12 @@ def test_play_comes_everywhere_touches_walls_and_rests(task, layout):
     env.close()
 
 
+def test_play_in_a_closed_room_goes_on():
+    policy, obs = PointPlay(np.random.default_rng(0)), {"state": np.zeros(2, np.float32)}
+    actions = np.stack([policy(obs, {"walls": CLOSED}) for _ in range(200)])  # most places it picks are outside
+    assert np.abs(actions).max() <= 0.1 and actions.any()
+
+
 def test_random_actions_fill_the_box():
     policy = find_task("point_maze").make_policy("random", make("point_maze"), np.random.default_rng(0))
     actions = np.stack([policy({}, {}) for _ in range(500)])

@@ -16,6 +16,7 @@ from vjepa_wm.evaluation.protocol_files import load_protocol, shipped_protocols
 PINNED = {
     "drawer": (1, [(0.0904, 0.5778, 0.0809), (0.0877, 0.5975, 0.1075), (0.0841, 0.5412, 0.1099)]),
     "grasp": (1, [(0.1000, 0.5558, 0.0625), (0.1000, 0.5228, -0.0036), (0.1000, 0.5740, 0.0966)]),
+    "lever": (1, [(0.4374, 0.5559, -0.1457), (0.0935, 0.5075, -0.0708), (0.1652, 0.5390, -0.0435)]),
     "pick_place": (1, [(0.2240, 0.5558, 0.0625), (0.1487, 0.5228, -0.0036), (0.1860, 0.5740, 0.0966)]),
     "point_maze": (1, [(0.7129, 0.3992, 0.0645), (0.7658, -0.1495, 0.3114), (0.5333, 0.1058, 0.2847)]),
     "push": (1, [(0.2115, 0.5679, -0.1554), (0.1582, 0.4957, -0.1224), (0.1536, 0.5427, -0.0008)]),
@@ -57,7 +58,7 @@ def test_it_is_of_a_task_and_has_its_budget(name):
     assert bool(protocol.goal_steps) == task.ordered_goals
 
 
-@EACH
+@pytest.mark.parametrize("name", PINNED)
 def test_the_first_episodes_are_as_they_were_when_it_was_made(made, name):
     protocol = load_protocol(name)
     version, pinned = PINNED[name]

@@ -166,7 +166,7 @@ def test_without_a_checkpoint_the_released_one_is_taken_where_there_is_one():
             "two_room",
             {},
             r"does not fit task two_room: it acts with 7 numbers, the task with 2 \(dx, dy\) and reads states of 7 "
-            r"numbers, the task has 2 \(x, y\); it fits tasks like reach, push, .*drawer; train one for two_room with",
+            r"numbers, the task has 2 \(x, y\); it fits tasks like reach, push, .*lever; train one for two_room with",
         ),
         (
             "reach",

@@ -7,6 +7,7 @@ Importing this package registers them with gymnasium, which knows no other way t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.render.back_end import RendererName, choose_renderer
@@ -48,7 +49,7 @@ def make(
     if render_mode != "rgb_array":
         raise ValueError(f"render_mode must be 'rgb_array', got {render_mode!r}")
     found = task if isinstance(task, Task) else find_task(task)
-    options = {"image_size": image_size, "max_steps": max_steps, "renderer": choose_renderer(renderer)}
+    options: dict[str, Any] = {"image_size": image_size, "max_steps": max_steps, "renderer": choose_renderer(renderer)}
     if cameras is not None:
         options["cameras"] = tuple(cameras)
     return found.make_env(**options, variation=variation or VariationConfig())

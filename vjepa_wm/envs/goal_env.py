@@ -9,7 +9,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol, Self
 
 import gymnasium
 import numpy as np
@@ -107,12 +107,14 @@ class GoalEnv(gymnasium.Env, ABC):
         factors: what can vary between episodes, and the values of each.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
-    robot_type: ClassVar[str] = "unknown"
-    control_hz: ClassVar[int]
-    state_names: ClassVar[tuple[str, ...]]
-    action_names: ClassVar[tuple[str, ...]]
-    object_names: ClassVar[tuple[str, ...]] = ()
+    metadata = gymnasium.Env.metadata | {"render_modes": ["rgb_array"]}
+    robot_type: str = "unknown"
+    control_hz: int
+    state_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    object_names: tuple[str, ...] = ()
+    action_space: spaces.Box
+    observation_space: spaces.Dict
 
     def __init__(
         self, config: GoalEnvConfig, scene: Simulation, *, action_space: spaces.Box, state_space: spaces.Box
@@ -138,8 +140,13 @@ class GoalEnv(gymnasium.Env, ABC):
         self._scene = scene
         self.known_cameras, self.factors = scene.known_cameras, scene.factors
         self._asked = config.variation.chosen(self.factors)
-        self._goal: Goal | None = None
+        self._goal: Goal = {}  # until the first reset
         self._num_steps = 0
+
+    @property
+    def unwrapped(self) -> Self:
+        """The environment itself."""
+        return self
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -176,9 +183,9 @@ class GoalEnv(gymnasium.Env, ABC):
 
         Raises:
             ValueError: if the action has another shape or is not finite.
-            gymnasium.error.ResetNeeded: before the first reset.
+            gymnasium.error.ResetNeeded: if there has been no reset.
         """
-        if self._goal is None:
+        if not self._goal:
             raise gymnasium.error.ResetNeeded("call reset() before step(): there is no goal yet")
         self.advance(action)
         info = self._whole_info()

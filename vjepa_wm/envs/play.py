@@ -108,7 +108,7 @@ def record(moments: Iterable[Moment], num_steps: int) -> Rollout:
     return Rollout(
         pictures={name: np.stack([moment.obs[name] for moment in seen]) for name in names},
         states=np.stack([moment.obs["state"] for moment in seen]),
-        actions=np.stack([moment.action for moment in played]),
+        actions=np.stack([moment.action for moment in seen if moment.action is not None]),
         objects=np.stack([moment.info["object"] for moment in seen]) if "object" in first.info else None,
         distances=np.array([moment.info["distance"] for moment in seen], dtype=np.float64),
         reached=np.array([moment.info["is_success"] for moment in seen], dtype=bool),

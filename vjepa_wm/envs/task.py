@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.policy import POLICY_NAMES, Policy, PolicyName, RandomPolicy
 
@@ -82,8 +83,7 @@ class Task:
         """Check what would fail late."""
         if not self.name.isidentifier():
             raise ValueError(f"name must be letters, digits and underscores, got {self.name!r}")
-        if self.usual_steps < 1:
-            raise ValueError(f"usual_steps must be at least 1, got {self.usual_steps}")
+        check_at_least(1, usual_steps=self.usual_steps)
         unknown = sorted(set(self.policies) - set(POLICY_NAMES))
         if unknown:
             raise ValueError(f"policies must be some of {', '.join(POLICY_NAMES)}, got {unknown}")

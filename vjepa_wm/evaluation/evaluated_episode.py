@@ -66,7 +66,9 @@ class EpisodeResult:
         content: Any = json.loads(text)
         if not isinstance(content, Mapping) or set(content) != set(cls.__dataclass_fields__):
             raise ValueError(f"an episode's record must have {', '.join(cls.__dataclass_fields__)}")
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+        }
         return cls(**values)
 
 
@@ -109,7 +111,8 @@ def play_episode(
         ValueError: if the environment starts the episode solved or ends it early, or lacks the pictures to show.
     """
     moments = play(env, policy_of(agent), num_steps=protocol.steps, seed=episode.seed, options=episode.reset_options())
-    seen, energies = [next(moments)], []
+    seen = [next(moments)]
+    energies: list[float | None] = []
     if seen[0].info["is_success"]:
         raise ValueError(f"the episode with seed {episode.seed} is solved before the first action")
     goals = {0: goal_image} if goal_image is not None else protocol.goal_pictures(seen[0].info["goal"])
@@ -127,7 +130,7 @@ def play_episode(
         seed=episode.seed,
         distances=tuple(rollout.distances.tolist()),
         reached=tuple(rollout.reached.tolist()),
-        energies=None if None in energies else tuple(energies),
+        energies=None if None in energies else tuple(number for number in energies if number is not None),
         seconds_per_action=rollout.seconds_per_action,
     )
     return EvaluatedEpisode(result=result, rollout=rollout, goal_pictures=goals)

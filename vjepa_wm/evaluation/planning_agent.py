@@ -122,12 +122,12 @@ class PlanningAgent:
         z = self._encode_image(image)
         self.last_energy = self._goal_energy(z.unsqueeze(0)).item()
         self._context.append((z, torch.tensor(state, dtype=torch.float32, device=self.device)))
-        warm = self.last_plan is not None and self.config.warm_start
+        last = self.last_plan if self.config.warm_start else None
         self.last_plan = self.planner.plan(
             self._cost,
             horizon=self.config.horizon,
             action_space=self._reachable(state),
-            warm_start=shift(self.last_plan.actions) if warm else None,
+            warm_start=None if last is None else shift(last.actions),
             generator=self.generator,
         )
         return self.last_plan.actions[0].float().cpu().numpy()

@@ -156,6 +156,7 @@ def make_protocol(
     """
 
     def draw(rng: np.random.Generator) -> Episode:
+        """Draw a seed alone."""
         return Episode(seed=int(rng.integers(*EPISODE_SEEDS)))
 
     return EvaluationProtocol(
@@ -205,9 +206,12 @@ def make_ahead_protocol(
     check_at_least(0, latest_start=latest_start)
 
     def draw(rng: np.random.Generator) -> Episode:
+        """Draw a stretch of a trajectory."""
         env_seed, start = int(rng.integers(*EPISODE_SEEDS)), int(rng.integers(latest_start + 1))
         moments = list(play(env, make_policy(rng), num_steps=start + ahead, seed=env_seed))
-        actions = [[round(float(number), 4) for number in moment.action] for moment in moments[1:]]
+        actions = [
+            [round(float(number), 4) for number in moment.action] for moment in moments if moment.action is not None
+        ]
         options = {"start_actions": actions[:start]} if start else {}
         return Episode(seed=env_seed, options=options | {"goal_actions": actions[start:]})
 

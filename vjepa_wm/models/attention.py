@@ -65,6 +65,7 @@ class _AttentionInPieces(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend, and keep queries, keys and values alone."""
         ctx.save_for_backward(q, k, v)
         batch, heads, queries, size = q.shape
         # Tokens before heads in memory, as the output layer wants them.
@@ -77,6 +78,7 @@ class _AttentionInPieces(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the scores again, piece by piece, and return the three gradients."""
         q, k, v = ctx.saved_tensors
         scale = q.shape[-1] ** -0.5
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)

@@ -171,6 +171,7 @@ def _resize_like_opencv(frames: Tensor, size: tuple[int, int], rows: slice, colu
     x0, x1, u0, u1 = _neighbours(frames.shape[-2], size[1], columns, frames.device)
 
     def blend_columns(y: Tensor) -> Tensor:
+        """Blend the neighbours in each of the rows y."""
         lines = frames.index_select(-3, y)
         left = lines.index_select(-2, x0).int().mul_(u0[:, None])
         return left.addcmul_(lines.index_select(-2, x1).int(), u1[:, None]) >> 4

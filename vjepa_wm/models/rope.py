@@ -109,12 +109,14 @@ class _Turn(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Turn, and keep the tables alone."""
         ctx.save_for_backward(cos, sin)
         return _turn(x, cos, sin)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient; the tables have none."""
         cos, sin = ctx.saved_tensors
         return _turn(grad, cos, _swap_pairs(sin)), None, None
 

@@ -11,7 +11,7 @@ import pickle
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vjepa_wm.parallel.work import MAX_ATTEMPTS, Run, T
 
@@ -52,7 +52,7 @@ def run_on_ray(
         ray.shutdown()
 
 
-def _result(number: int, reference: ray.ObjectRef) -> T:
+def _result(number: int, reference: ray.ObjectRef) -> Any:
     """Wait for the result of a piece."""
     import ray
 
@@ -62,7 +62,7 @@ def _result(number: int, reference: ray.ObjectRef) -> T:
         raise RuntimeError(f"piece {number} failed on the Ray cluster:\n{error}") from error
 
 
-def _run(pickled: bytes, number: int) -> T:
+def _run(pickled: bytes, number: int) -> Any:
     return _made(pickled)(number)
 
 

@@ -88,18 +88,19 @@ class _Pool(Generic[T]):
 
     def _gather(self) -> None:
         """Wait until a piece is done or its process dead, and see to all of which that is so."""
-        busy = {worker.connection: worker for worker in self._workers if worker.number is not None}
-        for ready in connection.wait(busy):
-            worker = busy[ready]
-            number = worker.number
+        busy = [(worker, worker.number) for worker in self._workers if worker.number is not None]
+        ready = connection.wait([worker.connection for worker, _ in busy])
+        for worker, number in busy:
+            if worker.connection not in ready:
+                continue
             try:
                 self._results[number] = worker.finish()
             except (EOFError, OSError):
-                self._bury(worker)
+                self._bury(worker, number)
 
-    def _bury(self, worker: _Worker[T]) -> None:
+    def _bury(self, worker: _Worker[T], number: int) -> None:
         """Clear away a process that died, and let its piece wait again."""
-        number, how = worker.number, worker.died()
+        how = worker.died()
         self._workers.remove(worker)
         self._deaths[number] += 1
         if self._deaths[number] == MAX_ATTEMPTS:
@@ -148,6 +149,7 @@ class _Worker(Generic[T]):
         self.connection.close()
         self.stop(timeout_s=CLOSING_TIME_S)
         code = self._process.exitcode
+        assert code is not None  # `stop` waits for the end
         return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
 
     def stop(self, *, timeout_s: float) -> None:
@@ -180,7 +182,9 @@ def _asked(requests: connection.Connection) -> Iterator[int]:
 
 
 def _end_with_parent() -> None:
-    connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # only a worker calls this
+    connection.wait([parent.sentinel])
     os._exit(1)
 
 

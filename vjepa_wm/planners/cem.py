@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.planners.action_box import ActionBox
 from vjepa_wm.planners.planner import Cost, Plan
 
@@ -52,10 +53,7 @@ class CEMConfig:
             raise ValueError(f"num_elites must be at least 2 to have a standard deviation, got {self.num_elites}")
         if self.num_elites > self.num_samples:
             raise ValueError(f"num_elites must not exceed num_samples {self.num_samples}, got {self.num_elites}")
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be at least 1, got {self.iterations}")
-        if self.max_batch is not None and self.max_batch < 1:
-            raise ValueError(f"max_batch must be at least 1, got {self.max_batch}")
+        check_at_least(1, iterations=self.iterations, max_batch=self.max_batch)
         for name in ("momentum_mean", "momentum_std"):
             value = getattr(self, name)
             if not all(0 <= share < 1 for share in _numbers(value)):
@@ -202,8 +200,7 @@ def _numbers(value: PerDim) -> tuple[float, ...]:
 
 def _start_mean(horizon: int, box: ActionBox, warm_start: Tensor | None) -> Tensor:
     """Give the first mean (H, A), inside the box."""
-    if horizon < 1:
-        raise ValueError(f"horizon must be at least 1, got {horizon}")
+    check_at_least(1, horizon=horizon)
     if warm_start is None:
         return box.start.expand(horizon, box.dim)
     if warm_start.shape != (horizon, box.dim):

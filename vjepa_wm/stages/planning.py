@@ -8,13 +8,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs import TASKS, Task, find_task, make
 from vjepa_wm.envs.goal_env import GoalEnv
+from vjepa_wm.envs.policy import PolicyName
 from vjepa_wm.envs.task import ActionLimits
 from vjepa_wm.evaluation.agents import ScriptedAgent, StandStill
 from vjepa_wm.evaluation.planning_agent import PlanningAgent, PlanningConfig
@@ -62,8 +63,8 @@ class PlannerOptions:
         config = cpu() if self.preset == "cpu" else vjepa2()
         if num_actions != POSE_DIM:  # the dead zone is the gripper's
             config = dataclasses.replace(config, deadzone=0.0)
-        changes = {"num_samples": self.num_samples, "iterations": self.iterations}
-        return CEM(dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None}))
+        asked: dict[str, Any] = {"num_samples": self.num_samples, "iterations": self.iterations}
+        return CEM(dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None}))
 
     def box(self, limits: ActionLimits) -> ActionBox:
         """Return the actions that are searched, of those that a task lets plans do."""
@@ -76,11 +77,11 @@ class PlannerOptions:
 
     def planning(self, limits: ActionLimits) -> PlanningConfig:
         """Return what the cost is made of, and how far plans may go."""
-        energy, cost_steps = ("l2", "sum") if self.preset == "cpu" else ("l1", "last")
+        is_small = self.preset == "cpu"
         return PlanningConfig(
             horizon=self.horizon,
-            energy=self.energy or energy,
-            cost_steps=cost_steps,
+            energy=self.energy or ("l2" if is_small else "l1"),
+            cost_steps="sum" if is_small else "last",
             state_limits=(limits.state_low, limits.state_high),
         )
 
@@ -104,11 +105,11 @@ class StandRecipe:
         if self.checkpoint is not None and Path(self.checkpoint).exists():
             object.__setattr__(self, "checkpoint", str(Path(self.checkpoint).absolute()))
 
-    def make_stand(self, policy: RowName) -> Stand:
+    def make_stand(self, policy: str) -> Stand:
         """Make agent and environment of a row of the table.
 
         Args:
-            policy: name of the row.
+            policy: name of the row, a `RowName`.
 
         Raises:
             ValueError: if the task has no such policy, or the world model does not fit it.
@@ -120,7 +121,7 @@ class StandRecipe:
             return Stand(ScriptedAgent(partial(_stand_still, env)), env)
         if policy not in PLANNED:
             task.check_policy(policy)
-            return Stand(ScriptedAgent(partial(task.make_policy, policy, env)), env)
+            return Stand(ScriptedAgent(partial(task.make_policy, cast(PolicyName, policy), env)), env)
         model, options = self.load_model(), self.planner
         check_fit(model, self.task, env)
         parts = (

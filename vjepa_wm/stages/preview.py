@@ -50,7 +50,7 @@ def write_preview(
             {name: _play(env, task, name, steps, seed, k) for name in task.policy_names} for k in range(NUM_EPISODES)
         ]
     video, sheet = folder / "preview.mp4", folder / "preview.png"
-    pictures = []
+    pictures: list[np.ndarray] = []
     for k, played in enumerate(episodes):
         title = f"{task.name}, episode {k + 1} of {NUM_EPISODES}"
         moments = [draw_moment(played, step, f"{title}, step {step} of {steps}") for step in range(steps + 1)]
@@ -87,7 +87,7 @@ def draw_sheet(played: dict[PolicyName, Rollout], title: str) -> np.ndarray:
     Returns:
         Picture, (height, width, 3) uint8.
     """
-    rows = []
+    rows: list[np.ndarray] = []
     for name, rollout in played.items():
         steps = np.linspace(0, len(rollout.frames) - 1, NUM_MOMENTS).round().astype(int)
         tiles = [_tile(f"step {step}" if step else f"{name}: step 0", rollout, step) for step in steps]

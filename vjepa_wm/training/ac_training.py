@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,18 +75,19 @@ class LatentEpisodes:
     """Episodes with frames already encoded, end to end, and the windows that stay inside an episode."""
 
     z: Tensor
-    """``(frames, N, D)``."""
+    """(frames, N, D)."""
     states: Tensor
-    """``(frames, P)`` float32."""
+    """(frames, P) float32."""
     actions: Tensor
-    """``(frames, A)`` float32; a row moves its frame to the next."""
+    """(frames, A) float32; a row moves its frame to the next."""
     starts: Tensor
     """First frame of every window."""
 
     def window(self, starts: Tensor, num_frames: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Return z ``(B, T, N, D)``, actions ``(B, T, A)`` and states ``(B, T, P)`` of windows."""
+        """Return z (B, T, N, D), actions (B, T, A) and states (B, T, P) of windows."""
         index = starts.unsqueeze(1) + torch.arange(num_frames)
-        return tuple(values[index].to(device).float() for values in (self.z, self.actions, self.states))
+        z, actions, states = (values[index].to(device).float() for values in (self.z, self.actions, self.states))
+        return z, actions, states
 
 
 @torch.no_grad()
@@ -95,7 +97,7 @@ def encode_episodes(
     """Encode every frame of a dataset once.
 
     Raises:
-        ValueError: no episode is as long as a window.
+        ValueError: if no episode is as long as a window.
     """
     device = encoder.patch_embed.proj.weight.device
     parts: dict[str, list[Tensor]] = {"z": [], "states": [], "actions": [], "starts": []}
@@ -123,9 +125,9 @@ def world_model_losses(
 
     Args:
         model: its predictor gets the gradient.
-        z: latents, ``(B, T, N, D)``.
-        actions: displacement from each frame to the next, ``(B, T, A)``; the last one is not used.
-        states: pose at each frame, ``(B, T, P)``.
+        z: latents, (B, T, N, D).
+        actions: displacement from each frame to the next, (B, T, A); the last one is not used.
+        states: pose at each frame, (B, T, P).
         rollout_steps: how many steps are predicted from the first frame on, each from the prediction before it.
 
     Returns:
@@ -147,6 +149,13 @@ class ACTrainer:
     def __init__(
         self, config: TrainACConfig, encoder: VideoEncoder, predictor: ActionConditionedPredictorConfig
     ) -> None:
+        """Build the world model, its predictor anew.
+
+        Args:
+            config: the run.
+            encoder: what gives the latents; a copy of it becomes part of the world model.
+            predictor: what is trained.
+        """
         self.config = config
         self.device = pick_device(config.device)
         self.dtype = pick_dtype(config.precision, self.device)
@@ -161,7 +170,7 @@ class ACTrainer:
         """Train on one batch of windows and return its scalars.
 
         Raises:
-            FloatingPointError: the loss is not finite.
+            FloatingPointError: if the loss is not finite.
         """
         config = self.config
         generator = step_generator(config.seed, step)
@@ -182,7 +191,7 @@ class ACTrainer:
     def validate(self, episodes: LatentEpisodes, max_windows: int = 512) -> dict[str, float]:
         """Measure both losses on held-out episodes, and against the copy baseline.
 
-        ``val_over_copy`` is the teacher-forcing loss over that of predicting no change: 1 is nothing learned.
+        `val_over_copy` is the teacher-forcing loss over that of predicting no change: 1 is nothing learned.
         """
         spread = torch.linspace(0, len(episodes.starts) - 1, min(max_windows, len(episodes.starts))).long()
         rows = []
@@ -200,7 +209,7 @@ def ac_predictor_config(
     config: TrainACConfig, encoder: VideoEncoder, episodes: LatentEpisodes
 ) -> ActionConditionedPredictorConfig:
     """Return the predictor of a run, with units taken from the training episodes."""
-    units = {}
+    units: dict[str, Any] = {}
     if config.normalize:
         # A number that hardly varies must not be blown up, hence the floor of a thousandth [m, rad, gripper].
         units = {
@@ -224,8 +233,8 @@ def train_ac(config: TrainACConfig) -> Path:
     """Run or resume action-conditioned training and return the folder of the world model.
 
     Raises:
-        CheckpointError: the encoder is missing or of another architecture, or `config.out` holds another run.
-        TrajectoryError: the dataset is missing or lacks what is needed.
+        CheckpointError: if the encoder is missing or of another architecture, or `config.out` holds another run.
+        TrajectoryError: if the dataset is missing or lacks what is needed.
     """
     device = pick_device(config.device)
     encoder = load_encoder(config.encoder).to(device)

@@ -34,7 +34,7 @@ class ProbeResult:
     target: Literal["gripper", "object"]
     """What is read off; a mover in a plane counts as the gripper."""
     values: dict[str, float]
-    """R² of ``x``, ``y`` and ``z``, ``error`` [m] and ``heading`` [rad], as far as there are such."""
+    """R² of `x`, `y` and `z`, `error` [m] and `heading` [rad], as far as there are such."""
 
 
 def fit_ridge(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
@@ -73,6 +73,7 @@ def fit_readout(z: Tensor, y: Tensor, readout: Readout) -> tuple[Tensor, Tensor]
     cut = len(x) * 4 // 5
 
     def score(ridge: float) -> float:
+        """Return the mean R² on the last fifth."""
         weights, intercept = fit_ridge(x[:cut], y[:cut], ridge)
         return float(r_squared(x[cut:].double() @ weights + intercept, y[cut:].double()).mean())
 
@@ -106,7 +107,7 @@ def probe_object(
         readout: what of the latents is read.
 
     Returns:
-        R² of ``x`` and ``y``, ``error``, the mean distance on the table [m], and ``heading``, the mean error [rad].
+        R² of `x` and `y`, `error`, the mean distance on the table [m], and `heading`, the mean error [rad].
     """
     (z_train, z_test), columns = z, [names.index("x"), names.index("y")]
     train, test = (part[:, columns] for part in objects)
@@ -137,23 +138,26 @@ def probe_encoder(
         dtype: number format that both compute in.
 
     Returns:
-        For ``pretrained`` and ``random``, each with either readout, the place of the gripper and, where the dataset
+        For `pretrained` and `random`, each with either readout, the place of the gripper and, where the dataset
         tells an object's x and y, what `probe_object` returns.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         untrained = VideoEncoder(encoder.config).eval()
-    objects = tuple(_objects(part) for part in (train, test)) if {"x", "y"} <= set(train.object_names) else None
+    objects = (_objects(train), _objects(test)) if {"x", "y"} <= set(train.object_names) else None
+    encoders: dict[Literal["pretrained", "random"], VideoEncoder] = {
+        "pretrained": encoder,
+        "random": untrained.to(encoder.patch_embed.proj.weight.device),
+    }
     results = []
-    for name, one in (("pretrained", encoder), ("random", untrained.to(encoder.patch_embed.proj.weight.device))):
-        latents = [encode_episodes(one, part, 1, dtype) for part in (train, test)]
+    for name, one in encoders.items():
+        of_train, of_test = (encode_episodes(one, part, 1, dtype) for part in (train, test))
         for readout in get_args(Readout):
-            scores, error = probe_position(*latents, readout)
+            scores, error = probe_position(of_train, of_test, readout)
             values = dict(zip("xyz", scores.tolist(), strict=False)) | {"error": error}  # in a plane x and y alone
             results.append(ProbeResult(encoder=name, readout=readout, target="gripper", values=values))
             if objects is not None:
-                z = tuple(episodes.z for episodes in latents)
-                values = probe_object(z, objects, train.object_names, readout)
+                values = probe_object((of_train.z, of_test.z), objects, train.object_names, readout)
                 results.append(ProbeResult(encoder=name, readout=readout, target="object", values=values))
     return results
 

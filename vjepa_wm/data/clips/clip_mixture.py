@@ -102,8 +102,7 @@ class ClipMixture:
             VideoError: if by now too many files are bad.
         """
         if self._video_order is None:
-            names = ", ".join(source.name for source in self._sources)
-            raise ValueError(f"sources hold no video to draw clips from: {names}")
+            raise ValueError(f"sources hold no video to draw clips from: {self._names()}")
         return self._draw(self.videos, self._video_order, _CLIP, number, self._take_clip)
 
     def picture(self, number: int) -> torch.Tensor:
@@ -116,11 +115,14 @@ class ClipMixture:
             uint8 RGB, (1, H, W, 3).
 
         Raises:
+            ValueError: if the sources hold nothing.
             VideoError: if by now too many files are bad.
         """
-        if self._picture_order is None:
+        if self._picture_order is not None:
+            return self._draw(self._pictures, self._picture_order, _PICTURE, number, lambda picture, generator: picture)
+        if self._video_order is not None:
             return self._draw(self.videos, self._video_order, _PICTURE, number, _take_frame)
-        return self._draw(self._pictures, self._picture_order, _PICTURE, number, lambda picture, generator: picture)
+        raise ValueError(f"sources hold nothing to draw pictures from: {self._names()}")
 
     @property
     def bad(self) -> dict[Path, str]:
@@ -140,6 +142,9 @@ class ClipMixture:
         if len(bad) > _MAX_REPORTED:
             lines.append(f"bad: and {len(bad) - _MAX_REPORTED} more")
         return "\n".join(lines)
+
+    def _names(self) -> str:
+        return ", ".join(source.name for source in self._sources)
 
     def _order(self, purpose: int, lists: Sequence[Sequence], weights: Sequence[float] | None) -> SampleOrder | None:
         """Make the order of videos or pictures, of the sources that have any."""

@@ -39,7 +39,9 @@ class ClipSource:
     name: str
     """The path it was found at."""
     videos: Sequence[ListedVideo]
+    """Those in it that clips come from; empty: none."""
     pictures: Sequence[Path]
+    """Those in it; empty: none."""
 
 
 def find_media(path: str | os.PathLike, *, folders: bool = False) -> tuple[Path, Iterator[str]]:
@@ -104,8 +106,9 @@ def find_clip_source(path: str | os.PathLike, *, frames_fps: float | None = None
         return ClipSource(name=name, videos=_episodes(path), pictures=())
     root, names = find_media(path, folders=frames_fps is not None)
     videos, pictures = _sort_out(names, folders_are_videos=path.is_dir() and frames_fps is not None)
-    videos = VideoList(root, videos, frames_fps=frames_fps)
-    return ClipSource(name=name, videos=videos, pictures=PictureList(root, pictures))
+    return ClipSource(
+        name=name, videos=VideoList(root, videos, frames_fps=frames_fps), pictures=PictureList(root, pictures)
+    )
 
 
 def _sort_out(names: Iterable[str], *, folders_are_videos: bool) -> tuple[Names, Names]:

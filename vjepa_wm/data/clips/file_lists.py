@@ -42,7 +42,11 @@ class Names(Sequence[str]):
     """Texts end to end in one block; more can be appended."""
 
     def __init__(self, names: Iterable[str] = ()):
-        """Copy the names."""
+        """Copy names.
+
+        Args:
+            names: the first ones.
+        """
         self._content, self._ends = bytearray(), array("q", [0])
         for name in names:
             self.append(name)

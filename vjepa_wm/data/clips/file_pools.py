@@ -9,7 +9,7 @@ Letters: H height, W width.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from vjepa_wm.data.clips.file_lists import FileKey, ListedVideo
 from vjepa_wm.data.clips.frame_store import FrameStore
 from vjepa_wm.data.clips.opened_video import OpenedVideo, open_listed
 from vjepa_wm.data.media.pictures import read_picture
+from vjepa_wm.data.media.video import VideoError
 
 _MAX_RECENT_FRAMES = 2**24  # whose times take 128 MiB
 
@@ -33,15 +34,15 @@ class RecentVideos:
             max_frames: frames whose times and names are kept.
         """
         self._max_frames, self._num_frames = max_frames, 0
-        self._kept: OrderedDict[Hashable, OpenedVideo] = OrderedDict()
+        self._kept: OrderedDict[FileKey, OpenedVideo] = OrderedDict()
 
-    def get(self, key: Hashable) -> OpenedVideo | None:
+    def get(self, key: FileKey) -> OpenedVideo | None:
         """Return what was added under a key, unless it has been forgotten."""
         if key in self._kept:
             self._kept.move_to_end(key)
         return self._kept.get(key)
 
-    def add(self, key: Hashable, video: OpenedVideo) -> None:
+    def add(self, key: FileKey, video: OpenedVideo) -> None:
         """Remember an opened video under a key that is new."""
         self._kept[key] = video
         self._num_frames += len(video.scan.times)
@@ -87,7 +88,10 @@ class VideoPool:
             return self.decoded[key]
         video = self.recent.get(key)
         if video is None:
-            (video,) = open_listed([self.lists[key[0]][key[1]]])
+            (opened,) = open_listed([self.lists[key[0]][key[1]]])
+            if isinstance(opened, VideoError):
+                raise opened
+            video = opened
             self.recent.add(key, video)
         return video
 

@@ -12,12 +12,13 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import torch
 
+from vjepa_wm.data.clips.file_lists import FileKey
 from vjepa_wm.data.clips.opened_video import OpenedVideo
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ SHARED_MEMORY = "/dev/shm"
 class FrameStore:
     """Room for some videos. Forked processes share it; others do if it was made with `share`, or else start empty."""
 
-    def __init__(self, videos: Mapping[Hashable, OpenedVideo], max_bytes: int, *, share: bool = False):
+    def __init__(self, videos: Mapping[FileKey, OpenedVideo], max_bytes: int, *, share: bool = False):
         """Make room for the videos that fit, in order.
 
         Args:
@@ -36,7 +37,7 @@ class FrameStore:
             share: whether to put them where all processes of the machine can reach them; where that is too small, a
                 warning is logged and they are not.
         """
-        self._places: dict[Hashable, tuple[int, OpenedVideo]] = {}
+        self._places: dict[FileKey, tuple[int, OpenedVideo]] = {}
         size = 0
         for key, video in videos.items():
             if size + math.prod(video.shape) <= max_bytes:
@@ -55,11 +56,11 @@ class FrameStore:
         """Count the videos."""
         return len(self._places)
 
-    def __contains__(self, key: Hashable) -> bool:
+    def __contains__(self, key: FileKey) -> bool:
         return key in self._places
 
     @property
-    def keys(self) -> list[Hashable]:
+    def keys(self) -> list[FileKey]:
         """Keys of the videos."""
         return list(self._places)
 
@@ -68,7 +69,7 @@ class FrameStore:
         """Memory that the videos take [bytes]."""
         return sum(math.prod(video.shape) for _, video in self._places.values())
 
-    def decode(self, key: Hashable) -> None:
+    def decode(self, key: FileKey) -> None:
         """Decode a video to where there is room for it.
 
         Raises:
@@ -76,19 +77,22 @@ class FrameStore:
             VideoError: if it cannot be decoded, or otherwise than when it was opened.
             PictureError: if a picture of a folder cannot be read.
         """
-        np.copyto(self[key].frames, self._places[key][1].read_all())
+        np.copyto(self._frames(key), self._places[key][1].read_all())
 
-    def drop(self, key: Hashable) -> None:
+    def drop(self, key: FileKey) -> None:
         """Forget a video."""
         del self._places[key]
 
-    def __getitem__(self, key: Hashable) -> OpenedVideo:
+    def __getitem__(self, key: FileKey) -> OpenedVideo:
         """Return a video with its frames, which are not a copy."""
-        start, video = self._places[key]
-        frames = self._block[start : start + math.prod(video.shape)].view(video.shape)
-        return replace(video, frames=frames.numpy())
+        return replace(self._places[key][1], frames=self._frames(key))
 
     def __getstate__(self) -> dict:
         if self._block.is_shared():
             return self.__dict__
         return {"_places": {}, "_block": torch.empty(0, dtype=torch.uint8)}
+
+    def _frames(self, key: FileKey) -> np.ndarray:
+        """Return the room of a video."""
+        start, video = self._places[key]
+        return self._block[start : start + math.prod(video.shape)].view(video.shape).numpy()

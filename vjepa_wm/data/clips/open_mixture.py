@@ -61,8 +61,7 @@ def open_mixture(
         ValueError: if an argument breaks its rule.
         VideoError: if too many files are bad.
     """
-    clips = {"num_frames": num_frames, "fps": fps, "seed": seed, "max_bad_share": max_bad_share}
-    mixture = ClipMixture(sources, weights, **clips)
+    mixture = ClipMixture(sources, weights, num_frames=num_frames, fps=fps, seed=seed, max_bad_share=max_bad_share)
     videos = mixture.videos
     if 0 < len(videos) <= open_at_start:
         threads = _Threads(num_threads or os.cpu_count() or 1, progress)
@@ -77,7 +76,9 @@ class _Threads:
     """How to work on many files at once."""
 
     num_threads: int
+    """Files worked on at once."""
     progress: bool
+    """Whether to show a bar."""
 
     def run(self, function: Callable, values: Sequence, title: str) -> Iterator[tuple]:
         """Yield (value, result of the function or why the file is bad) in order."""
@@ -95,6 +96,7 @@ def _open_all(videos: VideoPool, clip_s: float, threads: _Threads) -> dict[FileK
     """Open all videos, files that hold several of them once; return those that clips can be drawn from, by key."""
 
     def open_group(keys: list[FileKey]) -> list[OpenedVideo | VideoError]:
+        """Open videos of one file."""
         return open_listed([videos.lists[which][index] for which, index in keys])
 
     opened: dict[FileKey, OpenedVideo] = {}

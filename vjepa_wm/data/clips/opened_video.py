@@ -101,7 +101,7 @@ def open_listed(videos: Sequence[ListedVideo]) -> list[OpenedVideo | VideoError]
     """
     video = videos[0]
     if video.frames_fps is not None:
-        return [_open_folder(video)]
+        return [_open_folder(video, video.frames_fps)]
     if len(videos) == 1:
         return [OpenedVideo(listed=video, scan=scan_video(video.path, video.start_s, video.end_s))]
     scan = scan_video(video.path)
@@ -115,7 +115,7 @@ def _open_part(video: ListedVideo, scan: VideoScan) -> OpenedVideo | VideoError:
     return OpenedVideo(listed=video, scan=part)
 
 
-def _open_folder(video: ListedVideo) -> OpenedVideo:
+def _open_folder(video: ListedVideo, fps: float) -> OpenedVideo:
     """List the pictures of a folder in the natural order of their names."""
     if not video.path.is_dir():
         raise FileNotFoundError(f"folder of frames does not exist: {video.path}")
@@ -123,7 +123,7 @@ def _open_folder(video: ListedVideo) -> OpenedVideo:
     names = Names(sorted((name for name in shown if name.lower().endswith(PICTURE_SUFFIXES)), key=natural_key))
     if not len(names):
         raise VideoError(f"no picture ({', '.join(PICTURE_SUFFIXES)}) in folder of frames {video.path}")
-    times = np.arange(len(names)) / video.frames_fps
+    times = np.arange(len(names)) / fps
     height, width, _ = read_picture(video.path / names[0]).shape
     return OpenedVideo(
         listed=video, scan=VideoScan(times=times, key_times=times, height=height, width=width), names=names

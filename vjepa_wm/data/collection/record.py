@@ -71,9 +71,9 @@ def collect(
         Counts of what was recorded.
 
     Raises:
-        ValueError: num_episodes, num_steps or workers is out of its range, the observations lack something, or the
+        ValueError: if num_episodes, num_steps or workers is out of its range, the observations lack something, or the
             writer's rate, cameras, names or objects are not the environment's.
-        RuntimeError: a frame is of one single colour, which is what a broken render back end gives; or with workers,
+        RuntimeError: if a frame is of one single colour, which is what a broken render back end gives; or with workers,
             an error was raised in one, or an episode's process died three times.
     """
     check_at_least(1, num_episodes=num_episodes, num_steps=num_steps)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, groupby
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -37,9 +38,10 @@ class VideoScan:
     width: int
     """Width its frames decode to [pixels]."""
 
-    def between(self, start_s: float, end_s: float) -> VideoScan:
+    def between(self, start_s: float | None, end_s: float | None) -> VideoScan:
         """Return what scanning only the part from start_s to before end_s would have found (it may hold no frame)."""
-        begin, end = np.searchsorted(self.times, [start_s - TIME_TOLERANCE_S, end_s - TIME_TOLERANCE_S])
+        low, high = -np.inf if start_s is None else start_s, np.inf if end_s is None else end_s
+        begin, end = np.searchsorted(self.times, [low - TIME_TOLERANCE_S, high - TIME_TOLERANCE_S])
         return replace(self, times=self.times[begin:end])
 
 
@@ -65,14 +67,14 @@ def scan_video(path: str | os.PathLike, start_s: float | None = None, end_s: flo
         is_avi = container.format.name == "avi"
         if is_avi and stream.codec_context.name == "h264" and stream.codec_context.has_b_frames:
             raise VideoError(f"avi files do not say when H.264 frames stored out of order are shown: {path}")
-        base = stream.time_base
+        base = cast(Fraction, stream.time_base)
         num_stated = 0 if is_avi or not whole else stream.frames  # avi counts moments, also those without a new frame
         low, high = (
             bound if time is None else math.ceil((time - TIME_TOLERANCE_S) / base)
             for time, bound in ((start_s, -math.inf), (end_s, math.inf))
         )
         if low > 0:
-            container.seek(low, stream=stream, backward=True)
+            container.seek(int(low), stream=stream, backward=True)
         packets, first = _read_packets(path, container, stream, high)
     if first is None:
         raise VideoError(f"no frame can be decoded in {path}")
@@ -105,7 +107,8 @@ def _read_packets(
     path: Path, container: av.container.InputContainer, stream: av.VideoStream, high: float
 ) -> tuple[list[tuple[int, bool, bool]], av.VideoFrame | None]:
     """Return (time stamp, is a key frame, is not to be shown) of each packet up to a stamp, and the first frame."""
-    packets, first = [], None
+    packets: list[tuple[int, bool, bool]] = []
+    first = None
     for packet in container.demux(stream):
         if first is None:
             first = next(iter(packet.decode()), None)
@@ -145,8 +148,9 @@ def read_frames_at(path: str | os.PathLike, times: np.ndarray, *, key_times: np.
         VideoError: if the file cannot be decoded, or one of the frames is not in it.
     """
     with open_video(path) as (container, stream):
-        wanted = _stamps(np.asarray(times), stream.time_base)
-        keys = [] if key_times is None else _stamps(key_times, stream.time_base)
+        base = cast(Fraction, stream.time_base)
+        wanted = _stamps(np.asarray(times), base)
+        keys = [] if key_times is None else _stamps(key_times, base)
         runs = (_decode_run(path, container, stream, key, run) for key, run in _runs(wanted, keys))
         found = _pick(chain.from_iterable(runs), wanted)
     if len(found) < len(wanted):

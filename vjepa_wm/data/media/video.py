@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -130,6 +131,7 @@ def rgb_converter() -> Callable[[av.VideoFrame], np.ndarray]:
     reformatter = VideoReformatter()
 
     def to_rgb(frame: av.VideoFrame) -> np.ndarray:
+        """Convert a frame, upright."""
         array = reformatter.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
         # A telephone held upright stores lying pictures and a note to turn them, in degrees counter-clockwise.
         return np.rot90(array, frame.rotation // 90)
@@ -171,11 +173,11 @@ def decode_video(path: str | os.PathLike, start_s: float = -np.inf) -> Iterator[
     with open_video(path) as (container, stream):
         seeking, last = start_s > 0, -np.inf
         if seeking:
-            container.seek(int(start_s / stream.time_base), stream=stream, backward=True)
+            container.seek(int(start_s / cast(Fraction, stream.time_base)), stream=stream, backward=True)
         for frame in container.decode(stream):
             if frame.pts is None:
                 raise VideoError(f"frames without time stamps in {path}")
-            time = float(frame.pts * frame.time_base)
+            time = float(frame.pts * cast(Fraction, frame.time_base))
             if seeking and time > start_s + TIME_TOLERANCE_S:
                 break
             if time < last:

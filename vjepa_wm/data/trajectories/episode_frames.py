@@ -91,7 +91,7 @@ def read_pictures(path: Path, column: str, episode: int, kept: np.ndarray, lengt
 
 def _decode(cell: Mapping[str, bytes | str | None] | None, label: str) -> np.ndarray:
     content = (cell or {}).get("bytes")
-    if not content:
+    if not isinstance(content, bytes) or not content:
         raise TrajectoryError(f"pictures must be stored within the file, got none in column {label}")
     try:
         with Image.open(BytesIO(content)) as picture:

@@ -42,7 +42,7 @@ def new_info(
     vectors = {STATE: state_names, ACTION: action_names}
     if object_names:
         vectors[ENVIRONMENT_STATE] = object_names
-    features = {
+    features: dict[str, dict[str, object]] = {
         name: {"dtype": "float32", "shape": [len(names)], "names": list(names)} for name, names in vectors.items()
     }
     features |= {IMAGES + camera: _camera(image_size, fps) for camera in cameras}
@@ -82,6 +82,6 @@ def settings(info: dict) -> dict[str, object]:
 
 def _camera(image_size: tuple[int, int], fps: float) -> dict:
     height, width = image_size
-    video = {"video.height": height, "video.width": width, "video.channels": 3, "video.fps": fps}
+    video: dict[str, object] = {"video.height": height, "video.width": width, "video.channels": 3, "video.fps": fps}
     video |= {"video.codec": "h264", "video.pix_fmt": "yuv420p", "video.is_depth_map": False, "has_audio": False}
     return {"dtype": "video", "shape": [height, width, 3], "names": ["height", "width", "channels"], "info": video}

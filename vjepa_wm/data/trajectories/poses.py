@@ -97,9 +97,9 @@ def displacements(states: np.ndarray) -> np.ndarray:
     Returns:
         Actions, (T, D), the last one zeros; see `vjepa_wm.models.pose.pose_difference`.
     """
-    states = torch.as_tensor(states)
-    moved = pose_difference(states[:-1], states[1:])
-    return torch.cat([moved, torch.zeros_like(states[:1])]).numpy()
+    poses = torch.as_tensor(states)
+    moved = pose_difference(poses[:-1], poses[1:])
+    return torch.cat([moved, torch.zeros_like(poses[:1])]).numpy()
 
 
 def rotation_matrices(values: np.ndarray, form: PoseForm, *, degrees: bool = False) -> np.ndarray:

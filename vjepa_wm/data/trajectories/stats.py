@@ -81,6 +81,7 @@ def merge_stats(first: FeatureStats, second: FeatureStats) -> FeatureStats:
     weights = counts / counts.sum()
 
     def average(name: str) -> np.ndarray:
+        """Return the mean of both by count."""
         return weights[0] * first[name] + weights[1] * second[name]
 
     mean = average("mean")

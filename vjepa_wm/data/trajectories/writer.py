@@ -184,7 +184,7 @@ class TrajectoryWriter:
             trajectory: what `encode_trajectory` made, at this data set's rate.
 
         Raises:
-            ValueError: as `add_episode`.
+            ValueError: if `add_episode` would refuse the episode.
         """
         check_trajectory(
             trajectory,

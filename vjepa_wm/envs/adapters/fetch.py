@@ -5,14 +5,14 @@ An arm of seven joints on a table. Starts and motions are its own; what is added
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import gymnasium
 import numpy as np
 
 from vjepa_wm.envs.adapters.foreign_env import ForeignEnv, ForeignSpec, foreign_task
-from vjepa_wm.envs.adapters.robotics import make_robotics
+from vjepa_wm.envs.adapters.robotics import RoboticsEnv, make_robotics
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 from vjepa_wm.envs.render.back_end import choose_renderer
 
@@ -60,7 +60,7 @@ def make_fetch(name: FetchName, *, repeat: int = 5, **options: Any) -> ForeignEn
         The environment.
 
     Raises:
-        ModuleNotFoundError: without the extra.
+        ModuleNotFoundError: if the extra is not installed.
         ValueError: if the name is unknown or an option is out of its range.
         RuntimeError: if MuJoCo is too new for gymnasium-robotics, or this machine cannot render as asked.
     """
@@ -111,32 +111,32 @@ def _dress(spec: mujoco.MjSpec) -> None:
     add_camera(spec, "left", position=(1.9, 1.35, 1.2), target=TABLE, fovy=36.0)
 
 
-def _gripper(env: gymnasium.Env) -> np.ndarray:
+def _gripper(env: RoboticsEnv) -> np.ndarray:
     return env.data.site("robot0:grip").xpos.copy()
 
 
-def _block(env: gymnasium.Env) -> np.ndarray:
+def _block(env: RoboticsEnv) -> np.ndarray:
     return env.data.site("object0").xpos.copy()
 
 
-def _read_state(env: gymnasium.Env) -> np.ndarray:
+def _read_state(env: RoboticsEnv) -> np.ndarray:
     fingers = [env.data.joint(f"robot0:{side}_gripper_finger_joint").qpos[0] for side in "lr"]
     return np.append(_gripper(env), sum(fingers))
 
 
-def _gripper_distance(now: dict[str, np.ndarray], goal: dict[str, np.ndarray]) -> float:
+def _gripper_distance(now: Mapping[str, np.ndarray], goal: Mapping[str, np.ndarray]) -> float:
     return float(np.linalg.norm(now["state"][:3] - goal["state"][:3]))
 
 
-def _object_distance(now: dict[str, np.ndarray], goal: dict[str, np.ndarray]) -> float:
+def _object_distance(now: Mapping[str, np.ndarray], goal: Mapping[str, np.ndarray]) -> float:
     return float(np.linalg.norm(now["object"] - goal["object"]))
 
 
-def _reach_goal(env: gymnasium.Env, rng: np.random.Generator) -> None:
+def _reach_goal(env: RoboticsEnv, rng: np.random.Generator) -> None:
     _go(env, env.initial_gripper_xpos + rng.uniform(-env.target_range, env.target_range, 3), CLOSED)
 
 
-def _push_goal(env: gymnasium.Env, rng: np.random.Generator) -> None:
+def _push_goal(env: RoboticsEnv, rng: np.random.Generator) -> None:
     start, away = _block(env), np.subtract(TABLE, FRONT)[:2]
     way = away
     while way @ away >= HIDING * np.linalg.norm(way) * np.linalg.norm(away):
@@ -150,7 +150,7 @@ def _push_goal(env: gymnasium.Env, rng: np.random.Generator) -> None:
     _go(env, behind, CLOSED)
 
 
-def _hold_goal(env: gymnasium.Env, rng: np.random.Generator) -> None:
+def _hold_goal(env: RoboticsEnv, rng: np.random.Generator) -> None:
     goal = _place_on_table(env, rng)
     if rng.random() < 0.5:
         goal[2] += rng.uniform(0.0, 0.3)
@@ -162,12 +162,12 @@ def _hold_goal(env: gymnasium.Env, rng: np.random.Generator) -> None:
     _go(env, goal, CLOSED)
 
 
-def _place_on_table(env: gymnasium.Env, rng: np.random.Generator) -> np.ndarray:
+def _place_on_table(env: RoboticsEnv, rng: np.random.Generator) -> np.ndarray:
     place = env.initial_gripper_xpos + rng.uniform(-env.target_range, env.target_range, 3)
     return np.append(place[:2], env.height_offset)
 
 
-def _go(env: gymnasium.Env, target: np.ndarray, gripper: float) -> None:
+def _go(env: RoboticsEnv, target: np.ndarray, gripper: float) -> None:
     """Bring the gripper to a place and to rest there."""
     for _ in range(50):
         error = target - _gripper(env)
@@ -177,7 +177,7 @@ def _go(env: gymnasium.Env, target: np.ndarray, gripper: float) -> None:
     _hold_still(env, gripper)
 
 
-def _hold_still(env: gymnasium.Env, gripper: float) -> None:
+def _hold_still(env: RoboticsEnv, gripper: float) -> None:
     for _ in range(10):
         env.step(np.array([0.0, 0.0, 0.0, gripper]))
 

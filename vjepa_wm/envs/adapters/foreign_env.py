@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -110,7 +110,7 @@ class ForeignEnv(GoalEnv):
         limit = np.finfo(np.float32).max  # all numbers; gymnasium's checker suspects an infinite box of being a mistake
         state_space = spaces.Box(-limit, limit, (len(spec.state_names),), np.float32)
         super().__init__(config, simulation, action_space=env.action_space, state_space=state_space)
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": spec.control_hz}
+        self.metadata = GoalEnv.metadata | {"render_fps": spec.control_hz}
         self.control_hz = spec.control_hz
         self.state_names, self.action_names, self.object_names = spec.state_names, spec.action_names, spec.object_names
         self._env, self._spec = env, spec
@@ -218,9 +218,10 @@ def wander(env: gymnasium.Env, rng: np.random.Generator, *, num_steps: int = 50,
         num_steps: how many of its steps.
         hold: for how many steps an action is kept.
     """
+    space = cast(spaces.Box, env.action_space)
     for k in range(num_steps):
         if k % hold == 0:
-            action = rng.uniform(env.action_space.low, env.action_space.high).astype(env.action_space.dtype)
+            action = rng.uniform(space.low, space.high).astype(space.dtype)
         env.step(action)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import gymnasium
 import mujoco
@@ -74,11 +74,12 @@ class MujocoSimulation:
         lacking = [name for name in ("model", "data") if not hasattr(env, name)]
         if lacking or path is None:
             raise ValueError(f"env must have {', '.join(lacking) or 'fullpath (or give xml)'}, got {env}")
-        self._env, self._memory = env, memory
+        self._env = cast(Any, env)  # gymnasium does not know of its `model` and `data`
+        self._memory = memory
         env.reset(seed=0)  # makes an environment that was only just made ready to step and to be restored into
         self._view = _make_view(Path(path), dress)
         self._view_data = mujoco.MjData(self._view)
-        self._physics_size = mujoco.mj_stateSize(env.model, STATE_KIND)
+        self._physics_size = mujoco.mj_stateSize(self._env.model, STATE_KIND)
         if self._physics_size != mujoco.mj_stateSize(self._view, STATE_KIND):
             raise ValueError(f"xml must be the file the environment simulates, got {path}, a model of another size")
         known = [self._view.camera(k).name for k in range(self._view.ncam)]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium
 
+RoboticsEnv = Any
+"""An environment of gymnasium-robotics, which has no types: its `data` and `model`, and what its task adds to them."""
 
-def make_robotics(name: str) -> gymnasium.Env:
+
+def make_robotics(name: str) -> RoboticsEnv:
     """Make an environment of gymnasium-robotics, as its authors have it.
 
     Args:
@@ -15,7 +20,7 @@ def make_robotics(name: str) -> gymnasium.Env:
         The environment, without wrappers.
 
     Raises:
-        ModuleNotFoundError: without the extra.
+        ModuleNotFoundError: if the extra is not installed.
     """
     try:
         import gymnasium_robotics

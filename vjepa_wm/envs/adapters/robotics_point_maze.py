@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import gymnasium
 import numpy as np
 
 from vjepa_wm.envs.adapters.foreign_env import ForeignEnv, ForeignSpec, foreign_task
-from vjepa_wm.envs.adapters.robotics import make_robotics
+from vjepa_wm.envs.adapters.robotics import RoboticsEnv, make_robotics
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 from vjepa_wm.envs.render.back_end import choose_renderer
 
@@ -40,7 +40,7 @@ def make_point_maze(name: PointMazeName, *, repeat: int = 10, **options: Any) ->
         The environment.
 
     Raises:
-        ModuleNotFoundError: without the extra.
+        ModuleNotFoundError: if the extra is not installed.
         ValueError: if the name is unknown or an option is out of its range.
         RuntimeError: if this machine cannot render as asked.
     """
@@ -82,28 +82,32 @@ def _dress(spec: mujoco.MjSpec, width: int) -> None:
     add_camera(spec, "top", position=(0.0, 0.0, height), target=(0.0, 0.0, 0.0), fovy=fovy)
 
 
-def _read_state(env: gymnasium.Env) -> np.ndarray:
+def _read_state(env: RoboticsEnv) -> np.ndarray:
     return np.concatenate([env.data.qpos, env.data.qvel])
 
 
-def _distance(now: dict[str, np.ndarray], goal: dict[str, np.ndarray]) -> float:
+def _distance(now: Mapping[str, np.ndarray], goal: Mapping[str, np.ndarray]) -> float:
     return float(np.linalg.norm(now["state"][:2] - goal["state"][:2]))
 
 
-def _enter_goal(env: gymnasium.Env, rng: np.random.Generator) -> None:
+def _enter_goal(env: RoboticsEnv, rng: np.random.Generator) -> None:
     cells, noise = env.maze.unique_goal_locations, env.position_noise_range
     env.point_env.set_state(rng.choice(cells) + rng.uniform(-noise, noise, 2), np.zeros(2))
 
 
-def _read_own_goal(env: gymnasium.Env) -> np.ndarray:
+def _read_own_goal(env: RoboticsEnv) -> np.ndarray:
     return env.goal
 
 
-def _write_own_goal(env: gymnasium.Env, goal: np.ndarray) -> None:
+def _write_own_goal(env: RoboticsEnv, goal: np.ndarray) -> None:
     env.goal = goal
     env.update_target_site_pos()
 
 
+_MAZES: tuple[tuple[str, PointMazeName, int], ...] = (
+    ("point_umaze", "PointMaze_UMaze-v3", 60),
+    ("point_medium", "PointMaze_Medium-v3", 120),
+)
 POINT_UMAZE, POINT_MEDIUM = (
     foreign_task(
         name,
@@ -113,5 +117,5 @@ POINT_UMAZE, POINT_MEDIUM = (
         action_size=(1.0, 1.0),
         usual_steps=steps,
     )
-    for name, env, steps in (("point_umaze", "PointMaze_UMaze-v3", 60), ("point_medium", "PointMaze_Medium-v3", 120))
+    for name, env, steps in _MAZES
 )

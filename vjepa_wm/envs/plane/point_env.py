@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -57,7 +57,8 @@ class PointEnv(GoalEnv):
     | 0-1   | displacement along x, y         | ± 0.1 | m    |
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}
+    config: PointConfig
+    metadata = GoalEnv.metadata | {"render_fps": CONTROL_HZ}
     robot_type = "point"
     control_hz = CONTROL_HZ
     state_names = ("x", "y")
@@ -108,10 +109,12 @@ class PointEnv(GoalEnv):
         given = {name: self._check_position(name, value) for name, value in options.items()}
 
         def draw() -> tuple[np.ndarray, np.ndarray]:
+            """Draw what is not given."""
             start = given.get("start", self.sample_position(self.np_random))
             return start, given.get("goal", self.sample_position(self.np_random))
 
         def is_right(drawn: tuple[np.ndarray, np.ndarray]) -> bool:
+            """Take what is given as it is; else keep the distance."""
             return len(given) == 2 or self._are_apart(*drawn)
 
         return draw_until(draw, is_right, "start and goal were not far enough apart for this task")

@@ -93,7 +93,8 @@ class PointPlay:
             return np.zeros(2, np.float32)
         way = self._speed * self._ahead
         if self._place is not None:
-            way = self._roadmap.next_place(state, self._place) - state
+            heading = self._roadmap.next_place(state, self._place)
+            way = np.zeros(2) if heading is None else heading - state
             way *= min(1.0, self._speed / max(float(np.linalg.norm(way)), 1e-9))
         return np.clip(way + self._noise, -POINT_ACTION_HIGH, POINT_ACTION_HIGH).astype(np.float32)
 
@@ -104,7 +105,7 @@ class PointPlay:
         self._place = self._random_place(walls) if kind == "travel" else None
         angle = rng.uniform(-np.pi, np.pi)
         self._ahead = np.array([np.cos(angle), np.sin(angle)])
-        self._num_steps = int({"travel": 40, "run": rng.integers(3, 9), "rest": rng.integers(1, 4)}[kind])
+        self._num_steps = {"travel": 40, "run": int(rng.integers(3, 9)), "rest": int(rng.integers(1, 4))}[kind]
 
     def _random_place(self, walls: np.ndarray) -> np.ndarray:
         # The free place next to any place: else narrow passages would be visited less than wide ones, and, since it

@@ -16,19 +16,16 @@ NO_COLOUR = np.array([0.5, 0.5, 0.5, 1.0], np.float32)  # the rgba of a geom tha
 
 @dataclass(frozen=True, kw_only=True)
 class Surfaces:
-    """How the geoms of a model look now.
-
-    Attributes:
-        rgba: colour, (G, 4) float32 in 0..1.
-        emission: share of the colour that shines by itself, (G,).
-        specular: brightness of highlights, (G,).
-        shininess: 0 wide .. 1 small highlights, (G,).
-    """
+    """How the geoms of a model look now."""
 
     rgba: np.ndarray
+    """Colour, (G, 4) float32 in 0..1."""
     emission: np.ndarray
+    """Share of the colour that shines by itself, (G,)."""
     specular: np.ndarray
+    """Brightness of highlights, (G,)."""
     shininess: np.ndarray
+    """0 wide .. 1 small highlights, (G,)."""
 
     @classmethod
     def of(cls, model: mujoco.MjModel) -> Surfaces:
@@ -47,29 +44,26 @@ class Surfaces:
 
 @dataclass(frozen=True, kw_only=True)
 class Light:
-    """One light now.
-
-    Attributes:
-        kind: `DIRECTIONAL` or `SPOT`.
-        position: (3,) [m].
-        direction: where it shines, a unit vector, (3,).
-        ambient: (3,) in 0..1.
-        diffuse: (3,) in 0..1.
-        specular: (3,) in 0..1.
-        attenuation: of a spot, constant, per metre and per square metre, (3,).
-        cutoff: of a spot, half the angle of its cone [deg].
-        exponent: of a spot, how much dimmer it is off its axis.
-    """
+    """One light now."""
 
     kind: int
+    """`DIRECTIONAL` or `SPOT`."""
     position: np.ndarray
+    """(3,) [m]."""
     direction: np.ndarray
+    """Where it shines, a unit vector, (3,)."""
     ambient: np.ndarray
+    """(3,) in 0..1."""
     diffuse: np.ndarray
+    """(3,) in 0..1."""
     specular: np.ndarray
+    """(3,) in 0..1."""
     attenuation: np.ndarray
+    """Of a spot, constant, per metre and per square metre, (3,)."""
     cutoff: float
+    """Of a spot, half the angle of its cone [deg]."""
     exponent: float
+    """Of a spot, how much dimmer it is off its axis."""
 
 
 def read_lights(model: mujoco.MjModel, data: mujoco.MjData, camera: int) -> list[Light]:

@@ -30,36 +30,30 @@ NEAR, ENDLESS = 1e-3, 1e6  # [m]
 
 @dataclass(frozen=True, kw_only=True)
 class Hits:
-    """What R rays from one point met.
-
-    Attributes:
-        geoms: index of the geom met first, -1 for none, (R,) int32.
-        distances: to it, infinite for none, (R,) [m].
-        normals: of its surface, unit vectors in the world frame, (R, 3).
-    """
+    """What R rays from one point met."""
 
     geoms: np.ndarray
+    """Index of the geom met first, -1 for none, (R,) int32."""
     distances: np.ndarray
+    """To it, infinite for none, (R,) [m]."""
     normals: np.ndarray
+    """Of its surface, unit vectors in the world frame, (R, 3)."""
 
 
 @dataclass(kw_only=True)
 class View:
-    """What one camera sees of the geoms that stand still.
-
-    Attributes:
-        place: all that the hits depend on.
-        rays: unit vectors through the pixels, row by row, in the world frame, (N, 3).
-        hits: of these rays.
-        look: all that the picture depends on besides.
-        picture: (N, 3) uint8.
-    """
+    """What one camera sees of the geoms that stand still."""
 
     place: bytes
+    """All that the hits depend on."""
     rays: np.ndarray
+    """Unit vectors through the pixels, row by row, in the world frame, (N, 3)."""
     hits: Hits
+    """Of these rays."""
+    picture: np.ndarray
+    """(N, 3) uint8."""
     look: bytes = b""
-    picture: np.ndarray | None = None
+    """All that the picture depends on besides; empty until it is drawn."""
 
 
 class RayRenderer:
@@ -124,10 +118,11 @@ class RayRenderer:
         if view is None or view.place != place:
             rays = self._directions(self._model.cam_fovy[camera]) @ data.cam_xmat[camera].reshape(3, 3).T
             hits = self._cast(data, data.cam_xpos[camera], rays, FIXED)
-            view = self._views[camera] = View(place=place, rays=rays, hits=hits)
+            picture = np.zeros((self._size**2, 3), np.uint8)
+            view = self._views[camera] = View(place=place, rays=rays, hits=hits, picture=picture)
         look = _bytes(*vars(surfaces).values(), *(part for light in lights for part in vars(light).values()))
         if view.look != look:
-            view.look, view.picture = look, np.zeros((self._size**2, 3), np.uint8)
+            view.look, view.picture[:] = look, 0
             met = view.hits.geoms >= 0
             view.picture[met] = _colours(surfaces, lights, data.cam_xpos[camera], view.rays, view.hits, met)
         return view

@@ -6,7 +6,8 @@ light, a main camera that stands still, bodies `distractor_<name>`, and contact 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -81,7 +82,7 @@ class VariedModel:
             self._original = [(array, array.copy()) for array in arrays]
         for array, original in self._original:
             array[:] = original
-        changes = {
+        changes: dict[str, Callable[[Any], None]] = {
             "table": lambda colours: self._paint(("table", "wall"), colours),
             "object": lambda colours: self._paint(("object", "mark"), colours),
             "light": self._light,

@@ -194,6 +194,7 @@ def make_encode(encoder: VideoEncoder, config: ExtractionConfig) -> Encode:
     encoder.to(device).eval()
 
     def encode(clips: Tensor) -> Tensor:
+        """Return the outputs of the wanted layers, (B, L, N, D) float32."""
         clips = clips.to(device)
         with torch.inference_mode(), autocast(device, dtype):
             layers = encoder.intermediate_layers(clips, layers=config.layers) if config.layers else [encoder(clips)]

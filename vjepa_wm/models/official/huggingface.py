@@ -157,10 +157,12 @@ def _facts(parts: Mapping[str, Mapping[str, Tensor]], full: dict) -> list[tuple[
     facts: list[tuple[str, object, object]] = []
 
     def compare(field: str, said: object, weights: Mapping[str, Tensor], name: str, axis: int) -> None:
+        """Add the size of an axis, where there are such weights."""
         if name in weights:
             facts.append((field, said, weights[name].shape[axis]))
 
     def compare_depth(field: str, weights: Mapping[str, Tensor], prefix: str) -> None:
+        """Add the number of blocks, where there are any."""
         if count := count_blocks(weights, prefix):
             facts.append((field, full[field], count))
 

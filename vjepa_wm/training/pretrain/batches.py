@@ -60,9 +60,13 @@ class Cuts:
     image_size: int
     """Side they are resized to [px]."""
     masks: list[Mask]
+    """One per mask setting."""
     share: float
+    """Weight of its losses in the step."""
     context_weight: float
+    """Weight of the loss on visible tokens beside that on hidden ones."""
     is_last: bool
+    """Whether no other of its stream follows in the step."""
 
     def pin_memory(self) -> Cuts:
         """Return a copy that a GPU can fetch by itself."""
@@ -85,6 +89,7 @@ class StepData:
     """All that a process computes at one step."""
 
     micro_batches: list[Cuts]
+    """In the order in which they are computed."""
     bad: dict[Path, str]
     """Files that could not be used, with the reason, as far as the worker that made this knows."""
     error: str = ""
@@ -101,6 +106,12 @@ class StepBatches(Dataset[StepData]):
     def __init__(self, config: PretrainConfig, stage: Stage, mixture: ClipMixture, world: World) -> None:
         """Check that the batches can be shared out.
 
+        Args:
+            config: the run.
+            stage: the stretch of it whose clips they are.
+            mixture: where clips and pictures are drawn from.
+            world: the processes that train together.
+
         Raises:
             ValueError: if a batch does not divide by the number of processes, or by the micro batches of each.
         """
@@ -110,13 +121,13 @@ class StepBatches(Dataset[StepData]):
 
     def _count_parts(self, micro_batch_size: int | None) -> int:
         """Return into how many micro batches a process divides its stretch of each stream: as many as of the first."""
-        num_parts = None
+        num_parts = 0
         for stream in self.streams:
             name, size, processes = stream.size_option, stream.batch_size, self.world.size
             if size % processes:
                 raise ValueError(f"{name} must be a multiple of the {processes} processes, got {size}")
             own = size // processes
-            if num_parts is None:
+            if not num_parts:
                 rows = min(micro_batch_size or own, own)
                 if own % rows:
                     raise ValueError(
@@ -153,7 +164,7 @@ class StepBatches(Dataset[StepData]):
             flips.append(flip)
         return Cuts(
             pixels=torch.cat([cut.flatten() for cut in cuts]),
-            shapes=[tuple(cut.shape[:3]) for cut in cuts],
+            shapes=[(cut.shape[0], cut.shape[1], cut.shape[2]) for cut in cuts],
             flips=flips,
             image_size=stream.image_size,
             masks=self._masks(stream, step, first, num_rows),
@@ -189,6 +200,7 @@ def load_steps(batches: StepBatches, first_step: int, end: int, *, pin: bool) ->
     """
     steps = range(first_step, end)
     workers = batches.config.loader.workers
+    loaded: Iterator[StepData]
     if workers:
         loaded = iter(DataLoader(batches, batch_size=None, sampler=steps, num_workers=workers, pin_memory=pin))
     else:
@@ -200,8 +212,10 @@ def load_steps(batches: StepBatches, first_step: int, end: int, *, pin: bool) ->
 
 
 def _load_in_thread(batches: StepBatches, steps: range) -> Iterator[StepData]:
+    if not steps:
+        return
     with ThreadPoolExecutor(max_workers=1) as pool:
-        coming = pool.submit(batches.__getitem__, steps[0]) if steps else None
+        coming = pool.submit(batches.__getitem__, steps[0])
         for step in steps:
             data = coming.result()
             if step + 1 < steps.stop:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -153,7 +153,7 @@ class PretrainConfig(RunConfig):
     @property
     def all_stages(self) -> tuple[Stage, ...]:
         """The stages with nothing left out; a run without stages is one."""
-        own = {"num_frames": self.num_frames, "image_size": self.encoder.image_size}
+        own: dict[str, Any] = {"num_frames": self.num_frames, "image_size": self.encoder.image_size}
         own |= {"micro_batch_size": self.compute.micro_batch_size}
         stages = []
         for stage in self.stages or (Stage(steps=self.steps),):

@@ -6,12 +6,15 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 2.
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+M = TypeVar("M", bound=nn.Module)
 
-def make_target(model: nn.Module) -> nn.Module:
+
+def make_target(model: M) -> M:
     """Return a frozen deep copy of `model`, the start of its moving average."""
     return copy.deepcopy(model).requires_grad_(False).eval()
 

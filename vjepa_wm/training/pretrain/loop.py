@@ -14,6 +14,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from multiprocessing import get_all_start_methods
 from pathlib import Path
 
@@ -142,11 +143,12 @@ def _train(config: PretrainConfig, world: World) -> None:
 
 def _resume(trainer: Pretrainer) -> tuple[TrainingState, int]:
     """Read the newest state of this run, or of the run that it starts from; return the next step too."""
-    config, parts = trainer.config, {"modules": trainer.modules, "optimizer": trainer.optimizer, "world": trainer.world}
-    state = TrainingState(config.out, **parts)
+    config = trainer.config
+    state_in = partial(TrainingState, modules=trainer.modules, optimizer=trainer.optimizer, world=trainer.world)
+    state = state_in(config.out)
     first_step = state.load()
     if not first_step and config.start_from and has_training_state(config.start_from):
-        done = TrainingState(config.start_from, **parts).load()
+        done = state_in(config.start_from).load()
         logger.info("starting from step %d of %s", done, config.start_from)
     return state, first_step
 
@@ -173,7 +175,7 @@ def _open_stages(
     for stage in config.all_stages:
         begin, end = max(end, first_step), end + stage.steps
         if begin < end:
-            if stage.num_frames != num_frames:
+            if mixture is None or stage.num_frames != num_frames:
                 mixture, num_frames = open_stage_mixture(config, stage, world), stage.num_frames
             yield stage, mixture, begin, end
 

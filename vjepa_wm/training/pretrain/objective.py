@@ -9,7 +9,7 @@ variance and covariance: VICReg (arXiv 2105.04906), section 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -69,11 +69,11 @@ class Losses(NamedTuple):
 
     def detached(self) -> Losses:
         """Return all of them without their gradients."""
-        return Losses(*(value.detach() for value in self))
+        return Losses(*(cast(Tensor, value).detach() for value in self))
 
     def weighted_sum(self, weights: Losses) -> Tensor:
         """Return what to minimise."""
-        return sum(value * weight for value, weight in zip(self, weights, strict=True))
+        return cast(Tensor, sum(cast(Tensor, value) * weight for value, weight in zip(self, weights, strict=True)))
 
 
 class MaskedObjective(nn.Module):

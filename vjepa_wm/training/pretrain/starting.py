@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import cast
 
 from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, CheckpointError
 from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.load import load_from
-from vjepa_wm.models.predictor import MaskedPredictor
+from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa_wm.models.read_checkpoint import read_checkpoint
 from vjepa_wm.training.pretrain.config import PretrainConfig, predictor_config
 from vjepa_wm.training.run.training_state import has_training_state
 
+NetworkConfig = VideoEncoderConfig | MaskedPredictorConfig
 _FREE = ("image_size", "num_frames", "grid", "drop_path", "num_mask_tokens")  # may change from run to run
 
 
@@ -21,6 +24,7 @@ class StartingWeights:
     """Networks out of a checkpoint."""
 
     encoder: VideoEncoder
+    """The one that was trained."""
     target_encoder: VideoEncoder
     """The slow copy; the encoder itself where the checkpoint holds one only."""
     predictor: MaskedPredictor | None
@@ -37,19 +41,19 @@ def load_start(config: PretrainConfig) -> StartingWeights | None:
     if source is None or has_training_state(source):
         return None
     checkpoint = read_checkpoint(source)
-    target = encoder = load_from(checkpoint, VIDEO_ENCODER)
+    target = encoder = cast(VideoEncoder, load_from(checkpoint, VIDEO_ENCODER))
     encoders = {model.name for model in checkpoint.models if model.kind == VIDEO_ENCODER}
     if "key" in checkpoint.open_options and "encoder" in encoders:  # the one that was trained beside its slow copy
-        encoder = load_from(checkpoint, VIDEO_ENCODER, key="encoder")
+        encoder = cast(VideoEncoder, load_from(checkpoint, VIDEO_ENCODER, key="encoder"))
     _check_same(config.encoder, encoder.config, source)
     predictor = None
     if MASKED_PREDICTOR in checkpoint.kinds:
-        predictor = load_from(checkpoint, MASKED_PREDICTOR)
+        predictor = cast(MaskedPredictor, load_from(checkpoint, MASKED_PREDICTOR))
         _check_same(predictor_config(config), predictor.config, source)
     return StartingWeights(encoder=encoder, target_encoder=target, predictor=predictor)
 
 
-def _check_same(wanted: object, found: object, source: object) -> None:
+def _check_same(wanted: NetworkConfig, found: NetworkConfig, source: object) -> None:
     """Raise CheckpointError if two configurations of one class differ, naming in what."""
     names = [field.name for field in dataclasses.fields(wanted) if field.name not in _FREE]
     pairs = ((name, getattr(wanted, name), getattr(found, name)) for name in names)

@@ -101,7 +101,8 @@ class Stream:
         is_picture, count = self.picture_share == 1.0, number
         if 0.0 < self.picture_share < 1.0:
             shares = (1.0 - self.picture_share, self.picture_share)
-            is_picture, count = deal(int(generator_for(seed, _KINDS).initial_seed()), number, shares)
+            kind, count = deal(int(generator_for(seed, _KINDS).initial_seed()), number, shares)
+            is_picture = kind == 1
         if not is_picture:
             return mixture.video(count)
         return mixture.picture(count).expand(self.num_frames, -1, -1, -1)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 DPI = 150
@@ -32,6 +33,7 @@ class Panel:
     """What one panel shows."""
 
     title: str
+    """What it is called."""
     hint: str
     """What to look for, in small print under the title."""
     columns: dict[str, str]
@@ -103,8 +105,8 @@ def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
         Columns by name, each float64 of one number per row; nan where a cell is empty or holds no finite number.
 
     Raises:
-        ValueError: there is no column `step`, or a cell is not a number.
-        FileNotFoundError: there is no such file.
+        ValueError: if there is no column `step`, or a cell is not a number.
+        FileNotFoundError: if there is no such file.
     """
     with Path(path).open(newline="") as file:
         reader = csv.DictReader(file)
@@ -147,8 +149,8 @@ def draw_metrics(columns: dict[str, np.ndarray], title: str = "") -> Figure:
     panels = [(panel, names) for panel in (*PANELS, *_unnamed(columns)) if (names := _drawable(panel, columns))]
     num_columns = 2 if len(panels) == 4 else min(max(len(panels), 1), NUM_COLUMNS)
     num_rows = max(math.ceil(len(panels) / num_columns), 1)
-    figure = Figure(figsize=(PANEL_SIZE[0] * num_columns, PANEL_SIZE[1] * num_rows + 0.4), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)
+    figure = Figure(figsize=(PANEL_SIZE[0] * num_columns, PANEL_SIZE[1] * num_rows + 0.4), layout=layout)
     figure.suptitle(title, fontsize=13, fontweight="bold")
     if not panels:
         figure.text(0.5, 0.5, "no rows of metrics yet", ha="center", va="center", color=GREY)
@@ -170,8 +172,8 @@ def draw_curves(csv_path: str | Path, png_path: str | Path) -> None:
         png_path: the picture to write.
 
     Raises:
-        ValueError: the file is not one that training wrote.
-        FileNotFoundError: there is no such file.
+        ValueError: if the file is not one that training wrote.
+        FileNotFoundError: if there is no such file.
     """
     columns = read_metrics(csv_path)
     steps = columns.get("step", np.empty(0))

@@ -14,13 +14,13 @@ from torch import Tensor
 
 @torch.no_grad()
 def feature_std(features: Tensor) -> float:
-    """Return the standard deviation over all tokens, averaged over the D channels of ``(..., D)``; 0 is collapse."""
+    """Return the standard deviation over all tokens, averaged over the D channels of (..., D); 0 is collapse."""
     return float(features.float().flatten(0, -2).std(dim=0).mean())
 
 
 @torch.no_grad()
 def effective_rank(features: Tensor) -> float:
-    """Return the exponential of the entropy of the covariance spectrum of ``(..., D)``: 1 is collapse, D is white.
+    """Return the exponential of the entropy of the covariance spectrum of (..., D): 1 is collapse, D is white.
 
     Source: Roy and Vetterli, The effective rank (EUSIPCO 2007).
     """
@@ -35,6 +35,12 @@ class MetricsWriter:
     """Append rows of numbers to a csv file; a resumed run drops the rows it is about to write again."""
 
     def __init__(self, path: str | Path, *, first_step: int = 0) -> None:
+        """Read the rows that stay.
+
+        Args:
+            path: the file, made by the first `write` if missing.
+            first_step: rows of this step and later ones are dropped.
+        """
         self.path = Path(path)
         self._rows: list[dict[str, str]] = []
         self._fields: list[str] = []

@@ -37,7 +37,7 @@ def take_step(
     Gradients are not clipped if `clip_grad_norm` is None. Parameters may be sharded (FSDP2).
 
     Raises:
-        FloatingPointError: a loss is not finite; no parameter has been changed.
+        FloatingPointError: if a loss is not finite; no parameter has been changed.
     """
     optimizer.zero_grad(set_to_none=True)
     for loss in losses:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.data.randomness import generator_for
 from vjepa_wm.models.precision import Precision
 from vjepa_wm.training.run.schedules import WarmupConstantDecay, WarmupCosine, cosine_ramp
@@ -59,11 +60,8 @@ class RunConfig:
     """Write TensorBoard files too (needs the extra `log`)."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "log_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.schedule_stretch < 1.0:
-            raise ValueError(f"schedule_stretch must be at least 1, got {self.schedule_stretch}")
+        check_at_least(1, steps=self.steps, batch_size=self.batch_size)
+        check_at_least(1, log_every=self.log_every, save_every=self.save_every, schedule_stretch=self.schedule_stretch)
 
     @property
     def schedule_steps(self) -> int:
@@ -72,16 +70,21 @@ class RunConfig:
 
     def rate_schedule(self) -> WarmupConstantDecay | WarmupCosine:
         """Return the learning rate of every step."""
-        peak = self.learning_rate
-        values = {
-            "start": 0.1 * peak if self.learning_rate_start is None else self.learning_rate_start,
-            "peak": peak,
-            "end": 1e-3 * peak if self.learning_rate_end is None else self.learning_rate_end,
-        }
-        steps = {"warmup_steps": round(self.warmup_share * self.steps), "total_steps": self.schedule_steps}
+        peak, warmup_steps = self.learning_rate, round(self.warmup_share * self.steps)
+        start = 0.1 * peak if self.learning_rate_start is None else self.learning_rate_start
+        end = 1e-3 * peak if self.learning_rate_end is None else self.learning_rate_end
         if self.schedule == "cosine":
-            return WarmupCosine(**values, **steps)
-        return WarmupConstantDecay(**values, **steps, decay_steps=round(self.decay_share * self.steps))
+            return WarmupCosine(
+                start=start, peak=peak, end=end, warmup_steps=warmup_steps, total_steps=self.schedule_steps
+            )
+        return WarmupConstantDecay(
+            start=start,
+            peak=peak,
+            end=end,
+            warmup_steps=warmup_steps,
+            decay_steps=round(self.decay_share * self.steps),
+            total_steps=self.schedule_steps,
+        )
 
     def decay_at(self, step: int) -> float:
         """Return the weight decay of a step."""

@@ -34,14 +34,15 @@ GIB = 2**30
 
 
 class Pace:
-    """How fast a run is, from the moments at which steps ended.
-
-    Args:
-        first_step: the step that the run begins with.
-        now: when it began [s].
-    """
+    """How fast a run is, from the moments at which steps ended."""
 
     def __init__(self, first_step: int, now: float) -> None:
+        """Begin.
+
+        Args:
+            first_step: the step that the run begins with.
+            now: when it began [s].
+        """
         self._begin = (now, first_step)
         self._marks: deque[tuple[float, int]] = deque(maxlen=NUM_MARKS)
 
@@ -67,21 +68,7 @@ class Pace:
 
 
 class RunLog:
-    """Everything that shows one training run; used as a context manager.
-
-    Args:
-        folder: folder of the run, made if missing; gets `metrics.csv`, `metrics.png` and, if asked for, `tensorboard/`.
-        first_step: the step that this process begins with; rows and points of that step and later ones, which a run
-            that was killed has left, are dropped.
-        total_steps: steps of the whole run.
-        samples_per_step: samples that all processes together use in a step.
-        tensorboard: whether to write TensorBoard files too.
-        name: what bar and lines of text begin with.
-        samples: what the samples are called there.
-
-    Raises:
-        ValueError: TensorBoard is asked for and not installed.
-    """
+    """Everything that shows one training run; used as a context manager."""
 
     def __init__(
         self,
@@ -94,6 +81,22 @@ class RunLog:
         name: str = "pretrain",
         samples: str = "clips",
     ) -> None:
+        """Begin the log.
+
+        Args:
+            folder: folder of the run, made if missing; gets `metrics.csv`, `metrics.png` and, if asked for,
+                `tensorboard/`.
+            first_step: the step that this process begins with; rows and points of that step and later ones, which a run
+                that was killed has left, are dropped.
+            total_steps: steps of the whole run.
+            samples_per_step: samples that all processes together use in a step.
+            tensorboard: whether to write TensorBoard files too.
+            name: what bar and lines of text begin with.
+            samples: what the samples are called there.
+
+        Raises:
+            ValueError: if TensorBoard is asked for and not installed.
+        """
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.total_steps = total_steps
@@ -171,7 +174,7 @@ def open_tensorboard(folder: Path, first_step: int) -> SummaryWriter:
     """Open a file of TensorBoard points that hides those that an earlier process wrote for `first_step` and later.
 
     Raises:
-        ValueError: TensorBoard is not installed.
+        ValueError: if TensorBoard is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter

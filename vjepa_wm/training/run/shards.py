@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -60,13 +60,15 @@ def part_of(value: Tensor, world_size: int) -> Part:
     """Return what this process holds of a tensor; one that is not a DTensor is the same in all processes.
 
     Raises:
-        TypeError: a DTensor is neither sharded evenly nor replicated.
+        TypeError: if a DTensor is neither sharded evenly nor replicated.
     """
     if not isinstance(value, DTensor):
         return Part(value.detach(), tuple(value.shape), (0,) * value.dim(), tuple(range(world_size)))
     extent, offset, same = list(value.shape), [0] * value.dim(), []
     mesh = value.device_mesh
-    for size, place, placement in zip(mesh.shape, mesh.get_coordinate(), value.placements, strict=True):
+    coordinate = mesh.get_coordinate()
+    assert coordinate is not None  # every process is in the mesh
+    for size, place, placement in zip(mesh.shape, coordinate, value.placements, strict=True):
         if type(placement) not in (Replicate, Shard):  # kinds of Shard that interleave are classes of their own
             raise TypeError(f"a tensor must be placed by Shard or Replicate to be saved, got {value.placements}")
         same.append(slice(None) if isinstance(placement, Replicate) else place)
@@ -76,7 +78,7 @@ def part_of(value: Tensor, world_size: int) -> Part:
             start = min(place * rows, extent[dim])
             extent[dim] = min(rows, extent[dim] - start)
             offset[dim] += start
-    local = value.detach().to_local()
+    local = cast(DTensor, value.detach()).to_local()
     if list(local.shape) != extent:
         raise TypeError(f"a tensor must be sharded evenly to be saved: {tuple(extent)} expected, got {local.shape}")
     return Part(local, tuple(value.shape), tuple(offset), tuple(mesh.mesh[tuple(same)].flatten().tolist()))
@@ -127,7 +129,7 @@ def read_index(paths: Iterable[Path]) -> dict[str, StoredTensor]:
     """Return what shards hold, by name.
 
     Raises:
-        CheckpointError: a shard is missing or damaged, or a tensor is not whole.
+        CheckpointError: if a shard is missing or damaged, or a tensor is not whole.
     """
     index: dict[str, StoredTensor] = {}
     for path in paths:
@@ -147,7 +149,7 @@ def read_parts(paths: Iterable[Path], parts: Mapping[str, Part]) -> None:
     """Fill parts in place from the shards that hold their tensors.
 
     Raises:
-        CheckpointError: a shard is missing or damaged.
+        CheckpointError: if a shard is missing or damaged.
     """
     for path in paths:
         with _opened(path) as (file, header):
@@ -180,8 +182,11 @@ class _Place(NamedTuple):
     """What the header of a shard says of a part."""
 
     shape: tuple[int, ...]
+    """Shape of the whole tensor."""
     offset: tuple[int, ...]
+    """Where the part begins in it."""
     dtype: torch.dtype
+    """Type of its values."""
 
 
 @contextmanager

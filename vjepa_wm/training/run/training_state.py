@@ -16,11 +16,13 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.checkpoint import CheckpointError, check_weights, read_json
 from vjepa_wm.safe_files import FolderLock
 from vjepa_wm.training.run.distributed import World
@@ -70,11 +72,10 @@ class TrainingState:
             keep: number of newest states that are kept.
 
         Raises:
-            ValueError: `keep` is less than 1, a module has the name of the optimizer, or the optimizer has a parameter
-                that is in no module.
+            ValueError: if `keep` is less than 1, a module has the name of the optimizer, or the optimizer has a
+                parameter that is in no module.
         """
-        if keep < 1:
-            raise ValueError(f"keep must be at least 1, got {keep}")
+        check_at_least(1, keep=keep)
         if OPTIMIZER in modules:
             raise ValueError(f"modules must not use the name {OPTIMIZER!r}, which the optimizer has; choose another")
         self._root = Path(folder) / STATE_FOLDER
@@ -97,9 +98,9 @@ class TrainingState:
             step: the step with which the run goes on. The one that has been saved or loaded last is not saved again.
 
         Raises:
-            CheckpointError: the save before failed in another process, or there is a newer state of another run.
-            OSError: this process could not write in the save before.
-            TypeError: a tensor is sharded in a way that is not supported.
+            CheckpointError: if the save before failed in another process, or there is a newer state of another run.
+            OSError: if this process could not write in the save before.
+            TypeError: if a tensor is sharded in a way that is not supported.
         """
         self.wait()
         if step == self._step:
@@ -141,7 +142,7 @@ class TrainingState:
         """Read the newest whole state into modules and optimizer and return its step; 0 if there is none.
 
         Raises:
-            CheckpointError: the state is damaged or belongs to another architecture; modules and optimizer are
+            CheckpointError: if the state is damaged or belongs to another architecture; modules and optimizer are
                 unchanged.
         """
         self.wait()
@@ -242,7 +243,7 @@ class TrainingState:
                 f"but this one has {type(self._optimizer).__name__}"
             )
         tensors = self._module_tensors() | self._empty_optimizer_tensors(stored)
-        check_weights(tensors, stored, folder, FOREIGN)
+        check_weights(tensors, cast(Any, stored), folder, FOREIGN)  # which looks at names and shapes alone
         _check_types(tensors, stored, folder)
         read_parts(paths, {name: part_of(value, self._world.size) for name, value in tensors.items()})
         self._fill_optimizer(tensors)

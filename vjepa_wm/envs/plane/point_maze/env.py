@@ -69,6 +69,8 @@ class PointMazeEnv(PointEnv):
     Control rate: `control_hz` = 5.
     """
 
+    config: PointMazeConfig
+
     def __init__(self, config: PointMazeConfig | None = None) -> None:
         """Build the simulation.
 
