@@ -128,7 +128,7 @@ def test_the_count_of_numbers_must_fit():
 
 def test_joints_of_the_arm_give_the_pose_that_it_was_placed_at():
     from vjepa_wm.envs.arm.arm import Arm
-from vjepa_wm.envs.arm.reach.geometry import REACH_WORKSPACE
+    from vjepa_wm.envs.arm.reach.geometry import REACH_WORKSPACE
     from vjepa_wm.envs.goal_env import GoalEnvConfig
 
     arm, rng = Arm(GoalEnvConfig(image_size=32), workspace=REACH_WORKSPACE), np.random.default_rng(0)

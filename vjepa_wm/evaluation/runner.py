@@ -155,7 +155,7 @@ def evaluate(
             bar.set_description(job.policy, refresh=False)
             bar.update()
     return [
-        PolicyResult(policy=policy, episodes=tuple(records[policy, k] for k in range(len(protocol.episodes))))
+        PolicyResult(policy=policy, episodes=tuple(records[Job(policy, k)] for k in range(len(protocol.episodes))))
         for policy in policies
     ]
 
