@@ -10,6 +10,7 @@ from point_world import SIDE, PointEnv, picture
 
 from vjepa_wm.evaluation.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.planners import CEM, ActionBox, CEMConfig, vjepa2_box
+from vjepa_wm.stages.planning import PlannerOptions, StandRecipe
 
 START = np.array([0.1, 0.1, 0.4, 0, 0, 0, 0])
 GOAL = np.array([0.3, 0.12, 0.2, 0, 0, 0, 0])
@@ -206,3 +207,18 @@ def test_acting_before_an_episode_is_an_error():
 def test_pictures_of_another_kind_are_named():
     with pytest.raises(ValueError, match=r"pictures must be uint8 \(H, W, 3\), got float64 \(8, 8, 3\)"):
         planning_agent().reset(np.full((8, 8, 3), SIDE), 0)
+
+
+def test_plans_do_not_depend_on_the_number_of_threads():
+    recipe = StandRecipe(task="reach", checkpoint=None, planner=PlannerOptions(num_samples=32), precision="fp32")
+    agent, env, _ = recipe.make_stand("world_model")
+    obs, info = env.reset(seed=0)
+    before, actions = torch.get_num_threads(), []
+    for threads in (1, 2, 4):
+        torch.set_num_threads(threads)
+        agent.reset(info["goal"]["image"], seed=0)
+        actions.append(agent.act(obs["image"], obs["state"]))
+    torch.set_num_threads(before)
+    env.close()
+    np.testing.assert_array_equal(actions[0], actions[1])
+    np.testing.assert_array_equal(actions[0], actions[2])

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from small_trajectories import contents
 from tiny_world_model import tiny_world_model
 
@@ -38,15 +37,6 @@ def checkpoints(tmp_path_factory):
     for seed in (0, 1):
         save_world_model(tiny_world_model(seed=seed), folder / str(seed))
     return [str(folder / str(seed)) for seed in (0, 1)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Rounding depends on the number of threads; processes that play have one each."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

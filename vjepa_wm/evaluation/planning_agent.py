@@ -6,6 +6,8 @@ Letters: T context frames, K candidates, H horizon, N tokens per frame, D width,
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -175,5 +177,21 @@ class PlanningAgent:
 
     def _encode(self, frames: np.ndarray) -> Tensor:
         """Encode frames (B, T, H, W, 3) uint8 to (B, T, N, D)."""
-        # a copy, since frames may be read-only views of a renderer's buffer
-        return self.world_model.encode(torch.tensor(frames, device=self.device))
+        with _one_thread():
+            # a copy, since frames may be read-only views of a renderer's buffer
+            return self.world_model.encode(torch.tensor(frames, device=self.device))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread meanwhile.
+
+    With more, the patch embedding's long sums are added up in another order, and plans, which amplify the last digits,
+    would depend on how many processes share a machine. What is imagined does not change with the threads.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
