@@ -49,7 +49,7 @@ def number_of(root):
 
 
 @pytest.mark.parametrize(
-    ("num_episodes", "num_kills"), [(50, 3), pytest.param(400, 30, marks=pytest.mark.slow)], ids=["short", "long"]
+    ("num_episodes", "num_kills"), [(40, 2), pytest.param(400, 30, marks=pytest.mark.slow)], ids=["short", "long"]
 )
 def test_kills_change_nothing(tmp_path, num_episodes, num_kills):
     run(tmp_path / "whole", num_episodes=num_episodes)

@@ -3,13 +3,16 @@
 import os
 import signal
 import time
+from contextlib import closing
 from functools import partial
 
+import numpy as np
 import pytest
 from small_trajectories import contents
 from square_world import SquareEnv, group_is_alive, run, start
 
 from vjepa_wm import envs
+from vjepa_wm.data.collection.episode_player import EpisodePlayer, EpisodeRecipe
 from vjepa_wm.data.collection.record import collect
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 
@@ -30,8 +33,31 @@ def test_every_byte_is_the_same_for_any_number_of_workers(tmp_path, whole, worke
 
 
 @pytest.mark.parametrize("task", envs.TASKS)
-def test_every_task_is_recorded_the_same_by_workers(tmp_path, task):
-    # Two workers play other episodes than one does, so a scene that remembers the last episode would show.
+def test_an_episode_of_any_task_is_the_same_whatever_was_played_before(task):
+    # A worker plays other episodes than its neighbour, so a scene that remembers the last one would show.
+    recipe = EpisodeRecipe(
+        make_env=partial(envs.make, task, image_size=32, variation=envs.VariationConfig(all="sampled")),
+        make_policy=partial(envs.find_task(task).make_policy, "play"),
+        num_steps=6,
+        seed=0,
+        task=task,
+        fps=5,
+    )
+    recordings = []
+    for numbers in ((0, 1, 2, 3), (3, 1)):
+        with closing(EpisodePlayer(recipe)) as player:
+            recordings.append({k: player(k).recording for k in numbers})
+    for k in (3, 1):
+        one, other = (played[k] for played in recordings)
+        assert one.variation == other.variation
+        for camera, video in one.videos.items():
+            assert video.content == other.videos[camera].content
+        for name in ("states", "actions", "objects"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("task", ["grasp", "point_maze"])
+def test_a_task_is_recorded_the_same_by_workers(tmp_path, task):
     make_env = partial(envs.make, task, image_size=32, variation=envs.VariationConfig(all="sampled"))
     env = make_env()
     names = {name: getattr(env, name) for name in ("cameras", "state_names", "action_names", "object_names")}

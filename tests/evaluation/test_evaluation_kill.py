@@ -47,7 +47,7 @@ def evaluate_with_kills(folder, num_kills, **settings):
 
 
 @pytest.mark.parametrize(
-    ("num_episodes", "num_kills"), [(14, 3), pytest.param(80, 20, marks=pytest.mark.slow)], ids=["short", "long"]
+    ("num_episodes", "num_kills"), [(10, 2), pytest.param(80, 20, marks=pytest.mark.slow)], ids=["short", "long"]
 )
 def test_kills_change_nothing(tmp_path, num_episodes, num_kills):
     policies = ("expert", "random")

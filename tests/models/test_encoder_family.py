@@ -227,7 +227,10 @@ def test_recomputed_activations_give_the_same_gradients(form, clip):
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("form", ["V-JEPA 2.1", "fixed, class token", "factorised"])
+LONG = [pytest.param(form, marks=pytest.mark.slow) for form in ("fixed, class token", "factorised")]
+
+
+@pytest.mark.parametrize("form", ["V-JEPA 2.1", *LONG])
 def test_it_compiles_without_graph_breaks(form, clip):
     # Two blocks, since the compiler writes each out; factorised, one of them attends over time.
     depth = {"depth": 2, "levels": FORMS[form].levels and (0, 1), "temporal_depth": FORMS[form].temporal_depth and 1}

@@ -132,6 +132,7 @@ def test_it_compiles_without_graph_breaks():
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # of torch.compile itself
 def test_compiled_blocks_train_on_masks_of_any_length():
     model, plain = make(depth=1), make(depth=1)  # each block is compiled by itself, which takes long

@@ -9,7 +9,7 @@ Letters: A numbers of an action.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
@@ -235,7 +235,18 @@ def _draw_unsolved(
 def _draw_one(env: GoalEnv, draw: Callable[[np.random.Generator], Episode], rng: np.random.Generator) -> Episode:
     for _ in range(MAX_TRIES):
         episode = draw(rng)
-        _, info = env.reset(seed=episode.seed, options=episode.reset_options())
-        if not info["is_success"]:
+        options = episode.reset_options()
+        _, info = env.reset(seed=episode.seed, options=options)
+        if not info["is_success"] and _leads_to_the_goal(env, options.get("goal_actions", ())):
             return episode
-    raise ValueError(f"the environment starts every one of {MAX_TRIES} episodes solved")
+    raise ValueError(
+        f"the environment starts every one of {MAX_TRIES} episodes solved, or walks to goals that are none"
+    )
+
+
+def _leads_to_the_goal(env: GoalEnv, goal_actions: Sequence[np.ndarray]) -> bool:
+    """Tell whether the walk to the goal, if there is one, ends in success; a brick in hand is none, for one."""
+    info = {"is_success": True}
+    for action in goal_actions:
+        info = env.step(action)[4]
+    return bool(info["is_success"])

@@ -54,7 +54,8 @@ class PlannerOptions:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        check_at_least(1, horizon=self.horizon)
+        check_at_least(1, horizon=self.horizon, iterations=self.iterations)
+        check_at_least(2, num_samples=self.num_samples)
         if self.max_displacement is not None and self.max_displacement <= 0:
             raise ValueError(f"max_displacement must be positive, got {self.max_displacement}")
 
@@ -64,6 +65,8 @@ class PlannerOptions:
         if num_actions != POSE_DIM:  # the dead zone is the gripper's
             config = dataclasses.replace(config, deadzone=0.0)
         asked: dict[str, Any] = {"num_samples": self.num_samples, "iterations": self.iterations}
+        if self.num_samples is not None:
+            asked["num_elites"] = min(config.num_elites, self.num_samples)
         return CEM(dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None}))
 
     def box(self, limits: ActionLimits) -> ActionBox:
@@ -72,6 +75,8 @@ class PlannerOptions:
             return vjepa2_box(self.max_displacement or 0.075)
         high, num_moved = torch.tensor(limits.size), len(limits.state_low)
         if self.max_displacement is not None:
+            if not num_moved:
+                raise ValueError("max_displacement must be left out for a task whose actions do not move its state")
             high[:num_moved] = high[:num_moved].clamp_max(self.max_displacement)
         return ActionBox(-high, high, discrete=limits.discrete)
 
