@@ -9,7 +9,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import gymnasium
 import numpy as np
@@ -17,51 +17,12 @@ from gymnasium import spaces
 
 from vjepa_wm.envs.picture_names import picture_names
 from vjepa_wm.envs.render.back_end import RendererName
+from vjepa_wm.envs.simulation import Simulation
 from vjepa_wm.envs.variation.factors import VariationConfig, draw
-from vjepa_wm.envs.variation.values import Values
 
 Goal = dict[str, Any]
 """`image` (and `image_<camera>`), `state`, with objects `object`; with parts in order `subgoals`, a list of such."""
 WALKS = ("start_actions", "goal_actions")
-
-
-class Simulation(Protocol):
-    """What is simulated and looked at: a `vjepa_wm.envs.scene.Scene`, or somebody else's environment."""
-
-    cameras: tuple[str, ...]
-    """Cameras that look on; the first one's pictures are `image`."""
-    known_cameras: tuple[str, ...]
-    """All that could look on."""
-    factors: dict[str, Values]
-    """What can vary between episodes, and the values of each; empty if nothing can."""
-    variation: dict[str, str]
-    """The name of the value that each factor has now."""
-    state_size: int
-    """How many numbers `get_state` returns."""
-
-    def vary(self, names: Mapping[str, str], rng: np.random.Generator) -> None:
-        """Look and move otherwise from now on; only asked of one with factors."""
-        ...
-
-    def pictures(self) -> dict[str, np.ndarray]:
-        """Return what the cameras see, (S, S, 3) uint8 each, by `picture_names`."""
-        ...
-
-    def picture(self) -> np.ndarray:
-        """Return what the first camera sees, (S, S, 3) uint8."""
-        ...
-
-    def get_state(self) -> np.ndarray:
-        """Return all that the coming steps depend on, (state_size,) float64."""
-        ...
-
-    def set_state(self, state: np.ndarray) -> None:
-        """Restore exactly what `get_state` returned, also in another process."""
-        ...
-
-    def close(self) -> None:
-        """Free what draws."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

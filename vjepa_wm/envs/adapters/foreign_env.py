@@ -17,9 +17,10 @@ import numpy as np
 from gymnasium import spaces
 
 from vjepa_wm.checks import check_at_least
-from vjepa_wm.envs.goal_env import Goal, GoalEnv, GoalEnvConfig, Simulation
+from vjepa_wm.envs.goal_env import Goal, GoalEnv, GoalEnvConfig
 from vjepa_wm.envs.policy import PolicyName
 from vjepa_wm.envs.reset_options import check_options
+from vjepa_wm.envs.simulation import Simulation
 from vjepa_wm.envs.task import ActionLimits, PolicyMaker, Task
 
 NUM_TRIES = 100  # goals drawn until one is far enough from the start

@@ -45,7 +45,7 @@ class Memory(NamedTuple):
 
 
 class MujocoSimulation:
-    """A `vjepa_wm.envs.goal_env.Simulation` of an environment with the attributes `model` and `data`."""
+    """A `vjepa_wm.envs.simulation.Simulation` of an environment with the attributes `model` and `data`."""
 
     def __init__(
         self,
