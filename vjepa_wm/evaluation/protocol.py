@@ -237,7 +237,7 @@ def _draw_one(env: GoalEnv, draw: Callable[[np.random.Generator], Episode], rng:
         episode = draw(rng)
         options = episode.reset_options()
         _, info = env.reset(seed=episode.seed, options=options)
-        if not info["is_success"] and _leads_to_the_goal(env, options.get("goal_actions", ())):
+        if not info["is_success"] and _leads_to_the_goal(env, list(options.get("goal_actions", ()))):
             return episode
     raise ValueError(
         f"the environment starts every one of {MAX_TRIES} episodes solved, or walks to goals that are none"
