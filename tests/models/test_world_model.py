@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -75,6 +77,21 @@ def test_rollout_in_a_plane_adds_actions_to_places(context):
         z_next = model.predict(z, taken, places)[:, -1:]
         torch.testing.assert_close(result[:, step : step + 1], z_next, atol=1e-5, rtol=1e-4)
         z, places = torch.cat((z, z_next), dim=1), torch.cat((places, places[:, -1:] + actions[:, step : step + 1]), 1)
+
+
+def test_states_that_actions_do_not_add_to_are_kept():
+    torch.manual_seed(0)
+    predictor = replace(PREDICTOR, action_dim=2, state_dim=4)  # forces on a ball, its place and velocity
+    model = WorldModel(WorldModelConfig(encoder=ENCODER, predictor=predictor)).eval()
+    z, states, actions = model.encode(frames(2, 1)), torch.randn(2, 1, 4), torch.randn(2, 3, 2)
+    with torch.no_grad():
+        imagined = model.rollout(z, states, actions)
+        one = model.predict(z, actions[:, :1], states)
+        two = model.predict(torch.cat((z, one), dim=1), actions[:, :2], states.expand(-1, 2, -1))
+    torch.testing.assert_close(imagined[:, :1], one)
+    torch.testing.assert_close(imagined[:, 1:2], two[:, 1:])
+    with pytest.raises(ValueError, match="states must be of one step where actions of 2 numbers are no displacements"):
+        model.rollout(z.expand(-1, 2, -1, -1), states.expand(-1, 2, -1), actions)
 
 
 def test_rollout_needs_an_action(model):

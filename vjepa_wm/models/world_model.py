@@ -87,24 +87,34 @@ class WorldModel(nn.Module):
 
         Args:
             z: latents of the observed steps, (B, T, N, D).
-            states: poses of the observed steps, (B, T, P); poses after that are integrated from the actions.
-            actions: displacements from the last observed step on, (B, H, A) [m, rad, gripper].
+            states: of the observed steps, (B, T, P). Where actions are displacements of the state, A = P, those after
+                that are integrated from them; else the last one is kept.
+            actions: from the last observed step on, (B, H, A); displacements are [m, rad, gripper].
 
         Returns:
             Latents after each action, (B, H, N, D) float32.
 
         Raises:
-            ValueError: if `actions` holds no step.
+            ValueError: if `actions` holds no step, or actions that are no displacements leave open what led from one
+                observed step to the next.
         """
+        adds_up = actions.shape[-1] == states.shape[-1]
+        if not adds_up and states.shape[1] > 1:
+            raise ValueError(
+                f"states must be of one step where actions of {actions.shape[-1]} numbers are no displacements of states "
+                f"of {states.shape[-1]}, got {states.shape[1]} steps; set context_frames to 1"
+            )
         if actions.shape[1] < 1:
             raise ValueError(f"actions must hold at least one step, got shape {tuple(actions.shape)}")
         cache = KeyValueCache()
-        past_actions = pose_difference(states[:, :-1], states[:, 1:])
-        steps = torch.cat((past_actions, actions[:, :1]), dim=1)
+        steps = actions[:, :1]
+        if states.shape[1] > 1:
+            steps = torch.cat((pose_difference(states[:, :-1], states[:, 1:]), steps), dim=1)
         frame, state = self.predict(z, steps, states, cache=cache)[:, -1:], states[:, -1:]
         frames = [frame]
         for step in range(1, actions.shape[1]):
-            state = integrate_pose(state, actions[:, step - 1 : step])
+            if adds_up:
+                state = integrate_pose(state, actions[:, step - 1 : step])
             frame = self.predict(frame, actions[:, step : step + 1], state, cache=cache)
             frames.append(frame)
         return torch.cat(frames, dim=1)
