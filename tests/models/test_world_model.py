@@ -90,7 +90,9 @@ def test_states_that_actions_do_not_add_to_are_kept():
         two = model.predict(torch.cat((z, one), dim=1), actions[:, :2], states.expand(-1, 2, -1))
     torch.testing.assert_close(imagined[:, :1], one)
     torch.testing.assert_close(imagined[:, 1:2], two[:, 1:])
-    with pytest.raises(ValueError, match="states must be of one step where actions of 2 numbers are no displacements"):
+    with pytest.raises(
+        ValueError, match="states must be of one step where actions of 2 numbers do not add to states of 4"
+    ):
         model.rollout(z.expand(-1, 2, -1, -1), states.expand(-1, 2, -1), actions)
 
 

@@ -101,7 +101,7 @@ class WorldModel(nn.Module):
         adds_up = actions.shape[-1] == states.shape[-1]
         if not adds_up and states.shape[1] > 1:
             raise ValueError(
-                f"states must be of one step where actions of {actions.shape[-1]} numbers are no displacements of states "
+                f"states must be of one step where actions of {actions.shape[-1]} numbers do not add to states "
                 f"of {states.shape[-1]}, got {states.shape[1]} steps; set context_frames to 1"
             )
         if actions.shape[1] < 1:
