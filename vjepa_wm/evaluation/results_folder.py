@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,10 @@ class ResultsFolder:
         """
         self.folder = folder
         self._lock = FolderLock(folder)
-        try:
+        with ExitStack() as on_error:
+            on_error.callback(self._lock.release)
             self._claim(protocol, dict(settings))
-        except BaseException:
-            self._lock.release()
-            raise
+            on_error.pop_all()
 
     def __enter__(self) -> ResultsFolder:
         """Return the folder itself."""
