@@ -21,6 +21,8 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from vjepa_wm.safe_files import write_bytes
+
 VIDEO_SUFFIXES = (".avi", ".gif", ".mkv", ".mov", ".mp4", ".webm")
 TIME_TOLERANCE_S = 1e-4  # finer than any frame period, coarser than the rounding of a time stamp
 
@@ -47,11 +49,7 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float, *, crf:
     path = Path(path)
     if path.suffix != ".mp4":
         raise ValueError(f"path must end in .mp4, got {path}")
-    content = encode_video(frames, fps, crf=crf, gop=gop)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)
+    write_bytes(path, encode_video(frames, fps, crf=crf, gop=gop))
 
 
 def encode_video(frames: np.ndarray, fps: float, *, crf: int = 18, gop: int = 2) -> bytes:
