@@ -20,11 +20,12 @@ demo: $(READY)  ## plan with the released world model on 20 held-out episodes
 	$(BIN)/vjepa-wm evaluate --env reach --episodes 20 --policies world_model random zero --out runs/demo
 
 test: $(READY)  ## the suite, and what a wheel may lack against the built one
-	$(PYTEST) $(IN_TWO) -m "not slow" --ignore tests/test_package.py --durations 10
-	$(MAKE) test-wheel
+	@mkdir -p build; $(MAKE) --no-print-directory test-wheel > build/wheel.log 2>&1 & wheel=$$!; \
+	$(PYTEST) $(IN_TWO) -m "not slow" --ignore tests/test_package.py --durations 10; suite=$$?; \
+	wait $$wheel; wheel=$$?; cat build/wheel.log; exit $$((suite | wheel))
 
 test-wheel: $(READY)  ## imports, command line, package data and released weights of the wheel, from another directory
-	rm -rf build dist && mkdir -p build/site build/elsewhere
+	rm -rf build/site build/elsewhere build/lib build/bdist.* dist && mkdir -p build/site build/elsewhere
 	$(BIN)/python -m pip wheel --quiet --no-deps --constraint constraints.txt --wheel-dir dist .
 	$(BIN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
 	cd build/elsewhere && PYTHONPATH=../site VJEPA_WM_SITE=$(CURDIR)/build/site ../../$(PYTEST) \
