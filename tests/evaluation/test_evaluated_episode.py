@@ -5,9 +5,9 @@ import pytest
 from point_model import PointModel
 from point_world import PointEnv, picture, seen
 
-from vjepa_wm.evaluation.agents import ScriptedAgent, StandStill
+from vjepa_wm.agents.agent import ScriptedAgent, StandStill
+from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.evaluation.evaluated_episode import EpisodeResult, play_episode
-from vjepa_wm.evaluation.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol, make_protocol
 from vjepa_wm.planners import CEM, vjepa2_box
 from vjepa_wm.planners.cem import cpu

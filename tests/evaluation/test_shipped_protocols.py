@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 import pytest
 
+from vjepa_wm.agents.agent import ScriptedAgent, StandStill
 from vjepa_wm.envs import TASKS, find_task, make
-from vjepa_wm.evaluation.agents import ScriptedAgent, StandStill
 from vjepa_wm.evaluation.evaluated_episode import play_episode
 from vjepa_wm.evaluation.protocol_files import load_protocol, shipped_protocols
 

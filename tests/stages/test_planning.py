@@ -11,11 +11,11 @@ import torch
 from point_world import POINT
 from tiny_world_model import tiny_world_model
 
+from vjepa_wm.agents.planning_agent import PlanningAgent
+from vjepa_wm.agents.true_dynamics_agent import TrueDynamicsAgent
 from vjepa_wm.envs import TASKS, ActionLimits, find_task, make
 from vjepa_wm.evaluation.evaluated_episode import play_episode
-from vjepa_wm.evaluation.planning_agent import PlanningAgent
 from vjepa_wm.evaluation.protocol import make_protocol
-from vjepa_wm.evaluation.true_dynamics_agent import TrueDynamicsAgent
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.world_model import save_world_model
 from vjepa_wm.planners import CEM, vjepa2_box

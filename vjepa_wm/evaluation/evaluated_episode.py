@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from vjepa_wm.agents.agent import Agent, ScriptedAgent, policy_of
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.play import Rollout, play, record
-from vjepa_wm.evaluation.agents import Agent, ScriptedAgent, policy_of
 from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol
 
 

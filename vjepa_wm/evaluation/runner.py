@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from vjepa_wm.agents.agent import Agent, ScriptedAgent
 from vjepa_wm.data.media.video import encode_video
 from vjepa_wm.envs.goal_env import GoalEnv
-from vjepa_wm.evaluation.agents import Agent, ScriptedAgent
 from vjepa_wm.evaluation.drawing import draw_episode
 from vjepa_wm.evaluation.evaluated_episode import EpisodeResult, play_episode
 from vjepa_wm.evaluation.protocol import EvaluationProtocol

@@ -12,15 +12,15 @@ from typing import Any, Literal, cast
 
 import torch
 
+from vjepa_wm.agents.agent import ScriptedAgent, StandStill
+from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
+from vjepa_wm.agents.true_dynamics_agent import TrueDynamicsAgent
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs import TASKS, Task, find_task, make
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.policy import PolicyName
 from vjepa_wm.envs.task import ActionLimits
-from vjepa_wm.evaluation.agents import ScriptedAgent, StandStill
-from vjepa_wm.evaluation.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.evaluation.runner import Stand
-from vjepa_wm.evaluation.true_dynamics_agent import TrueDynamicsAgent
 from vjepa_wm.models.energy import EnergyName
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.pose import POSE_DIM

@@ -7,10 +7,10 @@ from point_model import PointModel
 from point_world import PointEnv, picture
 
 import vjepa_wm.envs as envs
+from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
+from vjepa_wm.agents.true_dynamics_agent import TrueDynamicsAgent
 from vjepa_wm.evaluation.evaluated_episode import play_episode
-from vjepa_wm.evaluation.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.evaluation.protocol import make_protocol
-from vjepa_wm.evaluation.true_dynamics_agent import TrueDynamicsAgent
 from vjepa_wm.planners import CEM, ActionBox, CEMConfig, vjepa2_box
 
 START = np.array([0.1, 0.1, 0.4, 0, 0, 0, 0])

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.envs.goal_env import GoalEnv
-from vjepa_wm.evaluation.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.planners import ActionBox, Planner
 

@@ -8,7 +8,7 @@ import torch
 from point_model import PointModel
 from point_world import SIDE, PointEnv, picture
 
-from vjepa_wm.evaluation.planning_agent import PlanningAgent, PlanningConfig
+from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.planners import CEM, ActionBox, CEMConfig, vjepa2_box
 from vjepa_wm.stages.planning import PlannerOptions, StandRecipe
 
