@@ -27,13 +27,26 @@ def stages() -> dict[str, tuple[type, Callable]]:
 
     They are imported here because the processes that play a collection's episodes import this file too, and need none.
     """
-    from vjepa_wm.stages import collect, convert, envs, evaluate, features, inspect, plan, pretrain, probe, train_ac
+    from vjepa_wm.stages import (
+        collect,
+        convert,
+        envs,
+        evaluate,
+        features,
+        inspect,
+        plan,
+        pretrain,
+        probe,
+        train_ac,
+        train_proposal,
+    )
 
     return {
         "envs": (envs.EnvsConfig, envs.run_envs),
         "collect": (collect.CollectConfig, collect.run_collect),
         "pretrain": (pretrain.PretrainConfig, pretrain.run_pretrain),
         "train-ac": (train_ac.TrainACConfig, train_ac.run_train_ac),
+        "train-proposal": (train_proposal.TrainProposalConfig, train_proposal.run_train_proposal),
         "probe": (probe.ProbeConfig, probe.run_probe),
         "plan": (plan.PlanConfig, plan.run_plan),
         "evaluate": (evaluate.EvaluateConfig, evaluate.run_evaluate),

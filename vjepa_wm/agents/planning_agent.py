@@ -5,9 +5,6 @@ Letters: T context frames, K candidates, H horizon, N tokens per frame, D width,
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,6 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vjepa_wm.agents.allowed_actions import StateLimits, allowed_from, check_state_limits
+from vjepa_wm.agents.perception import Perception
+from vjepa_wm.agents.policy_rollouts import branched, imagine_policy, proposal_of
+from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.energy import EnergyName, energy
 from vjepa_wm.models.world_model import WorldModel
@@ -38,19 +39,20 @@ class PlanningConfig:
     """Most recent frames, and the states they were taken at, that the world model is given."""
     warm_start: bool = True
     """Begin each search at the rest of the last plan."""
-    state_limits: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    state_limits: StateLimits = ((), ())
     """Lowest and highest values of the first numbers of the state. Actions whose first numbers would lead outside from
     the present state are not searched, because the training data hold none. Empty: no limit."""
+    num_proposed: int = 0
+    """Candidates that the proposal of the world model rolls out, its modes first; 0: none."""
 
     def __post_init__(self) -> None:
         """Check counts, names and limits."""
-        low, high = self.state_limits
-        if len(low) != len(high) or not np.less(low, high).all():
-            raise ValueError(f"state_limits must be a lower and an upper corner, got {self.state_limits}")
+        check_state_limits(self.state_limits)
         energy(self.energy)
         if self.cost_steps not in get_args(CostSteps):
             raise ValueError(f"cost_steps must be one of {', '.join(get_args(CostSteps))}, got {self.cost_steps!r}")
         check_at_least(1, horizon=self.horizon, context_frames=self.context_frames)
+        check_at_least(0, num_proposed=self.num_proposed)
 
 
 class PlanningAgent:
@@ -71,6 +73,7 @@ class PlanningAgent:
         planner: Planner,
         action_space: ActionBox,
         config: PlanningConfig,
+        recovery: Recovery | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -79,16 +82,20 @@ class PlanningAgent:
             planner: minimises the energy of imagined frames against the goal.
             action_space: allowed actions.
             config: how the cost is made.
+            recovery: what leaves fixed points, for a world model with a proposal; None: nothing does.
+
+        Raises:
+            ValueError: if candidates are to be proposed and the world model has no proposal.
         """
-        self.world_model, self.planner, self.config = world_model, planner, config
+        if config.num_proposed or recovery is not None:
+            proposal_of(world_model)
+        self.world_model, self.planner, self.config, self.recovery = world_model, planner, config, recovery
         self.generator = torch.Generator()
-        self.device = next(world_model.parameters()).device
-        self.action_space = action_space.to(self.device)
+        self.perception = Perception(world_model, config.context_frames)
+        self.action_space = action_space.to(self.perception.device)
         self.last_energy: float | None = None
         self.last_plan: Plan | None = None
         self._energy = energy(config.energy)
-        self._z_goal: Tensor | None = None
-        self._context: deque[tuple[Tensor, Tensor]] = deque(maxlen=config.context_frames)
 
     def reset(self, goal_image: np.ndarray, seed: int) -> None:
         """Begin an episode: encode the goal picture, forget frames and plan of the last one.
@@ -97,14 +104,15 @@ class PlanningAgent:
             goal_image: picture to reach, (H, W, 3) uint8.
             seed: decides the candidates of all plans of the episode.
         """
-        self.show_goal(goal_image)
-        self._context.clear()
+        self.perception.begin(goal_image)
         self.last_energy = self.last_plan = None
         self.generator.manual_seed(seed)
+        if self.recovery is not None:
+            self.recovery.reset()
 
     def show_goal(self, goal_image: np.ndarray) -> None:
         """Aim at another picture from now on, (H, W, 3) uint8."""
-        self._z_goal = self._encode_image(goal_image)
+        self.perception.show_goal(goal_image)
 
     @torch.no_grad()
     def act(self, image: np.ndarray, state: np.ndarray) -> np.ndarray:
@@ -121,35 +129,43 @@ class PlanningAgent:
             RuntimeError: if no episode was begun.
             ValueError: if the picture is not uint8 (H, W, 3), or the world model's energies are not numbers.
         """
-        z = self._encode_image(image)
-        self.last_energy = self._goal_energy(z.unsqueeze(0)).item()
-        self._context.append((z, torch.tensor(state, dtype=torch.float32, device=self.device)))
+        self.perception.see(image, state)
+        self.last_energy = self._goal_energy(self.perception.z.unsqueeze(0)).item()
         last = self.last_plan if self.config.warm_start else None
+        box = allowed_from(self.action_space, state, self.config.state_limits)
         self.last_plan = self.planner.plan(
             self._cost,
             horizon=self.config.horizon,
-            action_space=self._reachable(state),
+            action_space=box,
             warm_start=None if last is None else shift(last.actions),
+            candidates=self._propose(box) if self.config.num_proposed else None,
             generator=self.generator,
         )
-        return self.last_plan.actions[0].float().cpu().numpy()
+        action = self.last_plan.actions[0].float().cpu().numpy()
+        if self.recovery is None:
+            return action
+        is_far = self.last_energy > proposal_of(self.world_model).config.near_energy
+        action = self.recovery(action, state, goal_is_far=is_far, generator=self.generator)
+        return box.project(torch.from_numpy(action).to(box.low)).float().cpu().numpy()
 
     def measure(self, image: np.ndarray) -> float | None:
         """Give the energy of a picture (H, W, 3) uint8 against the goal of the episode."""
-        return self._goal_energy(self._encode_image(image).unsqueeze(0)).item()
+        return self._goal_energy(self.perception.encode_image(image).unsqueeze(0)).item()
 
-    def _reachable(self, state: np.ndarray) -> ActionBox:
-        """Cut the action box to what stays within the limits from a state (P,); standing still is always allowed."""
-        limits = np.array(self.config.state_limits)
-        num_limited = limits.shape[1]
-        low, high = self.action_space.low.clone(), self.action_space.high.clone()
-        room = torch.tensor(limits - state[:num_limited], dtype=low.dtype, device=low.device)
-        low[:num_limited] = low[:num_limited].maximum(room[0].clamp_max(0.0))
-        high[:num_limited] = high[:num_limited].minimum(room[1].clamp_min(0.0))
-        for k in self.action_space.discrete:  # which cannot go half as far
-            low[k] = low[k] if low[k] == self.action_space.low[k] else 0.0
-            high[k] = high[k] if high[k] == self.action_space.high[k] else 0.0
-        return ActionBox(low, high, self.action_space.std, self.action_space.discrete)
+    def _propose(self, box: ActionBox) -> Tensor:
+        """Roll the proposal forward, (K, H, A)."""
+        seen, proposal = self.perception, proposal_of(self.world_model)
+        mixture = proposal(seen.z.unsqueeze(0), seen.state.unsqueeze(0), seen.z_goal.unsqueeze(0))
+        return imagine_policy(
+            self.world_model,
+            seen.z,
+            seen.state,
+            seen.z_goal,
+            branched(mixture, self.config.num_proposed, self.generator),
+            horizon=self.config.horizon,
+            action_space=box,
+            generator=self.generator,
+        )
 
     def _cost(self, actions: Tensor) -> Tensor:
         """Score candidates (K, H, A) with (K,)."""
@@ -158,40 +174,10 @@ class PlanningAgent:
 
     def _imagine(self, actions: Tensor) -> Tensor:
         """Give the latents of the frames that count, (K, H, N, D), or (K, 1, N, D) if only the last does."""
-        z, states = (torch.stack(parts) for parts in zip(*self._context, strict=True))
-        z, states = (part.expand(len(actions), *part.shape) for part in (z, states))
+        z, states = (part.expand(len(actions), *part.shape) for part in self.perception.context())
         imagined = self.world_model.rollout(z, states, actions)
         return imagined if self.config.cost_steps == "sum" else imagined[:, -1:]
 
     def _goal_energy(self, z: Tensor) -> Tensor:
         """Give the energies (B,) of latents (B, N, D) against the goal."""
-        if self._z_goal is None:
-            raise RuntimeError("reset(goal_image, seed) must be called before the first action")
-        return self._energy(z, self._z_goal)
-
-    def _encode_image(self, image: np.ndarray) -> Tensor:
-        """Encode one picture to (N, D)."""
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-            raise ValueError(f"pictures must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
-        return self._encode(image[None, None])[0, 0]
-
-    def _encode(self, frames: np.ndarray) -> Tensor:
-        """Encode frames (B, T, H, W, 3) uint8 to (B, T, N, D)."""
-        with _one_thread():
-            # a copy, since frames may be read-only views of a renderer's buffer
-            return self.world_model.encode(torch.tensor(frames, device=self.device))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread meanwhile.
-
-    With more, the patch embedding's long sums are added up in another order, and plans, which amplify the last digits,
-    would depend on how many processes share a machine. What is imagined does not change with the threads.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        return self._energy(z, self.perception.z_goal)
