@@ -148,11 +148,9 @@ class RecordingPlanner:
     def __init__(self) -> None:
         self.warm_starts: list[torch.Tensor | None] = []
 
-    def plan(self, cost, *, horizon, action_space, warm_start=None, generator):
+    def plan(self, cost, *, warm_start=None, **rest):
         self.warm_starts.append(warm_start)
-        return PLANNER.plan(
-            cost, horizon=horizon, action_space=action_space, warm_start=warm_start, generator=generator
-        )
+        return PLANNER.plan(cost, warm_start=warm_start, **rest)
 
 
 def test_each_search_begins_at_the_rest_of_the_last_plan():

@@ -43,7 +43,7 @@ def test_who_is_blocked_is_pushed_never_down():
 
 def test_who_rests_far_from_the_goal_is_pushed_and_near_it_left_alone():
     actions, states = [STAY] * 4, [[0.3, 0.3, 0.3, 0]] * 4
-    played, recovery = play(actions, states)
+    played, _ = play(actions, states)
     assert [bool(action.any()) for action in played] == [False, False, True, True]  # the push was blocked too
     assert play(actions, states, goal_is_far=False)[1].num_pushes == 0
 
