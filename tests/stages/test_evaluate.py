@@ -17,7 +17,7 @@ from vjepa_wm.evaluation.protocol_files import load_protocol, save_protocol
 from vjepa_wm.evaluation.results_folder import ResultsFolder
 from vjepa_wm.models.world_model import save_world_model
 from vjepa_wm.stages.evaluate import EvaluateConfig, choose_protocol, run_evaluate
-from vjepa_wm.stages.planning import PlannerOptions
+from vjepa_wm.stages.planner_options import PlannerOptions
 
 MINE = """
 from dataclasses import replace

@@ -19,8 +19,8 @@ from vjepa_wm.evaluation.protocol import make_protocol
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.world_model import save_world_model
 from vjepa_wm.planners import CEM, vjepa2_box
+from vjepa_wm.stages.planner_options import PlannerOptions
 from vjepa_wm.stages.planning import (
-    PlannerOptions,
     StandRecipe,
     check_fit,
     check_rows,
@@ -77,14 +77,14 @@ def test_the_preset_of_vjepa2_is_its_own_box_for_droid_actions_and_the_tasks_for
         options.make_planner(7).config.deadzone[-1],
         options.make_planner(2).config.deadzone,
     ) == (800, 0.25, 0.0)
-    assert (options.planning(plane).energy, options.planning(plane).cost_steps) == ("l1", "last")
+    assert (options.planning(plane).cost.energy, options.planning(plane).cost.steps) == ("l1", "last")
 
 
 def test_what_is_asked_for_goes_before_the_preset():
     options = PlannerOptions(num_samples=20, iterations=2, horizon=3, energy="l1")
     cem, planning = options.make_planner(7).config, options.planning(limits())
     assert (cem.num_samples, cem.iterations) == (20, 2)
-    assert (planning.horizon, planning.energy, planning.cost_steps) == (3, "l1", "sum")
+    assert (planning.horizon, planning.cost.energy, planning.cost.steps) == (3, "l1", "sum")
     with pytest.raises(ValueError, match="horizon must be at least 1, got 0"):
         PlannerOptions(horizon=0)
 

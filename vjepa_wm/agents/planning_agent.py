@@ -5,23 +5,21 @@ Letters: T context frames, K candidates, H horizon, N tokens per frame, D width,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vjepa_wm.agents.allowed_actions import StateLimits, allowed_from, check_state_limits
+from vjepa_wm.agents.cost import CostConfig, CostPart, Imagined, make_cost
 from vjepa_wm.agents.perception import Perception
 from vjepa_wm.agents.policy_rollouts import branched, imagine_policy, proposal_of
 from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.checks import check_at_least
-from vjepa_wm.models.energy import EnergyName, energy
+from vjepa_wm.models.energy import energy
 from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.planners import ActionBox, Plan, Planner, shift
-
-CostSteps = Literal["last", "sum"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +28,8 @@ class PlanningConfig:
 
     horizon: int = 2
     """Actions per plan, of which the first is executed."""
-    energy: EnergyName = "l2"
-    """Distance of latents, "l1" (V-JEPA 2-AC) or "l2"."""
-    cost_steps: CostSteps = "sum"
-    """"last" judges a plan by its last frame (V-JEPA 2-AC), "sum" by all its frames. With a horizon above 1, "last" may
-    put off the arrival at every step and hover beside a goal within reach; "sum" wants it soon."""
+    cost: CostConfig = field(default_factory=CostConfig)
+    """What the cost of a plan is made of."""
     context_frames: int = 1
     """Most recent frames, and the states they were taken at, that the world model is given."""
     warm_start: bool = True
@@ -48,9 +43,6 @@ class PlanningConfig:
     def __post_init__(self) -> None:
         """Check counts, names and limits."""
         check_state_limits(self.state_limits)
-        energy(self.energy)
-        if self.cost_steps not in get_args(CostSteps):
-            raise ValueError(f"cost_steps must be one of {', '.join(get_args(CostSteps))}, got {self.cost_steps!r}")
         check_at_least(1, horizon=self.horizon, context_frames=self.context_frames)
         check_at_least(0, num_proposed=self.num_proposed)
 
@@ -63,6 +55,7 @@ class PlanningAgent:
     Attributes:
         last_energy: energy of the picture given to the last `act` against the goal.
         last_plan: the plan whose first action was given last; None at the start of an episode.
+        needs_all_frames: whether the cost looks at other imagined frames than the last.
 
     Source: V-JEPA 2 (arXiv 2506.09985), section 3.2.
     """
@@ -74,6 +67,7 @@ class PlanningAgent:
         action_space: ActionBox,
         config: PlanningConfig,
         recovery: Recovery | None = None,
+        own_cost: CostPart | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -83,9 +77,11 @@ class PlanningAgent:
             action_space: allowed actions.
             config: how the cost is made.
             recovery: what leaves fixed points, for a world model with a proposal; None: nothing does.
+            own_cost: a part of the cost of the user's own, added to the others; None: none.
 
         Raises:
-            ValueError: if candidates are to be proposed and the world model has no proposal.
+            ValueError: if candidates are to be proposed and the world model has no proposal, or actions are to be
+                weighed and it does not know their scale.
         """
         if config.num_proposed or recovery is not None:
             proposal_of(world_model)
@@ -95,7 +91,10 @@ class PlanningAgent:
         self.action_space = action_space.to(self.perception.device)
         self.last_energy: float | None = None
         self.last_plan: Plan | None = None
-        self._energy = energy(config.energy)
+        self._energy = energy(config.cost.energy)
+        scale = world_model.config.predictor.action_scale if config.cost.action_weight else ()
+        self._sum_of_parts = make_cost(config.cost, scale, own_cost)
+        self.needs_all_frames = config.cost.steps != "last" or own_cost is not None
 
     def reset(self, goal_image: np.ndarray, seed: int) -> None:
         """Begin an episode: encode the goal picture, forget frames and plan of the last one.
@@ -169,14 +168,17 @@ class PlanningAgent:
 
     def _cost(self, actions: Tensor) -> Tensor:
         """Score candidates (K, H, A) with (K,)."""
-        z = self._imagine(actions)
-        return self._goal_energy(z.flatten(0, 1)).unflatten(0, z.shape[:2]).sum(dim=1)
+        seen = self.perception
+        imagined = Imagined(
+            z=self._imagine(actions), actions=actions, z_start=seen.z, z_goal=seen.z_goal, state=seen.state
+        )
+        return self._sum_of_parts(imagined)
 
     def _imagine(self, actions: Tensor) -> Tensor:
         """Give the latents of the frames that count, (K, H, N, D), or (K, 1, N, D) if only the last does."""
         z, states = (part.expand(len(actions), *part.shape) for part in self.perception.context())
         imagined = self.world_model.rollout(z, states, actions)
-        return imagined if self.config.cost_steps == "sum" else imagined[:, -1:]
+        return imagined if self.needs_all_frames else imagined[:, -1:]
 
     def _goal_energy(self, z: Tensor) -> Tensor:
         """Give the energies (B,) of latents (B, N, D) against the goal."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from vjepa_wm.agents.cost import CostPart
 from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.envs.goal_env import GoalEnv
@@ -31,6 +32,7 @@ class TrueDynamicsAgent(PlanningAgent):
         action_space: ActionBox,
         config: PlanningConfig,
         recovery: Recovery | None = None,
+        own_cost: CostPart | None = None,
         *,
         env: GoalEnv,
         simulator: GoalEnv,
@@ -43,13 +45,14 @@ class TrueDynamicsAgent(PlanningAgent):
             action_space: as for `PlanningAgent`.
             config: as for `PlanningAgent`; `context_frames` does not matter.
             recovery: as for `PlanningAgent`.
+            own_cost: as for `PlanningAgent`.
             env: the environment that is being acted in.
             simulator: another instance of it.
 
         Raises:
             ValueError: if simulator is env.
         """
-        super().__init__(world_model, planner, action_space, config, recovery)
+        super().__init__(world_model, planner, action_space, config, recovery, own_cost)
         if env is simulator:
             raise ValueError("simulator must be another instance than env: planning would move the real robot")
         self.env, self.simulator = env, simulator
@@ -66,6 +69,6 @@ class TrueDynamicsAgent(PlanningAgent):
         frames = []
         for step, action in enumerate(actions, start=1):
             self.simulator.advance(action)
-            if self.config.cost_steps == "sum" or step == len(actions):
+            if self.needs_all_frames or step == len(actions):
                 frames.append(self.simulator.render().copy())
         return np.stack(frames)

@@ -16,7 +16,8 @@ from vjepa_wm.evaluation.report import write_report
 from vjepa_wm.evaluation.results_folder import ResultsFolder
 from vjepa_wm.evaluation.runner import PolicyResult, evaluate
 from vjepa_wm.models.precision import Precision
-from vjepa_wm.stages.planning import PLANNED, PlannerOptions, RowName, StandRecipe, check_rows, fingerprint
+from vjepa_wm.stages.planner_options import PlannerOptions
+from vjepa_wm.stages.planning import PLANNED, RowName, StandRecipe, check_rows, fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import zlib
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 
 from vjepa_wm.agents.agent import ScriptedAgent, StandStill
-from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
-from vjepa_wm.agents.proposal_agent import ModeChoice, ProposalAgent, ProposingConfig
+from vjepa_wm.agents.planning_agent import PlanningAgent
+from vjepa_wm.agents.proposal_agent import ProposalAgent
 from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.agents.true_dynamics_agent import TrueDynamicsAgent
-from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs import TASKS, Task, VariationConfig, find_task, make
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.policy import PolicyName
-from vjepa_wm.envs.task import ActionLimits
 from vjepa_wm.evaluation.runner import Stand
-from vjepa_wm.models.energy import EnergyName
 from vjepa_wm.models.load import load_world_model
-from vjepa_wm.models.pose import POSE_DIM
 from vjepa_wm.models.precision import Precision, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
-from vjepa_wm.planners import CEM, ActionBox, CEMConfig, Planner, vjepa2_box
-from vjepa_wm.planners.cem import cpu, vjepa2
+from vjepa_wm.stages.planner_options import PlannerOptions
 
 RowName = Literal[
     "world_model",
@@ -44,79 +38,7 @@ RowName = Literal[
 ]
 """Rows of a table. `world_model` is all that the world model has: with a proposal `proposal_search`, else `search`."""
 PLANNED = ("world_model", "search", "proposal", "proposal_recovery", "proposal_search", "true_dynamics")
-PROPOSED_SEARCH = CEMConfig(num_samples=48, num_elites=6, iterations=2, keep_mean=True)
-"""Small, since the proposal brings what there is to find."""
-PROPOSED_HORIZON = 4
 WEIGHTS = Path(__file__).parents[1] / "weights"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannerOptions:
-    """How to plan: a preset, and what to change of it."""
-
-    preset: Literal["cpu", "vjepa2"] = "cpu"
-    """cpu: small CEM, L2 energy, what the task lets plans move. vjepa2: 800 samples, 10 iterations, L1 energy, and
-    for DROID actions the box of V-JEPA 2-AC, in which the gripper is planned."""
-    num_samples: int | None = None
-    """Candidates per iteration, if not the preset's."""
-    iterations: int | None = None
-    """Rounds of sampling, if not the preset's."""
-    horizon: int | None = None
-    """Actions per plan; the first is executed, then a new plan is made. None: 1, and 4 with a proposal."""
-    energy: EnergyName | None = None
-    """Distance of latents, l1 or l2, if not the preset's."""
-    choice: ModeChoice = "moving"
-    """Which action is taken of what the proposal says, where there is no search: the heaviest mode, the heaviest that
-    moves while the goal is far, a mode drawn by weight, or a draw from all of it."""
-    num_proposed: int = 24
-    """Candidates that the proposal rolls out for a search, its modes first."""
-    max_displacement: float | None = None
-    """Largest displacement along each axis per action [m]; none: the task's. Training data must hold such actions."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        check_at_least(1, horizon=self.horizon, iterations=self.iterations, num_proposed=self.num_proposed)
-        check_at_least(2, num_samples=self.num_samples)
-        if self.max_displacement is not None and self.max_displacement <= 0:
-            raise ValueError(f"max_displacement must be positive, got {self.max_displacement}")
-
-    def make_planner(self, num_actions: int, *, proposed: bool = False) -> Planner:
-        """Make the planner for actions of so many numbers, and for candidates that a proposal brings or not."""
-        config = PROPOSED_SEARCH if proposed else cpu() if self.preset == "cpu" else vjepa2()
-        if num_actions != POSE_DIM:  # the dead zone is the gripper's
-            config = dataclasses.replace(config, deadzone=0.0)
-        asked: dict[str, Any] = {"num_samples": self.num_samples, "iterations": self.iterations}
-        if self.num_samples is not None:
-            asked["num_elites"] = min(config.num_elites, self.num_samples)
-        return CEM(dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None}))
-
-    def box(self, limits: ActionLimits) -> ActionBox:
-        """Return the actions that are searched, of those that a task lets plans do."""
-        if self.preset == "vjepa2" and len(limits.size) == POSE_DIM:
-            return vjepa2_box(self.max_displacement or 0.075)
-        high, num_moved = torch.tensor(limits.size), len(limits.state_low)
-        if self.max_displacement is not None:
-            if not num_moved:
-                raise ValueError("max_displacement must be left out for a task whose actions do not move its state")
-            high[:num_moved] = high[:num_moved].clamp_max(self.max_displacement)
-        return ActionBox(-high, high, discrete=limits.discrete)
-
-    def proposing(self, limits: ActionLimits) -> ProposingConfig:
-        """Return how an action is chosen among what is proposed, and how far it may go."""
-        return ProposingConfig(
-            choice=self.choice, energy=self.energy or "l2", state_limits=(limits.state_low, limits.state_high)
-        )
-
-    def planning(self, limits: ActionLimits, *, proposed: bool = False) -> PlanningConfig:
-        """Return what the cost is made of, and how far plans may go."""
-        is_small = self.preset == "cpu"
-        return PlanningConfig(
-            horizon=self.horizon or (PROPOSED_HORIZON if proposed else 1),
-            num_proposed=self.num_proposed if proposed else 0,
-            energy=self.energy or ("l2" if is_small else "l1"),
-            cost_steps="sum" if is_small else "last",
-            state_limits=(limits.state_low, limits.state_high),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +91,7 @@ class StandRecipe:
             options.box(limits),
             options.planning(limits, proposed=proposed),
             Recovery(limits) if proposed else None,
+            options.own_cost(),
         )
         if policy != "true_dynamics":
             return Stand(PlanningAgent(*parts), env)
