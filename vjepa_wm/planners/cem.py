@@ -16,7 +16,7 @@ from torch import Tensor
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.planners.action_box import ActionBox
 from vjepa_wm.planners.drawing import draw, place, start_mean
-from vjepa_wm.planners.per_dim import PerDim, check_not_negative, check_shares, floor, spread
+from vjepa_wm.planners.per_dim import PerDim, check_not_negative, check_shares, over_dims, std_floor
 from vjepa_wm.planners.planner import Cost, Plan
 from vjepa_wm.planners.scoring import Scorer, agree, cheapest
 
@@ -176,9 +176,10 @@ class CEM:
         """
         config = self.config
         momentum_mean, momentum_std, deadzone = (
-            spread(action_space, name, getattr(config, name)) for name in ("momentum_mean", "momentum_std", "deadzone")
+            over_dims(action_space, name, getattr(config, name))
+            for name in ("momentum_mean", "momentum_std", "deadzone")
         )
-        min_std = floor(action_space, config.min_std)
+        min_std = std_floor(action_space, config.min_std)
         scorer = Scorer(cost, config.max_batch)
         mean = start_mean(horizon, action_space, warm_start)
         std = action_space.spread.maximum(min_std).expand_as(mean)

@@ -16,7 +16,7 @@ from torch import Tensor
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.planners.action_box import ActionBox
 from vjepa_wm.planners.drawing import draw, place, start_mean
-from vjepa_wm.planners.per_dim import PerDim, check_not_negative, check_shares, floor
+from vjepa_wm.planners.per_dim import PerDim, check_not_negative, check_shares, std_floor
 from vjepa_wm.planners.planner import Cost, Plan
 from vjepa_wm.planners.scoring import Scorer, cheapest
 
@@ -131,7 +131,7 @@ class GradientPlanner:
 
     def _starts(self, mean: Tensor, candidates: Tensor | None, box: ActionBox, generator: torch.Generator) -> Tensor:
         """Give where to descend from, (S, H, A): the mean (H, A), what the caller gave, and draws."""
-        std = box.spread.maximum(floor(box, self.config.min_std))
+        std = box.spread.maximum(std_floor(box, self.config.min_std))
         drawn = draw(self.config.num_starts, mean, std, box, generator)
         drawn[0] = mean
         return place(drawn, candidates, box, num_kept=1)

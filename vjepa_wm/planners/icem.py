@@ -16,7 +16,7 @@ from torch import Tensor
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.planners.action_box import ActionBox
 from vjepa_wm.planners.drawing import draw, place, start_mean
-from vjepa_wm.planners.per_dim import PerDim, check_not_negative, check_shares, floor, spread
+from vjepa_wm.planners.per_dim import PerDim, check_not_negative, check_shares, over_dims, std_floor
 from vjepa_wm.planners.planner import Cost, Plan
 from vjepa_wm.planners.scoring import Scorer, agree, cheapest
 
@@ -119,7 +119,10 @@ class ICEM:
         Source: Pinneri et al. 2020, "Sample-efficient cross-entropy method for real-time planning" (arXiv 2008.06389).
         """
         config = self.config
-        momentum, min_std = spread(action_space, "momentum", config.momentum), floor(action_space, config.min_std)
+        momentum, min_std = (
+            over_dims(action_space, "momentum", config.momentum),
+            std_floor(action_space, config.min_std),
+        )
         num_kept = round(config.keep_elites * config.num_elites)
         scorer = Scorer(cost, config.max_batch)
         mean = start_mean(horizon, action_space, warm_start)

@@ -15,7 +15,7 @@ from torch import Tensor
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.planners.action_box import ActionBox
 from vjepa_wm.planners.drawing import draw, place, start_mean
-from vjepa_wm.planners.per_dim import PerDim, check_not_negative, floor
+from vjepa_wm.planners.per_dim import PerDim, check_not_negative, std_floor
 from vjepa_wm.planners.planner import Cost, Plan
 from vjepa_wm.planners.scoring import Scorer, agree, cheapest
 
@@ -111,7 +111,7 @@ class MPPI:
         Source: Williams et al. 2017, "Information theoretic MPC for model-based reinforcement learning"; elites and
         adapted deviation as in TD-MPC2 (arXiv 2310.16828), appendix.
         """
-        config, min_std = self.config, floor(action_space, self.config.min_std)
+        config, min_std = self.config, std_floor(action_space, self.config.min_std)
         scorer = Scorer(cost, config.max_batch)
         mean = start_mean(horizon, action_space, warm_start)
         std = action_space.spread.maximum(min_std).expand_as(mean)

@@ -29,7 +29,7 @@ def check_shares(**values: PerDim) -> None:
             raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
 
 
-def spread(box: ActionBox, name: str, value: PerDim) -> Tensor:
+def over_dims(box: ActionBox, name: str, value: PerDim) -> Tensor:
     """Spread an option over the dimensions of a box.
 
     Args:
@@ -51,9 +51,9 @@ def spread(box: ActionBox, name: str, value: PerDim) -> Tensor:
     return box.low.new_tensor(numbers).expand(box.dim)
 
 
-def floor(box: ActionBox, min_std: PerDim) -> Tensor:
+def std_floor(box: ActionBox, min_std: PerDim) -> Tensor:
     """Give the lowest standard deviation of each dimension, 0 where the box is pinned, (A,)."""
-    return spread(box, "min_std", min_std).masked_fill(box.pinned, 0.0)
+    return over_dims(box, "min_std", min_std).masked_fill(box.pinned, 0.0)
 
 
 def _numbers(value: PerDim) -> tuple[float, ...]:

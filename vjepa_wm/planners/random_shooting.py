@@ -16,7 +16,7 @@ from torch import Tensor
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.planners.action_box import ActionBox
 from vjepa_wm.planners.drawing import draw, place, start_mean
-from vjepa_wm.planners.per_dim import PerDim, check_not_negative, floor
+from vjepa_wm.planners.per_dim import PerDim, check_not_negative, std_floor
 from vjepa_wm.planners.planner import Cost, Plan
 from vjepa_wm.planners.scoring import Scorer, cheapest
 
@@ -95,7 +95,7 @@ class RandomShooting:
         config = self.config
         scorer = Scorer(cost, config.max_batch)
         mean = start_mean(horizon, action_space, warm_start)
-        std = action_space.spread.maximum(floor(action_space, config.min_std))
+        std = action_space.spread.maximum(std_floor(action_space, config.min_std))
         drawn = draw(config.num_samples, mean, std, action_space, generator, noise_beta=config.noise_beta)
         drawn[0] = mean
         drawn = place(drawn, candidates, action_space, num_kept=1)
