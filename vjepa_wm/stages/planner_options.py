@@ -84,7 +84,7 @@ class PlannerOptions:
         if self.preset not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
         check_at_least(1, horizon=self.horizon, iterations=self.iterations, num_proposed=self.num_proposed)
-        check_at_least(2, num_samples=self.num_samples)
+        check_at_least(4 if self.method == "icem" else 2, num_samples=self.num_samples)
         if self.max_displacement is not None and self.max_displacement <= 0:
             raise ValueError(f"max_displacement must be positive, got {self.max_displacement}")
         self._cost_config()
@@ -100,6 +100,9 @@ class PlannerOptions:
         cem = self._cem(num_actions, proposed)
         samples, elites, iterations = cem.num_samples, cem.num_elites, cem.iterations
         if self.method == "icem":
+            elites = max(
+                2, min(elites, samples // 2)
+            )  # it divides the number of candidates, but to no less than twice this
             return ICEM(ICEMConfig(num_samples=samples, num_elites=elites, iterations=iterations))
         if self.method == "mppi":
             return MPPI(MPPIConfig(num_samples=samples, num_elites=elites, iterations=iterations))
