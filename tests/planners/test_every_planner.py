@@ -184,12 +184,17 @@ def test_costs_that_cannot_be_ranked_are_refused(name):
         ({"warm_start": torch.zeros(2, 3)}, r"warm_start must have the shape .* \(3, 3\), got \(2, 3\)"),
         ({"candidates": torch.zeros(3, 3)}, r"candidates must have the shape .* \(C, 3, 3\), got \(3, 3\)"),
         ({"candidates": torch.zeros(2, 3, 4)}, r"candidates must have the shape .* \(C, 3, 3\), got \(2, 3, 4\)"),
-        ({"candidates": torch.zeros(101, 3, 3)}, r"candidates must be at most \d+, the draws .*, got 101"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(name, arguments, message):
     with pytest.raises(ValueError, match=message):
         run(make_planner(name), quadratic(torch.zeros(3)), BOX, **arguments)
+
+
+@pytest.mark.parametrize("name", [*SAMPLING, "polish"])
+def test_more_candidates_than_draws_are_refused(name):
+    with pytest.raises(ValueError, match=r"candidates must be at most \d+, the draws they take the place of, got 101"):
+        run(make_planner(name), quadratic(OPTIMUM), BOX, candidates=torch.zeros(101, 3, 3))
 
 
 @EVERY

@@ -48,6 +48,19 @@ def test_starts_are_the_mean_then_candidates_then_draws():
     assert len(starts) == 40 and starts[1:-1, 0, 0].std() > 0.5
 
 
+def test_of_more_candidates_than_starts_the_cheapest_descend():
+    cost = Seen(quadratic(OPTIMUM))
+    config = GradientConfig(num_starts=3, steps=2)
+    candidates = OPTIMUM + torch.tensor([0.3, 0.1, -0.4, 0.2, 9.0]).reshape(-1, 1, 1)
+    plan = run(GradientPlanner(config), cost, BOX, horizon=2, candidates=candidates)
+    assert torch.equal(cost.batches[0], BOX.project(candidates))
+    assert torch.equal(cost.batches[1][1:], BOX.project(candidates[[1, 3]]))
+    assert plan.num_evaluations == cost.counted == config.num_evaluations + 5
+    wrong = torch.zeros(5, 1, 3)
+    with pytest.raises(ValueError, match=r"candidates must have the shape .* \(C, 2, 3\), got \(5, 1, 3\)"):
+        run(GradientPlanner(config), cost, BOX, horizon=2, candidates=wrong)
+
+
 def test_an_action_on_the_bound_comes_back_when_the_slope_turns():
     # away from the bound at first, then towards it: the optimum is on the other side
     box = ActionBox(torch.tensor([-1.0]), torch.tensor([1.0]))

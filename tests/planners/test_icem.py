@@ -7,7 +7,7 @@ import torch
 from all_planners import Seen, quadratic, run
 
 from vjepa_wm.planners import CEM, ICEM, ActionBox, CEMConfig, ICEMConfig, shift
-from vjepa_wm.planners.drawing import colour
+from vjepa_wm.planners.candidates import colour
 
 BOX = ActionBox(torch.tensor([-1.0, -1.0, -0.5]), torch.tensor([1.0, 1.0, 0.5]))
 OPTIMUM = torch.tensor([[0.6, -0.3, 0.2], [-0.8, 0.1, 0.0]])

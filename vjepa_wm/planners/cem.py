@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.planners.action_box import ActionBox
-from vjepa_wm.planners.drawing import draw, place, start_mean
+from vjepa_wm.planners.candidates import draw, place, start_mean
 from vjepa_wm.planners.per_dim import PerDim, check_not_negative, check_shares, over_dims, std_floor
 from vjepa_wm.planners.planner import Cost, Plan
 from vjepa_wm.planners.scoring import Scorer, agree, cheapest

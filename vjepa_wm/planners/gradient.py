@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.planners.action_box import ActionBox
-from vjepa_wm.planners.drawing import draw, place, start_mean
+from vjepa_wm.planners.candidates import allowed, draw, place, start_mean
 from vjepa_wm.planners.per_dim import PerDim, check_not_negative, check_shares, std_floor
 from vjepa_wm.planners.planner import Cost, Plan
 from vjepa_wm.planners.scoring import Scorer, cheapest
@@ -30,8 +30,8 @@ class GradientConfig:
     """
 
     num_starts: int = 4
-    """Sequences that descend side by side, S: the mean, then the caller's candidates, the rest drawn around the
-    mean."""
+    """Sequences that descend side by side, S: the mean, the caller's candidates, the rest drawn around the mean. Of
+    more candidates than there is place for the cheapest descend; to find them counts one evaluation of each."""
     steps: int = 40
     """Steps of each."""
     learning_rate: float = 0.1
@@ -58,7 +58,10 @@ class GradientConfig:
 
     @property
     def num_evaluations(self) -> int:
-        """Give what a plan counts unless it stops early: two for each start and step, one for where each ends."""
+        """Give what a plan counts unless it stops early: two for each start and step, one for where each ends.
+
+        Candidates for which there is no start are not among them.
+        """
         return self.num_starts * (2 * self.steps + 1)
 
 
@@ -96,7 +99,7 @@ class GradientPlanner:
             horizon: number of steps H.
             action_space: allowed actions; nothing else is scored.
             warm_start: the first start, (H, A); the action nearest to zero if None.
-            candidates: further starts, (C, H, A).
+            candidates: further starts, (C, H, A); see `num_starts`.
             generator: source of the other starts; it may live on another device than the box.
 
         Returns:
@@ -110,7 +113,11 @@ class GradientPlanner:
         """
         config = self.config
         scorer = Scorer(cost, config.max_batch)
-        starts = self._starts(start_mean(horizon, action_space, warm_start), candidates, action_space, generator)
+        mean = start_mean(horizon, action_space, warm_start)
+        if candidates is not None and len(candidates) >= config.num_starts:
+            candidates = allowed(candidates, horizon, action_space)
+            candidates = candidates[cheapest(scorer.score(candidates, 0), config.num_starts - 1)]
+        starts = self._starts(mean, candidates, action_space, generator)
         unit = _free_spread(action_space)
         # in units of the spread: Adam's steps are of one size for all dimensions, whatever their units
         moved = torch.zeros_like(starts, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Drawing: where a search begins and how candidates are drawn around a mean.
+"""Candidates: the mean that a search begins at, what the caller proposes, and what is drawn around the mean.
 
 Letters: K candidates, C of them given by the caller, H horizon, A action dimensions.
 """
@@ -53,13 +53,32 @@ def place(drawn: Tensor, candidates: Tensor | None, box: ActionBox, *, num_kept:
     """
     if candidates is None:
         return drawn
-    if candidates.ndim != 3 or candidates.shape[1:] != drawn.shape[1:]:
-        wanted = ", ".join(str(size) for size in drawn.shape[1:])
-        raise ValueError(f"candidates must have the shape (C, horizon, A) (C, {wanted}), got {tuple(candidates.shape)}")
+    proposed = allowed(candidates, drawn.shape[1], box)
     most = len(drawn) - num_kept
-    if len(candidates) > most:
-        raise ValueError(f"candidates must be at most {most}, the draws they take the place of, got {len(candidates)}")
-    return torch.cat([drawn[: len(drawn) - len(candidates)], box.project(candidates.to(box.low))])
+    if len(proposed) > most:
+        raise ValueError(f"candidates must be at most {most}, the draws they take the place of, got {len(proposed)}")
+    return torch.cat([drawn[: len(drawn) - len(proposed)], proposed])
+
+
+def allowed(candidates: Tensor, horizon: int, box: ActionBox) -> Tensor:
+    """Move the caller's candidates into the box.
+
+    Args:
+        candidates: any sequences, (C, H, A).
+        horizon: number of steps H.
+        box: the allowed actions.
+
+    Returns:
+        Allowed sequences, (C, H, A).
+
+    Raises:
+        ValueError: if the candidates have another shape.
+    """
+    if candidates.ndim != 3 or candidates.shape[1:] != (horizon, box.dim):
+        raise ValueError(
+            f"candidates must have the shape (C, horizon, A) (C, {horizon}, {box.dim}), got {tuple(candidates.shape)}"
+        )
+    return box.project(candidates.to(box.low))
 
 
 def draw(
