@@ -16,7 +16,8 @@ DESCRIPTION = """From raw video to a robot that reaches a goal picture.
 
 `envs` lists the simulated tasks. The stages feed each other: `collect` records videos and actions in a simulator,
 `pretrain` learns a video encoder from the videos, `train-ac` learns what actions do to its features, `plan` reaches one
-goal picture, `evaluate` measures how often that works. `probe` tells what an encoder knows.
+goal picture, `evaluate` measures how often that works, `compare` tells two results apart. `probe` tells what an encoder
+knows.
 
 Published weights: `inspect` tells what a checkpoint is, `features` encodes videos and pictures with it, `convert` turns
 it into this package's format or Hugging Face's. Each command has its own --help."""
@@ -29,6 +30,7 @@ def stages() -> dict[str, tuple[type, Callable]]:
     """
     from vjepa_wm.stages import (
         collect,
+        compare,
         convert,
         envs,
         evaluate,
@@ -50,6 +52,7 @@ def stages() -> dict[str, tuple[type, Callable]]:
         "probe": (probe.ProbeConfig, probe.run_probe),
         "plan": (plan.PlanConfig, plan.run_plan),
         "evaluate": (evaluate.EvaluateConfig, evaluate.run_evaluate),
+        "compare": (compare.CompareConfig, compare.run_compare),
         "features": (features.FeaturesConfig, features.run_features),
         "inspect": (inspect.InspectConfig, inspect.run_inspect),
         "convert": (convert.ConvertConfig, convert.run_convert),

@@ -172,3 +172,11 @@ def test_a_record_is_read_as_it_was_written():
 def test_what_is_no_record_is_refused(text):
     with pytest.raises(ValueError):
         EpisodeResult.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("reached", "first"), [((True, False, False), None), ((True, False, True), 2), ((False, True, True), 1)]
+)
+def test_when_it_was_solved_first_counts_actions(reached, first):
+    result = EpisodeResult(seed=1, distances=(0.3, 0.2, 0.1), reached=reached, energies=None, seconds_per_action=0.5)
+    assert result.first_reached == first

@@ -52,6 +52,11 @@ class EpisodeResult:
         """Whether it was solved after any action."""
         return any(self.reached[1:])
 
+    @property
+    def first_reached(self) -> int | None:
+        """After how many actions it was solved first; None: never."""
+        return self.reached.index(True, 1) if self.success_ever else None
+
     def to_json(self) -> str:
         """Write the record as json; floats keep every digit."""
         return json.dumps(asdict(self)) + "\n"

@@ -22,7 +22,7 @@ from vjepa_wm.stages.planning import PLANNED, RowName, StandRecipe, check_rows, 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Measure goal reaching on held-out episodes: table, results.json, videos and a figure; a stopped one goes on."""
+    """Measure goal reaching on held-out episodes: a table and a page with curves and videos; a stopped one goes on."""
 
     out: Path
     """Folder for the results; episodes played there before count, if all that they depend on is the same."""
@@ -97,7 +97,7 @@ def run_evaluate(config: EvaluateConfig) -> list[PolicyResult]:
         precision=config.precision,
         variation=VariationConfig.of(protocol.variation),
     )
-    settings: dict[str, Any] = {"env": config.env, "seed": config.seed}
+    settings: dict[str, Any] = {"env": config.env, "seed": config.seed, "success_rule": task.success_rule}
     if set(config.policies) & set(PLANNED):
         recipe.make_stand("world_model").close()  # what does not fit is told before anything is played
         model = recipe.load_model()
@@ -113,10 +113,10 @@ def run_evaluate(config: EvaluateConfig) -> list[PolicyResult]:
             workers=config.workers,
             ray=config.ray,
         )
-        print(f"\n{write_report(config.out, protocol, results)}\n")
+        print(f"\n{write_report(config.out, protocol, results, settings)}\n")
     print(
         f"success: {task.success_rule}, after the last of {protocol.steps} steps; protocol {protocol.name}, "
         f"version {protocol.version}"
     )
-    print(f"videos, figure and results.json are in {config.out}")
+    print(f"{config.out / 'report.html'} shows it all; videos, figure, records and results.json lie beside it")
     return results
