@@ -214,7 +214,8 @@ def test_results_do_not_depend_on_workers_also_for_a_task_of_ones_own(lever, che
     assert alone.keys() == together.keys()
     assert sum(name.startswith("videos/") for name in alone) == 2 * len(rows)
     timed = [name for name in alone if name.startswith("episodes/") or name == "results.json"]
-    assert [name for name in alone if name not in timed and alone[name] != together[name]] == []
+    differing = [name for name in alone if name not in timed and alone[name] != together[name]]
+    assert set(differing) <= {"report.html"}  # which tells the seconds per action, as the records do
     for name in timed:
         there, here = json.loads(alone[name]), json.loads(together[name])
         assert {**there, "rows": 0, "seconds_per_action": 0} == {**here, "rows": 0, "seconds_per_action": 0}
