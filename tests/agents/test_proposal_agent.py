@@ -11,7 +11,7 @@ from point_world import POINT, PointEnv
 from tiny_world_model import tiny_world_model
 
 from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
-from vjepa_wm.agents.policy_rollouts import branched, imagine_policy
+from vjepa_wm.agents.policy_rollouts import branched, decided, imagine_policy
 from vjepa_wm.agents.proposal_agent import ProposalAgent, ProposingConfig
 from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.models.action_mixture import ActionMixture
@@ -158,3 +158,11 @@ def test_without_a_proposal_it_says_how_to_get_one():
             make()
     with pytest.raises(ValueError, match="choice must be one of heaviest, moving, mode, drawn, got 'best'"):
         ProposingConfig(choice="best")
+
+
+def test_a_gripper_opens_as_soon_as_it_is_clearly_asked_to():
+    box = ActionBox(torch.tensor([-0.1, -1.0]), torch.tensor([0.1, 1.0]), discrete=(1,))
+    proposed = torch.tensor([[0.03, -0.3], [-0.2, 0.05], [0.0, -0.1], [0.0, 0.6]])
+    allowed = decided(proposed, box)
+    torch.testing.assert_close(allowed, torch.tensor([[0.03, -1.0], [-0.1, 0.0], [0.0, 0.0], [0.0, 1.0]]))
+    assert proposed[0, 1] == torch.tensor(-0.3)

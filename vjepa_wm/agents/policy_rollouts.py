@@ -19,6 +19,31 @@ from vjepa_wm.models.proposal import Proposal
 from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.planners import ActionBox
 
+DECIDED = 0.15
+"""Share of its limit from which on a discrete number is taken for the limit."""
+
+
+def decided(actions: Tensor, box: ActionBox) -> Tensor:
+    """Make proposed actions allowed ones.
+
+    A proposal has learned from a gripper that opens as far as it was closed, be it a little; a discrete number is
+    therefore taken for its limit as soon as it is clearly not 0.
+
+    Args:
+        actions: as proposed, (..., A).
+        box: allowed actions.
+
+    Returns:
+        (..., A).
+    """
+    actions = actions.clone()
+    for k in box.discrete:
+        value, low, high = actions[..., k], box.low[k], box.high[k]
+        actions[..., k] = torch.where(
+            value > DECIDED * high, high, torch.where(value < DECIDED * low, low, torch.zeros_like(value))
+        )
+    return box.project(actions)
+
 
 def branched(mixture: ActionMixture, num_candidates: int, generator: torch.Generator) -> Tensor:
     """Return first actions: the means of the modes by their weight, then draws from the mixture.
@@ -77,7 +102,7 @@ def imagine_policy(
     proposal = proposal_of(world_model)
     num = len(first)
     frame, states = z.expand(num, 1, *z.shape), state.expand(num, 1, -1)
-    action, cache, actions = action_space.project(first), KeyValueCache(), []
+    action, cache, actions = decided(first, action_space), KeyValueCache(), []
     adds_up = action.shape[-1] == states.shape[-1]
     for step in range(horizon):
         actions.append(action)
@@ -87,7 +112,7 @@ def imagine_policy(
         if adds_up:
             states = integrate_pose(states, action.unsqueeze(1))
         mixture = proposal(frame[:, 0], states[:, 0], z_goal.unsqueeze(0))
-        action = action_space.project(mixture.take(mixture.draw_modes(generator)))
+        action = decided(mixture.take(mixture.draw_modes(generator)), action_space)
     return torch.stack(actions, dim=1)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vjepa_wm.agents.allowed_actions import StateLimits, allowed_from, check_state_limits
 from vjepa_wm.agents.perception import Perception
-from vjepa_wm.agents.policy_rollouts import proposal_of
+from vjepa_wm.agents.policy_rollouts import decided, proposal_of
 from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.models.action_mixture import ActionMixture
 from vjepa_wm.models.energy import EnergyName, energy
@@ -22,8 +22,8 @@ from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.planners import ActionBox
 
 ModeChoice = Literal["heaviest", "moving", "mode", "drawn"]
-"""Which action is taken of a mixture: the heaviest mode's mean; that of the heaviest mode that moves while the goal is
-far; the mean of a mode drawn by weight; a draw from the whole mixture."""
+"""Which action is taken of a mixture while the goal is far: the heaviest mode's mean; that of the heaviest mode that
+moves; the mean of a mode drawn by weight; a draw from the whole mixture. Near the goal it is always the heaviest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class ProposalAgent:
         if self.recovery is not None:
             action = self.recovery(action, state, goal_is_far=is_far, generator=self.generator)
         box = allowed_from(self.action_space, state, self.config.state_limits)
-        return box.project(torch.from_numpy(action).to(box.low)).float().cpu().numpy()
+        return decided(torch.from_numpy(action).to(box.low), box).float().cpu().numpy()
 
     def measure(self, image: np.ndarray) -> float | None:
         """Give the energy of a picture (H, W, 3) uint8 against the goal of the episode."""
@@ -127,12 +127,12 @@ class ProposalAgent:
 
     def _choose(self, mixture: ActionMixture, is_far: bool) -> Tensor:
         """Choose an action (1, A)."""
+        if self.config.choice == "heaviest" or not is_far:
+            return mixture.heaviest()
         if self.config.choice == "drawn":
             return mixture.draw(self.generator)
         if self.config.choice == "mode":
             return mixture.take(mixture.draw_modes(self.generator))
-        if self.config.choice == "heaviest" or not is_far:
-            return mixture.heaviest()
         size = torch.maximum(self.action_space.low.abs(), self.action_space.high)
         share = mixture.mean.abs() / size.clamp_min(1e-9)
         moves = (share.masked_fill(size == 0, 0.0) >= self.config.least_motion).any(dim=-1)

@@ -70,8 +70,8 @@ class PlannerOptions:
     """module:name of a function of your own that is added to the cost: it takes a `vjepa_wm.agents.cost.Imagined` and
     returns a number for each candidate."""
     choice: ModeChoice = "moving"
-    """Which action is taken of what the proposal says, where there is no search: the heaviest mode, the heaviest that
-    moves while the goal is far, a mode drawn by weight, or a draw from all of it."""
+    """Which action is taken of what the proposal says, where there is no search, while the goal is far: the heaviest
+    mode, the heaviest that moves, a mode drawn by weight, or a draw from all of it. Near the goal: the heaviest."""
     num_proposed: int = 24
     """Candidates that the proposal rolls out for a search, its modes first."""
     max_displacement: float | None = None
