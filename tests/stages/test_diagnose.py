@@ -9,8 +9,7 @@ import pytest
 import torch
 from tiny_world_model import tiny_world_model
 
-from vjepa_wm.cli import main
-from vjepa_wm.evaluation.diagnosis.candidate_bank import BankBuilder
+from vjepa_wm.cli import parse
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import save_world_model
 from vjepa_wm.stages.diagnose import DiagnoseConfig, run_diagnose
@@ -59,13 +58,19 @@ def test_it_leaves_numbers_figures_and_the_bank(first):
         assert arrays["costs"].shape == (2, 2, 9, 6) and arrays["imagined_errors"].shape == (12, 2)
 
 
-def test_it_goes_on_with_what_is_missing_to_the_same_numbers(first, checkpoint, monkeypatch):
-    before = (first / "diagnosis.npz").read_bytes()
+def test_it_goes_on_with_what_is_missing_and_sorts_the_failures_of_an_evaluation(first, checkpoint, tmp_path, capsys):
+    before, kept = (first / "diagnosis.npz").read_bytes(), (first / "bank/000.npz").stat().st_mtime_ns
     (first / "bank/001.npz").unlink()
-    built, build = [], BankBuilder.build
-    monkeypatch.setattr(BankBuilder, "build", lambda self, k, episode: built.append(k) or build(self, k, episode))
-    run_diagnose(config(first, checkpoint))
-    assert built == [1] and (first / "diagnosis.npz").read_bytes() == before
+    rows = ("proposal", "zero")
+    evaluation = EvaluateConfig(
+        out=tmp_path / "eval", env=POINT, checkpoint=checkpoint, policies=rows, episodes=2, steps=3, precision="fp32"
+    )
+    run_evaluate(evaluation)
+    diagnosis = run_diagnose(config(first, checkpoint, results=tmp_path / "eval"))
+    assert (first / "diagnosis.npz").read_bytes() == before
+    assert (first / "bank/000.npz").stat().st_mtime_ns == kept
+    assert diagnosis.success["zero"] == 0.0 and diagnosis.failures["zero"]["stuck"] == [0, 1]
+    assert "How episodes of the evaluation failed" in capsys.readouterr().out
 
 
 def test_a_folder_of_another_diagnosis_is_refused(first, checkpoint):
@@ -75,27 +80,32 @@ def test_a_folder_of_another_diagnosis_is_refused(first, checkpoint):
         run_diagnose(config(first, checkpoint, seed=2))
 
 
-def test_failures_of_an_evaluation_are_sorted(first, checkpoint, tmp_path, capsys):
-    rows = ("proposal", "zero")
-    evaluation = EvaluateConfig(
-        out=tmp_path / "eval", env=POINT, checkpoint=checkpoint, policies=rows, episodes=2, steps=3, precision="fp32"
-    )
-    run_evaluate(evaluation)
-    diagnosis = run_diagnose(config(first, checkpoint, results=tmp_path / "eval"))
-    assert diagnosis.success["zero"] == 0.0
-    assert diagnosis.failures["zero"]["stuck"] == [0, 1]
-    assert "How episodes of the evaluation failed" in capsys.readouterr().out
-    described = tmp_path / "eval/evaluation.json"
-    described.write_text(described.read_text().replace('"task": "point"', '"task": "push"'))
+def test_results_of_another_task_or_of_nothing_are_refused(checkpoint, tmp_path):
+    (tmp_path / "evaluation.json").write_text('{"protocol": {"task": "push"}}')
     with pytest.raises(ValueError, match=r"results must be of task point and weights .*, got task push"):
-        run_diagnose(config(first, checkpoint, results=tmp_path / "eval"))
+        run_diagnose(config(tmp_path / "out", checkpoint, results=tmp_path))
     with pytest.raises(FileNotFoundError, match="holds no evaluation"):
-        run_diagnose(config(first, checkpoint, results=tmp_path))
-
-
-def test_bad_numbers_are_told_before_anything_is_made(tmp_path, checkpoint, capsys):
-    for change, message in (("--candidates 3", "candidates must be at least 6"), ("--states 0", "states must be")):
-        options = ["--env", POINT, "--checkpoint", checkpoint, "--out", str(tmp_path / "out"), *change.split()]
-        assert main(["diagnose", *options]) == 1
-        assert message in capsys.readouterr().err
+        run_diagnose(config(tmp_path / "out", checkpoint, results=tmp_path / "nothing"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"candidates": 3}, "candidates must be at least 6, got 3"),
+        ({"states": 0}, "states must be at least 1, got 0"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"noise": -1.0}, "noise must be at least 0, got -1"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+    ],
+)
+def test_bad_numbers_are_named(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        config(tmp_path, None, **change)
+
+
+def test_the_command_line_names_it():
+    run, parsed = parse(
+        ["diagnose", "--env", "push", "--out", "x", "--states", "3", "--candidates", "7", "--steps", "2"]
+    )
+    assert run is run_diagnose and parsed.bank().candidates == 7 and parsed.states == 3

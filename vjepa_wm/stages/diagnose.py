@@ -97,20 +97,21 @@ def run_diagnose(config: DiagnoseConfig) -> Diagnosis:
     """
     task, variation = find_task(config.env), config.variation.asked()
     if not variation:
-        variation = dict(find_task(config.env).usual_variation)
+        variation = dict(task.usual_variation)
     recipe = StandRecipe(
         task=config.env, checkpoint=config.checkpoint, planner=PlannerOptions(), precision=config.precision
     )
     model = recipe.load_model()
+    weights = fingerprint(model)
     settings = {
         "env": config.env,
         "seed": config.seed,
         "variation": variation,
-        "weights": fingerprint(model),
+        "weights": weights,
         "precision": str(next(model.predictor.parameters()).dtype),
         "bank": asdict(config.bank()),
     }
-    evaluated = {} if config.results is None else read_results(config.results, task.name, settings["weights"])
+    evaluated = {} if config.results is None else read_results(config.results, task.name, weights)
     with (
         closing(make(task, variation=VariationConfig.of(variation)).unwrapped) as env,
         BankFolder(config.out, settings) as folder,

@@ -22,6 +22,7 @@ from vjepa_wm.agents.perception import Perception
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.play import Moment, play
+from vjepa_wm.envs.policy import PolicyName
 from vjepa_wm.envs.task import Task
 from vjepa_wm.evaluation.diagnosis.candidate_sources import (
     CandidateSource,
@@ -155,15 +156,15 @@ class BankBuilder:
         self._perception.see(start.seen.obs["image"], start.seen.obs["state"])
         shares = counts(self._config.candidates, self.source_names())
         played = self._play(start, self._sources(shares, k), shares)
-        actions = np.stack([[moment.action for moment in moments[1:]] for moments in played.moments])
+        actions = np.array([[moment.action for moment in moments[1:]] for moments in played.moments], dtype=np.float32)
         means, weights = self._modes()
         return StateBank(
             sources=np.repeat(list(shares), list(shares.values())),
-            actions=actions.astype(np.float32),
+            actions=actions,
             distances=_of_moments(played.moments, "distance").astype(np.float64),
             reached=_of_moments(played.moments, "is_success").astype(bool),
             objects=_objects(played.moments),
-            state=np.float32(start.seen.obs["state"]),
+            state=start.seen.obs["state"].astype(np.float32),
             z_start=_half(self._perception.z),
             z_goal=_half(self._perception.z_goal),
             z_true=_half(played.z),
@@ -218,13 +219,13 @@ class BankBuilder:
     def _imagine(self, actions: np.ndarray) -> Tensor:
         """Imagine the latents that candidates (K, H, A) lead to, (K, H, N, D)."""
         z, states = (part.expand(len(actions), *part.shape) for part in self._perception.context())
-        return self._world_model.rollout(z, states, torch.tensor(actions, dtype=torch.float32, device=z.device))
+        return self._world_model.rollout(z, states, torch.from_numpy(actions).to(z.device))
 
     def _expert_action(self, start: Start) -> np.ndarray:
         if "expert" not in self._task.policies:
             return np.full(self._box.dim, np.nan, dtype=np.float32)
         policy = self._task.make_policy("expert", self._env, np.random.default_rng(0))
-        return np.float32(policy(start.seen.obs, start.seen.info))
+        return policy(start.seen.obs, start.seen.info).astype(np.float32)
 
     def _modes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return means (M, A) and weights (M,) of what the proposal says of the state."""
@@ -244,7 +245,8 @@ def reach_state(env: GoalEnv, task: Task, episode: Episode, rng: np.random.Gener
         episode: unsolved at its start.
         rng: draws for the policy, then which moment.
     """
-    name = next((name for name in ("noisy_expert", "expert") if name in task.policies), "random")
+    names: tuple[PolicyName, ...] = ("noisy_expert", "expert")
+    name = next((name for name in names if name in task.policies), "random")
     policy, seen = task.make_policy(name, env, rng), []
     for moment in play(env, policy, num_steps=task.usual_steps, seed=episode.seed, options=episode.reset_options()):
         if moment.info["is_success"]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
 from vjepa_wm.evaluation.diagnosis.candidate_bank import StateBank
@@ -98,27 +99,28 @@ def draw_landscapes(
     grid = figure.subplots(len(landscapes), columns, squeeze=False)
     for k, (row, of_state, bank) in enumerate(zip(grid, landscapes, banks, strict=True)):
         for axes, landscape in zip(row, of_state, strict=True):
-            _draw(axes, landscape, bank)
+            figure.colorbar(_draw(axes, landscape, bank), ax=axes)
             axes.set_xlabel(names[landscape.pair[0]])
             axes.set_ylabel(names[landscape.pair[1]])
-            axes.set_title(f"state {k}, {landscape.better_than_expert:.0%} better than the expert", fontsize=10)
+            better = landscape.better_than_expert
+            axes.set_title(f"state {k}" + ("" if np.isnan(better) else f", {better:.0%} look better than the expert's"))
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
-def _draw(axes: Axes, landscape: Landscape, bank: StateBank) -> None:
-    """Draw one surface."""
+def _draw(axes: Axes, landscape: Landscape, bank: StateBank) -> ContourSet:
+    """Draw one surface, and return what its colours mean."""
     first, second = landscape.pair
     surface = axes.contourf(landscape.first, landscape.second, landscape.energies.T, levels=20, cmap="viridis")
-    axes.get_figure().colorbar(surface, ax=axes)
     best = np.unravel_index(landscape.energies.argmin(), landscape.energies.shape)
     axes.plot(landscape.first[best[0]], landscape.second[best[1]], "x", color="white", label="lowest energy")
     if len(bank.mode_means):
-        at = (bank.mode_means[:, k] for k in landscape.pair)
-        axes.scatter(*at, s=15 + 200 * bank.mode_weights, facecolors="none", edgecolors="tab:orange", label="proposal")
+        x, y, areas = bank.mode_means[:, first], bank.mode_means[:, second], 15 + 200 * bank.mode_weights
+        axes.scatter(x, y, s=areas, facecolors="none", edgecolors="tab:orange", label="proposal")
     if np.isfinite(bank.expert_action).all():
         expert = bank.expert_action
         axes.plot(expert[first], expert[second], "*", color="tab:red", markersize=12, label="expert")
     axes.set_xlim(landscape.first[0], landscape.first[-1])
     axes.set_ylim(landscape.second[0], landscape.second[-1])
+    return surface

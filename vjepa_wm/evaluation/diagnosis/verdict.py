@@ -213,7 +213,7 @@ def _same(rows: Sequence[EnergyRow], like: EnergyRow, future: str) -> Ranking:
 
 def _any_reached(numbers: BankNumbers, source: str) -> np.ndarray:
     """Tell in which states a candidate of a source reaches the goal, (S,)."""
-    return numbers.reached[:, numbers.sources == source].any(axis=1)
+    return np.asarray(numbers.reached[:, numbers.sources == source].any(axis=1))
 
 
 def _rho(row: EnergyRow) -> float:
