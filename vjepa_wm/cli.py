@@ -16,8 +16,8 @@ DESCRIPTION = """From raw video to a robot that reaches a goal picture.
 
 `envs` lists the simulated tasks. The stages feed each other: `collect` records videos and actions in a simulator,
 `pretrain` learns a video encoder from the videos, `train-ac` learns what actions do to its features, `plan` reaches one
-goal picture, `evaluate` measures how often that works, `compare` tells two results apart, `diagnose` what limits a task.
-`probe` tells what an encoder knows.
+goal picture, `evaluate` measures how often that works, `compare` tells two results apart, `diagnose` what limits a
+task. `probe` tells what an encoder knows.
 
 Published weights: `inspect` tells what a checkpoint is, `features` encodes videos and pictures with it, `convert` turns
 it into this package's format or Hugging Face's. Each command has its own --help."""

@@ -7,9 +7,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from point_world import PointEnv
 from tiny_world_model import tiny_world_model
 
 from vjepa_wm.cli import parse
+from vjepa_wm.evaluation.protocol import make_protocol
+from vjepa_wm.evaluation.results_folder import ResultsFolder
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import save_world_model
 from vjepa_wm.stages.diagnose import DiagnoseConfig, run_diagnose
@@ -50,7 +53,10 @@ def test_it_leaves_numbers_figures_and_the_bank(first):
         "diagnosis_settings.json",
         "energy_landscape.png",
         "open_loop.png",
+        "report.html",
     }
+    page = (first / "report.html").read_text()
+    assert page.count("<img") == 2 and "Verdict" in page and "What energies make of the candidates" in page
     content = json.loads((first / "diagnosis.json").read_text())
     assert [finding["part"] for finding in content["findings"]] == PARTS
     assert {row["source"] for row in content["rows"]} == {"all", "proposal", "expert", "gaussian"}
@@ -81,7 +87,8 @@ def test_a_folder_of_another_diagnosis_is_refused(first, checkpoint):
 
 
 def test_results_of_another_task_or_of_nothing_are_refused(checkpoint, tmp_path):
-    (tmp_path / "evaluation.json").write_text('{"protocol": {"task": "push"}}')
+    protocol = make_protocol(PointEnv(), name="p", task="push", num_episodes=1, steps=3, seed=0)
+    ResultsFolder(tmp_path, protocol, {}).__exit__()
     with pytest.raises(ValueError, match=r"results must be of task point and weights .*, got task push"):
         run_diagnose(config(tmp_path / "out", checkpoint, results=tmp_path))
     with pytest.raises(FileNotFoundError, match="holds no evaluation"):

@@ -31,7 +31,6 @@ from vjepa_wm.evaluation.diagnosis.diagnosis_content import (
 from vjepa_wm.evaluation.diagnosis.failures import largest_solved_distance, sort_failures
 from vjepa_wm.evaluation.diagnosis.landscape import (
     STATES_SHOWN,
-    Landscape,
     action_pairs,
     draw_landscapes,
     measure_landscape,
@@ -39,8 +38,9 @@ from vjepa_wm.evaluation.diagnosis.landscape import (
 from vjepa_wm.evaluation.diagnosis.open_loop import open_loop
 from vjepa_wm.evaluation.diagnosis.verdict import Evidence, give_verdict
 from vjepa_wm.evaluation.evaluated_episode import EpisodeResult
+from vjepa_wm.evaluation.page.diagnosis_page import write_diagnosis_page
 from vjepa_wm.evaluation.protocol import make_protocol
-from vjepa_wm.evaluation.results_folder import SETTINGS_FILE
+from vjepa_wm.evaluation.results_folder import read_evaluation
 from vjepa_wm.models.precision import Precision
 from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.safe_files import write_bytes, write_json
@@ -53,7 +53,7 @@ class DiagnoseConfig:
     """Tell what limits a task: candidates with known ends from held-out states, and what each part makes of them."""
 
     out: Path
-    """Folder for the bank, diagnosis.json and figures; states played there before count, if all else is the same."""
+    """Folder for the bank, numbers, figures and a page; states played there before count, if all else is the same."""
     env: str = "reach"
     """Which task; `vjepa-wm envs` lists them. One of your own: module:name."""
     checkpoint: str | None = None
@@ -120,7 +120,7 @@ def run_diagnose(config: DiagnoseConfig) -> Diagnosis:
         _play(config, task, env, model, folder)
         diagnosis = _write(config, task, env, model, folder, evaluated)
     print("\n\n".join(["", *map(section_text, diagnosis_sections(diagnosis)), ""]))
-    print(f"diagnosis.json, diagnosis.npz, figures and the bank are in {config.out}")
+    print(f"{config.out / 'report.html'} shows it all; figures, numbers and the bank lie beside it")
     return diagnosis
 
 
@@ -136,22 +136,13 @@ def read_results(folder: Path, task: str, weights: str) -> dict[str, list[Episod
         FileNotFoundError: if there is no evaluation.
         ValueError: if it is of another task or world model, or damaged.
     """
-    path = folder / SETTINGS_FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no evaluation: there is no {path}")
-    described = json.loads(path.read_text(encoding="utf-8"))
-    found = described["protocol"]["task"], described.get("weights", weights)
+    evaluation = read_evaluation(folder)
+    found = evaluation.protocol.task, evaluation.settings.get("weights", weights)
     if found != (task, weights):
         raise ValueError(
             f"results must be of task {task} and weights {weights}, got task {found[0]} and weights {found[1]}"
         )
-    records: dict[str, list[EpisodeResult]] = {}
-    for record in sorted(folder.glob("episodes/*/*.json")):
-        try:
-            records.setdefault(record.parent.name, []).append(EpisodeResult.from_json(record.read_text("utf-8")))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{record} is damaged: {error}") from error
-    return records
+    return {policy: list(evaluation.records(policy).values()) for policy in evaluation.policies()}
 
 
 def _play(config: DiagnoseConfig, task: Task, env: GoalEnv, model: WorldModel, folder: BankFolder) -> None:
@@ -184,9 +175,8 @@ def _write(
     failures = {name: sort_failures(parts, solved) for name, parts in evaluated.items()}
     evidence = Evidence(rows=rows, numbers=measured.bank, open_loop=errors, success=success, failures=failures)
     pairs, size = action_pairs(task.limits.size), task.limits.size
-    landscapes: list[list[Landscape]] = []
-    for k in range(config.states):
-        landscapes.append([measure_landscape(model, folder.load(k), pair, size) for pair in pairs])
+    banks = [folder.load(k) for k in range(min(config.states, STATES_SHOWN))]
+    landscapes = [[measure_landscape(model, bank, pair, size) for pair in pairs] for bank in banks]
     shares = [landscape.better_than_expert for of_state in landscapes for landscape in of_state]
     diagnosis = Diagnosis(
         task=task.name,
@@ -198,13 +188,14 @@ def _write(
         success=success,
         failures=failures,
     )
-    shown = min(config.states, STATES_SHOWN)
+    figures = {OPEN_LOOP_FILE: draw_open_loop(errors)}
+    if pairs:
+        figures[LANDSCAPE_FILE] = draw_landscapes(landscapes, banks, env.action_names)
     write_json(config.out / "diagnosis.json", diagnosis.to_json() | {"settings": _settings(config)})
     write_bytes(config.out / "diagnosis.npz", packed(measured.arrays()))
-    _save(draw_open_loop(errors), config.out / OPEN_LOOP_FILE)
-    if pairs:
-        banks = [folder.load(k) for k in range(shown)]
-        _save(draw_landscapes(landscapes[:shown], banks, env.action_names), config.out / LANDSCAPE_FILE)
+    for name, drawn in figures.items():
+        _save(drawn, config.out / name)
+    write_diagnosis_page(config.out, diagnosis, figures)
     return diagnosis
 
 

@@ -2,7 +2,7 @@
 
 diagnosis_settings.json   what the bank was made with; another diagnosis is refused
 bank/000.npz              the candidates of a state, there as soon as they were played
-diagnosis.json, diagnosis.npz, *.png   made from the bank
+diagnosis.json, diagnosis.npz, report.html, *.png   made from the bank
 """
 
 from __future__ import annotations

@@ -245,8 +245,8 @@ def reach_state(env: GoalEnv, task: Task, episode: Episode, rng: np.random.Gener
         episode: unsolved at its start.
         rng: draws for the policy, then which moment.
     """
-    names: tuple[PolicyName, ...] = ("noisy_expert", "expert")
-    name = next((name for name in names if name in task.policies), "random")
+    wanted: tuple[PolicyName, ...] = ("noisy_expert", "expert", "random")
+    name = next(name for name in wanted if name in task.policy_names)
     policy, seen = task.make_policy(name, env, rng), []
     for moment in play(env, policy, num_steps=task.usual_steps, seed=episode.seed, options=episode.reset_options()):
         if moment.info["is_success"]:

@@ -35,7 +35,8 @@ class Diagnosis:
     open_loop: Sequence[OpenLoopRow]
     """Errors of imagination."""
     better_than_expert: float
-    """Share of one-step actions that the energy of imagination prefers to the expert's; not a number without one."""
+    """Share of one-step actions that the energy of imagination prefers to the expert's, in the states that are shown;
+    not a number without an expert."""
     findings: Sequence[Finding]
     """The verdict."""
     success: Mapping[str, float]
@@ -49,7 +50,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
+class DiagnosisSection:
     """A part of a report."""
 
     title: str
@@ -59,25 +60,29 @@ class Section:
     table: Sequence[Sequence[str]] = ()
     """Cells of each line, the head first; empty: no table."""
     figure: str | None = None
-    """File beside the report; None: no figure."""
+    """File of the figure that belongs to it; None: none."""
 
 
-def diagnosis_sections(diagnosis: Diagnosis) -> list[Section]:
+def diagnosis_sections(diagnosis: Diagnosis) -> list[DiagnosisSection]:
     """Return the report: the verdict first, then what it rests on."""
     sections = [_verdict(diagnosis), _energies(diagnosis), _sources(diagnosis), _open_loop(diagnosis)]
     shown = diagnosis.better_than_expert
     sections.append(
-        Section(
+        DiagnosisSection(
             title="Energy landscape of one imagined step",
             words="Where the energy of one imagined step is low, beside what the expert does"
-            + ("." if math.isnan(shown) else f"; on average it prefers {shown:.0%} of the actions to the expert's."),
+            + (
+                "."
+                if math.isnan(shown)
+                else f"; in the first states it prefers {shown:.0%} of these actions to the expert's."
+            ),
             figure=LANDSCAPE_FILE,
         )
     )
     return [*sections, _failures(diagnosis)] if diagnosis.failures else sections
 
 
-def section_text(section: Section) -> str:
+def section_text(section: DiagnosisSection) -> str:
     """Lay out a section for the terminal."""
     parts = [section.title, section.words, align(section.table) if section.table else ""]
     return "\n".join(part for part in parts if part)
@@ -103,14 +108,14 @@ def draw_open_loop(rows: Sequence[OpenLoopRow]) -> Figure:
     return figure
 
 
-def _verdict(diagnosis: Diagnosis) -> Section:
+def _verdict(diagnosis: Diagnosis) -> DiagnosisSection:
     said = {True: "limits", False: "does not limit", None: "not known"}
     lines = [["part", "verdict", "why"]]
     lines += [[finding.part, said[finding.limits], finding.words] for finding in diagnosis.findings]
-    return Section(title="Verdict", words=summary(diagnosis.task, diagnosis.findings) + ".", table=lines)
+    return DiagnosisSection(title="Verdict", words=summary(diagnosis.task, diagnosis.findings) + ".", table=lines)
 
 
-def _energies(diagnosis: Diagnosis) -> Section:
+def _energies(diagnosis: Diagnosis) -> DiagnosisSection:
     lines = [
         [
             "energy",
@@ -129,10 +134,10 @@ def _energies(diagnosis: Diagnosis) -> Section:
         "the simulator; predicted: of what was imagined. Rank correlation with the true final distance; regret of the "
         "first pick in the environment's units; share of states in which the pick reaches the goal."
     )
-    return Section(title="What energies make of the candidates", words=words, table=lines)
+    return DiagnosisSection(title="What energies make of the candidates", words=words, table=lines)
 
 
-def _sources(diagnosis: Diagnosis) -> Section:
+def _sources(diagnosis: Diagnosis) -> DiagnosisSection:
     lines = [
         [
             "candidates",
@@ -147,10 +152,10 @@ def _sources(diagnosis: Diagnosis) -> Section:
             reachable = f"{cells[0].ranking.reachable:.0%}"
             lines.append([source, reachable, f"l2 {steps}", *(cell for row in cells for cell in _cells(row))])
     words = "The same for each source alone. Reachable: share of states with a candidate that reaches the goal."
-    return Section(title="Sources of candidates", words=words, table=lines)
+    return DiagnosisSection(title="Sources of candidates", words=words, table=lines)
 
 
-def _open_loop(diagnosis: Diagnosis) -> Section:
+def _open_loop(diagnosis: Diagnosis) -> DiagnosisSection:
     lines = [["sequences", "number", "step", "imagined", "standing still", "ratio"]]
     for row in diagnosis.open_loop:
         numbers = [f"{row.imagined:.4f}", f"{row.standing_still:.4f}", f"{row.ratio:.2f}"]
@@ -158,15 +163,15 @@ def _open_loop(diagnosis: Diagnosis) -> Section:
     words = (
         "L2 energy between imagined and true latents. A ratio above 1 is worse than to imagine that nothing changes."
     )
-    return Section(title="Imagination over steps", words=words, table=lines, figure=OPEN_LOOP_FILE)
+    return DiagnosisSection(title="Imagination over steps", words=words, table=lines, figure=OPEN_LOOP_FILE)
 
 
-def _failures(diagnosis: Diagnosis) -> Section:
+def _failures(diagnosis: Diagnosis) -> DiagnosisSection:
     lines = [["policy", "success at end", *FAILURE_KINDS]]
     for policy, kinds in diagnosis.failures.items():
         lines.append([policy, f"{diagnosis.success[policy]:.0%}", *(str(len(kinds[kind])) for kind in FAILURE_KINDS)])
     meanings = "; ".join(f"{kind}: {meaning}" for kind, meaning in MEANINGS.items())
-    return Section(title="How episodes of the evaluation failed", words=meanings + ".", table=lines)
+    return DiagnosisSection(title="How episodes of the evaluation failed", words=meanings + ".", table=lines)
 
 
 def _cells(row: EnergyRow) -> list[str]:

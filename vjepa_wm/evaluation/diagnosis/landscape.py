@@ -21,9 +21,10 @@ from vjepa_wm.evaluation.diagnosis.candidate_bank import StateBank
 from vjepa_wm.models.energy import l2_energy
 from vjepa_wm.models.world_model import WorldModel
 
-GRID = 15
+GRID = 11
 """Values G of each number of the action; odd, so that standing still is one of them."""
 STATES_SHOWN = 4
+"""The first states of a bank, whose landscapes are measured."""
 Pair = tuple[int, int]
 
 
