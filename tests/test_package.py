@@ -49,7 +49,7 @@ ALLOWED = {
     "data": {"data", "models", "parallel", "envs"},
     "training": {"training", "data", "models"},
     "agents": {"agents", "models", "planners", "envs"},
-    "evaluation": {"evaluation", "agents", "data", "models", "parallel", "envs"},
+    "evaluation": {"evaluation", "agents", "data", "models", "parallel", "envs", "planners"},
     "stages": set(PARTS) - {"cli"},
     "cli": {"cli", "stages"},
     "__main__": {"cli"},

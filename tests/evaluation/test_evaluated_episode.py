@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from point_model import PointModel
@@ -155,6 +157,20 @@ def test_a_record_is_read_as_it_was_written():
     assert EpisodeResult.from_json(RECORD.to_json()) == RECORD
     with_energies = EpisodeResult(**vars(RECORD) | {"energies": (1e-9, 2.5)})
     assert EpisodeResult.from_json(with_energies.to_json()) == with_energies
+    moving = EpisodeResult(**vars(RECORD) | {"states": ((0.1, 0.2), (0.3, 0.4)), "objects": ((1.0,), (2.0,))})
+    assert EpisodeResult.from_json(moving.to_json()) == moving
+
+
+def test_an_older_record_has_no_states_and_no_objects():
+    content = json.loads(RECORD.to_json())
+    older = json.dumps({name: value for name, value in content.items() if name not in ("states", "objects")})
+    assert EpisodeResult.from_json(older) == RECORD
+
+
+def test_states_of_every_moment_are_recorded():
+    played = play_episode(PassThrough(), PointEnv(), protocol(), FLY_BY, seed=0)
+    np.testing.assert_allclose(played.result.states, played.rollout.states, atol=1e-5)
+    assert played.result.objects is None
 
 
 @pytest.mark.parametrize(
