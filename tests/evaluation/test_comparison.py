@@ -128,6 +128,7 @@ def test_one_episode_has_no_interval_of_distance(tmp_path):
         ({"version": 2}, "protocol version 1 and 2"),
         ({"name": "q"}, "protocol name 'p' and 'q'"),
         ({"task": "push"}, "protocol task 'point' and 'push'"),
+        ({"variation": {"light": "sampled"}}, r"protocol variation \{\} and \{'light': 'sampled'\}"),
         ({"steps": 5, "goal_steps": (2,)}, r"protocol steps 4 and 5; protocol goal_steps \(\) and \(2,\)"),
     ],
 )

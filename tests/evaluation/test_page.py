@@ -63,9 +63,11 @@ def test_it_says_what_was_measured(page):
     assert page.texts[0] == page.texts[1] == "point: evaluation"
 
 
-def test_goal_pictures_in_order_and_a_task_of_ones_own_are_told():
-    protocol = make_protocol(1, goal_steps=(1, 2), origin="made <by hand>")
-    told = dict(measured(protocol, {"env": "mine:POINT"}))
+def test_goal_pictures_in_order_what_varies_and_a_task_of_ones_own_are_told():
+    variation = {"light": "sampled", "table": "navy"}
+    protocol = make_protocol(1, goal_steps=(1, 2), origin="made <by hand>", variation=variation)
+    told = dict(measured(protocol, {"env": "mine:POINT", "planner": {"levels": [1, 2]}}))
+    assert told["varied"] == "light sampled, table navy" and told["planner levels"] == "1, 2"
     assert told["goal pictures"] == "in order, for 1, 2 actions, the last until the end"
     assert told["env"] == "mine:POINT" and told["episodes"] == "made <by hand>"
     assert told["solved"] == "what the environment calls success, at the end"

@@ -64,7 +64,7 @@ def _check_alike(first: StoredEvaluation, other: StoredEvaluation) -> None:
     """Raise a ValueError unless two evaluations measure the same."""
     differing = [
         f"protocol {name} {getattr(first.protocol, name)!r} and {getattr(other.protocol, name)!r}"
-        for name in ("name", "version", "task", "steps", "goal_steps")
+        for name in ("name", "version", "task", "steps", "goal_steps", "variation")
         if getattr(first.protocol, name) != getattr(other.protocol, name)
     ]
     rules = [one.settings.get("success_rule") for one in (first, other)]

@@ -89,6 +89,8 @@ def measured(protocol: EvaluationProtocol, settings: Mapping[str, Any]) -> list[
     if protocol.goal_steps:
         shown = ", ".join(map(str, protocol.goal_steps))
         entries.append(("goal pictures", f"in order, for {shown} actions, the last until the end"))
+    if protocol.variation:
+        entries.append(("varied", ", ".join(f"{name} {value}" for name, value in protocol.variation.items())))
     if told.get("env") == protocol.task:
         del told["env"]
     return entries + flat_settings(told)
@@ -101,7 +103,8 @@ def flat_settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             entries += flat_settings({f"{name} {part}": inner for part, inner in value.items()})
         elif value is not None:
-            entries.append((name.replace("_", " "), str(value)))
+            text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            entries.append((name.replace("_", " "), text))
     return entries
 
 
