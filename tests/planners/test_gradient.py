@@ -22,20 +22,31 @@ OPTIMUM = torch.tensor([[0.6, -0.3, 0.2], [-0.8, 0.1, 0.0]])
 ONE = GradientConfig(num_starts=1, steps=20)
 
 
-def test_it_steps_as_adam_does():
-    wide = ActionBox(torch.full((3,), -1e3), torch.full((3,), 1e3), torch.tensor([1.0, 1.0, 4.0]))
-    cost = Seen(quadratic(OPTIMUM))
-    run(GradientPlanner(replace(ONE, learning_rate=0.05, betas=(0.8, 0.99))), cost, wide, horizon=2)
+def turning(actions: torch.Tensor) -> torch.Tensor:
+    """Push the first number up at first, and down once the second has come far enough."""
+    first, second, third = actions[:, 0].unbind(dim=1)
+    return (first + 2 * second).square() + 10 * (second - 0.4).square() + (third - 0.1).square()
+
+
+@pytest.mark.parametrize("limit", [1e3, 0.4])
+def test_it_steps_as_adam_does_and_comes_back_into_the_box_after_each(limit):
     # the third dimension is searched four times as widely: the same descent in units of 4
     units = torch.tensor([1.0, 1.0, 4.0])
-    moved = torch.zeros(2, 3, requires_grad=True)
+    box = ActionBox(torch.full((3,), -limit), torch.full((3,), limit), units)
+    seen, start = Seen(turning), torch.tensor([[0.3, -0.4, 0.0]])
+    config = replace(ONE, steps=30, learning_rate=0.05, betas=(0.8, 0.99))
+    run(GradientPlanner(config), seen, box, horizon=1, warm_start=start)
+    moved = (start / units).requires_grad_()
     optimizer = torch.optim.Adam([moved], lr=0.05, betas=(0.8, 0.99))
-    for batch in cost.batches:
+    for batch in seen.batches:
         torch.testing.assert_close(batch[0], (moved * units).detach(), atol=1e-5, rtol=0)
         optimizer.zero_grad()
-        quadratic(OPTIMUM)((moved * units).unsqueeze(0)).sum().backward()
+        turning((moved * units).unsqueeze(0)).sum().backward()
         optimizer.step()
-    assert len(cost.batches) == 21
+        moved.data = (moved.data * units).clamp(-limit, limit) / units
+    first = torch.cat(seen.batches)[:, 0, 0]
+    assert len(first) == 31 and first[-1] < 0.2
+    assert ((first == 0.4).sum() >= 3) == (limit == 0.4)
 
 
 def test_starts_are_the_mean_then_candidates_then_draws():
@@ -62,7 +73,6 @@ def test_of_more_candidates_than_starts_the_cheapest_descend():
 
 
 def test_an_action_on_the_bound_comes_back_when_the_slope_turns():
-    # away from the bound at first, then towards it: the optimum is on the other side
     box = ActionBox(torch.tensor([-1.0]), torch.tensor([1.0]))
     plan = run(
         GradientPlanner(GradientConfig(num_starts=1, steps=80)),
