@@ -69,7 +69,7 @@ class PlannerOptions:
     cost: str | None = None
     """module:name of a function of your own that is added to the cost: it takes a `vjepa_wm.agents.cost.Imagined` and
     returns a number for each candidate."""
-    choice: ModeChoice = "moving"
+    choice: ModeChoice = "drawn"
     """Which action is taken of what the proposal says, where there is no search, while the goal is far: the heaviest
     mode, the heaviest that moves, a mode drawn by weight, or a draw from all of it. Near the goal: the heaviest."""
     num_proposed: int = 24
