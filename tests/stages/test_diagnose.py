@@ -11,12 +11,12 @@ from point_world import PointEnv
 from tiny_world_model import tiny_world_model
 
 from vjepa_wm.cli import parse
+from vjepa_wm.evaluation.evaluated_episode import EpisodeResult
 from vjepa_wm.evaluation.protocol import make_protocol
-from vjepa_wm.evaluation.results_folder import ResultsFolder
+from vjepa_wm.evaluation.results_folder import ResultsFolder, save_episode
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import save_world_model
 from vjepa_wm.stages.diagnose import DiagnoseConfig, run_diagnose
-from vjepa_wm.stages.evaluate import EvaluateConfig, run_evaluate
 
 POINT = "point_world:POINT"
 PARTS = ["encoder", "cost", "predictor", "proposal", "search", "recovery"]
@@ -67,15 +67,23 @@ def test_it_leaves_numbers_figures_and_the_bank(first):
 def test_it_goes_on_with_what_is_missing_and_sorts_the_failures_of_an_evaluation(first, checkpoint, tmp_path, capsys):
     before, kept = (first / "diagnosis.npz").read_bytes(), (first / "bank/000.npz").stat().st_mtime_ns
     (first / "bank/001.npz").unlink()
-    rows = ("proposal", "zero")
-    evaluation = EvaluateConfig(
-        out=tmp_path / "eval", env=POINT, checkpoint=checkpoint, policies=rows, episodes=2, steps=3, precision="fp32"
-    )
-    run_evaluate(evaluation)
+    protocol = make_protocol(PointEnv(), name="p", task="point", num_episodes=2, steps=2, seed=0)
+    ResultsFolder(tmp_path / "eval", protocol, {"seed": 0}).__exit__()
+    for k, steps in enumerate([(0.0, 0.0, 0.0), (0.0, 0.1, 0.2)]):
+        record = EpisodeResult(
+            seed=k,
+            distances=(0.3, 0.2, 0.2),
+            reached=(False,) * 3,
+            energies=None,
+            seconds_per_action=0.1,
+            states=tuple((step,) for step in steps),
+        )
+        save_episode(tmp_path / "eval", "zero", k, record, b"video")
     diagnosis = run_diagnose(config(first, checkpoint, results=tmp_path / "eval"))
     assert (first / "diagnosis.npz").read_bytes() == before
     assert (first / "bank/000.npz").stat().st_mtime_ns == kept
-    assert diagnosis.success["zero"] == 0.0 and diagnosis.failures["zero"]["stuck"] == [0, 1]
+    assert diagnosis.success == {"zero": 0.0}
+    assert diagnosis.failures["zero"] == {"came back": [], "stuck": [0], "wrong heading": [], "fell short": [1]}
     assert "How episodes of the evaluation failed" in capsys.readouterr().out
 
 

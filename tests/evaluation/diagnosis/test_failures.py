@@ -53,3 +53,9 @@ def test_failures_are_numbered_and_successes_left_out():
     kinds = sort_failures(records, 0.035)
     assert tuple(kinds) == FAILURE_KINDS
     assert kinds == {"came back": [], "never touched": [1, 3], "stuck": [], "wrong heading": [], "fell short": [2]}
+
+
+def test_what_records_cannot_tell_is_left_out():
+    assert "stuck" not in sort_failures([result(states=None)], None)
+    assert "never touched" not in sort_failures([result(objects=None)], None)
+    assert set(sort_failures([result(), result(states=None, objects=None)], None)) == set(FAILURE_KINDS)

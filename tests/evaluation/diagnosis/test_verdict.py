@@ -69,6 +69,9 @@ def test_what_nothing_tells_is_not_known():
     findings = {finding.part: finding for finding in give_verdict(evidence(bank(reached=np.zeros((2, 6), bool))))}
     assert findings["cost"].limits is findings["proposal"].limits is findings["recovery"].limits is None
     assert "--results" in findings["recovery"].words
+    older = {kind: numbers for kind, numbers in failed(fell_short=3).items() if kind != "stuck"}
+    (recovery,) = (found for found in give_verdict(evidence(failures={"proposal": older})) if found.part == "recovery")
+    assert recovery.limits is None and "hold no states" in recovery.words
     line = summary("push", list(findings.values()))
     assert line == "what limits push: nothing that was measured; not known: cost, proposal, recovery"
 
@@ -99,6 +102,7 @@ def test_the_report_has_all_sections_and_json_no_nan():
     for section in sections:
         assert len({len(line) for line in section.table}) <= 1
         assert section_text(section).startswith(section.title)
+    assert "- predictor does not limit: after 3 steps" in section_text(sections[0])
     assert sections[-1].table[1] == ["proposal", "50%", "0", "0", "2", "0", "0"]
     content = diagnosis.to_json()
     assert content["better_than_expert"] is None and content["verdict"].startswith("what limits push: recovery")

@@ -59,6 +59,8 @@ class DiagnosisSection:
     """How to read it."""
     table: Sequence[Sequence[str]] = ()
     """Cells of each line, the head first; empty: no table."""
+    in_sentences: bool = False
+    """Whether lines end in a sentence, for which a terminal has no column."""
     figure: str | None = None
     """File of the figure that belongs to it; None: none."""
 
@@ -84,7 +86,10 @@ def diagnosis_sections(diagnosis: Diagnosis) -> list[DiagnosisSection]:
 
 def section_text(section: DiagnosisSection) -> str:
     """Lay out a section for the terminal."""
-    parts = [section.title, section.words, align(section.table) if section.table else ""]
+    table = align(section.table) if section.table else ""
+    if section.in_sentences:
+        table = "\n".join(f"- {part} {said}: {why}" for part, said, why in section.table[1:])
+    parts = [section.title, section.words, table]
     return "\n".join(part for part in parts if part)
 
 
@@ -93,6 +98,7 @@ def draw_open_loop(rows: Sequence[OpenLoopRow]) -> Figure:
     groups = list(dict.fromkeys(row.motion for row in rows))
     figure = Figure(figsize=(4.4 * len(groups), 3.6), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+    top = 1.05 * max(max(row.imagined, row.standing_still) for row in rows)
     for axes, motion in zip(panels, groups, strict=True):
         shown = [row for row in rows if row.motion == motion]
         steps = [row.step for row in shown]
@@ -100,7 +106,7 @@ def draw_open_loop(rows: Sequence[OpenLoopRow]) -> Figure:
         axes.plot(steps, [row.standing_still for row in shown], "o--", color="tab:gray", label="standing still")
         axes.set_title(f"{motion}: {shown[0].sequences} sequences", fontsize=10)
         axes.set_xlabel("steps")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, top)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("L2 energy to the true latent")
@@ -112,7 +118,9 @@ def _verdict(diagnosis: Diagnosis) -> DiagnosisSection:
     said = {True: "limits", False: "does not limit", None: "not known"}
     lines = [["part", "verdict", "why"]]
     lines += [[finding.part, said[finding.limits], finding.words] for finding in diagnosis.findings]
-    return DiagnosisSection(title="Verdict", words=summary(diagnosis.task, diagnosis.findings) + ".", table=lines)
+    return DiagnosisSection(
+        title="Verdict", words=summary(diagnosis.task, diagnosis.findings) + ".", table=lines, in_sentences=True
+    )
 
 
 def _energies(diagnosis: Diagnosis) -> DiagnosisSection:
@@ -169,8 +177,9 @@ def _open_loop(diagnosis: Diagnosis) -> DiagnosisSection:
 def _failures(diagnosis: Diagnosis) -> DiagnosisSection:
     lines = [["policy", "success at end", *FAILURE_KINDS]]
     for policy, kinds in diagnosis.failures.items():
-        lines.append([policy, f"{diagnosis.success[policy]:.0%}", *(str(len(kinds[kind])) for kind in FAILURE_KINDS)])
-    meanings = "; ".join(f"{kind}: {meaning}" for kind, meaning in MEANINGS.items())
+        counted = [str(len(kinds[kind])) if kind in kinds else "-" for kind in FAILURE_KINDS]
+        lines.append([policy, f"{diagnosis.success[policy]:.0%}", *counted])
+    meanings = "; ".join(f"{kind}: {meaning}" for kind, meaning in MEANINGS.items()) + "; -: the records cannot tell"
     return DiagnosisSection(title="How episodes of the evaluation failed", words=meanings + ".", table=lines)
 
 

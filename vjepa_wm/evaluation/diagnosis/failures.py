@@ -37,9 +37,13 @@ def sort_failures(results: Sequence[EpisodeResult], solved_distance: float | Non
         solved_distance: as `largest_solved_distance` gives it.
 
     Returns:
-        Numbers of the episodes of each kind.
+        Numbers of the episodes of each kind; what the records cannot tell is left out: stuck without states, never
+        touched without objects.
     """
-    kinds: dict[FailureKind, list[int]] = {kind: [] for kind in FAILURE_KINDS}
+    untold: set[FailureKind] = set()
+    untold |= {"stuck"} if all(result.states is None for result in results) else set()
+    untold |= {"never touched"} if all(result.objects is None for result in results) else set()
+    kinds: dict[FailureKind, list[int]] = {kind: [] for kind in FAILURE_KINDS if kind not in untold}
     for k, result in enumerate(results):
         if not result.success_last:
             kinds[failure_kind(result, solved_distance)].append(k)

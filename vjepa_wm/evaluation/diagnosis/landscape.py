@@ -115,7 +115,8 @@ def _draw(axes: Axes, landscape: Landscape, bank: StateBank) -> ContourSet:
     first, second = landscape.pair
     surface = axes.contourf(landscape.first, landscape.second, landscape.energies.T, levels=20, cmap="viridis")
     best = np.unravel_index(landscape.energies.argmin(), landscape.energies.shape)
-    axes.plot(landscape.first[best[0]], landscape.second[best[1]], "x", color="white", label="lowest energy")
+    at = landscape.first[best[0]], landscape.second[best[1]]
+    axes.plot(*at, "X", color="white", markeredgecolor="black", markersize=9, clip_on=False, label="lowest energy")
     if len(bank.mode_means):
         x, y, areas = bank.mode_means[:, first], bank.mode_means[:, second], 15 + 200 * bank.mode_weights
         axes.scatter(x, y, s=areas, facecolors="none", edgecolors="tab:orange", label="proposal")

@@ -196,6 +196,9 @@ def _recovery(evidence: Evidence, thresholds: Thresholds) -> Finding:
     if name is None:
         words = "needs episodes; give --results the folder of an evaluation"
         return Finding(part="recovery", limits=None, words=words)
+    if "stuck" not in evidence.failures[name]:
+        words = f"the records of {name} hold no states; evaluate anew"
+        return Finding(part="recovery", limits=None, words=words)
     failed = {kind: len(numbers) for kind, numbers in evidence.failures[name].items()}
     total = sum(failed.values())
     if not total:
