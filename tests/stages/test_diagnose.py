@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from point_world import PointEnv
 from tiny_world_model import tiny_world_model
 
@@ -64,7 +65,11 @@ def test_it_leaves_numbers_figures_and_the_bank(first):
         assert arrays["costs"].shape == (2, 2, 9, 6) and arrays["imagined_errors"].shape == (12, 2)
 
 
-def test_it_goes_on_with_what_is_missing_and_sorts_the_failures_of_an_evaluation(first, checkpoint, tmp_path, capsys):
+def test_it_goes_on_with_what_is_missing_and_sorts_the_failures_of_an_evaluation(
+    first, checkpoint, tmp_path, capsys, monkeypatch
+):
+    for name in ("draw_landscapes", "draw_open_loop"):  # which take longer than all the rest and were drawn before
+        monkeypatch.setattr(f"vjepa_wm.stages.diagnose.{name}", lambda *arguments: Figure(figsize=(1, 1)))
     before, kept = (first / "diagnosis.npz").read_bytes(), (first / "bank/000.npz").stat().st_mtime_ns
     (first / "bank/001.npz").unlink()
     protocol = make_protocol(PointEnv(), name="p", task="point", num_episodes=2, steps=2, seed=0)
