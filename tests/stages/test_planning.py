@@ -217,3 +217,20 @@ def test_a_fingerprint_tells_weights_apart_and_nothing_else():
         same.predictor.predictor_norm.weight[0] += 1e-6
     assert fingerprint(model) != fingerprint(same)
     assert fingerprint(model.bfloat16()) != fingerprint(tiny_world_model())
+
+
+def test_no_more_is_proposed_than_an_iteration_has_candidates():
+    few = PlannerOptions(num_samples=16, num_proposed=24)
+    assert few.planning(limits(), proposed=True).num_proposed == 16
+    assert PlannerOptions().planning(limits(), proposed=True).num_proposed == 24
+    assert PlannerOptions().planning(limits()).num_proposed == 0
+
+
+@pytest.mark.parametrize("method", ["gradient", "polish"])
+def test_what_needs_a_gradient_says_so_of_the_simulator(method, checkpoints):
+    made = recipe("two_room", checkpoints, replace(SMALL, method=method)).make_stand("true_dynamics")
+    with closing(made):
+        obs, info = made.env.reset(seed=0)
+        made.agent.reset(info["goal"]["image"], 0)
+        with pytest.raises(ValueError, match="gradient"):
+            made.agent.act(obs["image"], obs["state"])

@@ -60,7 +60,7 @@ class TrueDynamicsAgent(PlanningAgent):
     def _imagine(self, actions: Tensor) -> Tensor:
         """Play candidates (K, H, A) and encode the frames that count."""
         now = self.env.get_state()
-        frames = np.stack([self._play(now, candidate) for candidate in actions.cpu().numpy()])
+        frames = np.stack([self._play(now, candidate) for candidate in actions.detach().cpu().numpy()])
         return self.perception.encode(frames)
 
     def _play(self, now: np.ndarray, actions: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ class PlannerOptions:
     """Which action is taken of what the proposal says, where there is no search, while the goal is far: the heaviest
     mode, the heaviest that moves, a mode drawn by weight, or a draw from all of it. Near the goal: the heaviest."""
     num_proposed: int = 24
-    """Candidates that the proposal rolls out for a search, its modes first."""
+    """Candidates that the proposal rolls out for a search, its modes first; at most as many as an iteration has."""
     max_displacement: float | None = None
     """Largest displacement along each axis per action [m]; none: the task's. Training data must hold such actions."""
 
@@ -105,7 +105,8 @@ class PlannerOptions:
             )  # it divides the number of candidates, but to no less than twice this
             return ICEM(ICEMConfig(num_samples=samples, num_elites=elites, iterations=iterations))
         if self.method == "mppi":
-            return MPPI(MPPIConfig(num_samples=samples, num_elites=elites, iterations=iterations))
+            config = MPPIConfig(num_samples=samples, num_elites=max(elites, samples // 5), iterations=iterations)
+            return MPPI(replace(config, return_best=proposed))
         if self.method == "random_shooting":
             return RandomShooting(RandomShootingConfig(num_samples=samples * iterations))
         if self.method == "cem":
@@ -147,7 +148,7 @@ class PlannerOptions:
         """Return what the cost is made of, and how far plans may go."""
         return PlanningConfig(
             horizon=self.horizon or (PROPOSED_HORIZON if proposed else 1),
-            num_proposed=self.num_proposed if proposed else 0,
+            num_proposed=min(self.num_proposed, self._cem(len(limits.size), proposed).num_samples) if proposed else 0,
             cost=self._cost_config(),
             state_limits=(limits.state_low, limits.state_high),
         )
