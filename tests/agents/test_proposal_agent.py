@@ -68,7 +68,7 @@ def test_what_is_taken_of_a_mixture():
 def test_plans_stay_within_the_limits_of_the_state():
     model = tiny_world_model()
     model.proposal = Says(-1.0)
-    agent = ProposalAgent(model, BOX, ProposingConfig(state_limits=((0.0,) * 3, (0.2,) * 3)))
+    agent = ProposalAgent(model, BOX, ProposingConfig(choice="moving", state_limits=((0.0,) * 3, (0.2,) * 3)))
     _, info = PointEnv().reset(seed=0)
     agent.reset(info["goal"]["image"], 0)
     state = np.array([0.19, 0.1, 0.1, 0, 0, 0, 0], np.float32)
