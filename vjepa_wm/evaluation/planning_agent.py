@@ -158,10 +158,8 @@ class PlanningAgent:
 
     def _imagine(self, actions: Tensor) -> Tensor:
         """Give the latents of the frames that count, (K, H, N, D), or (K, 1, N, D) if only the last does."""
-        z, states = (torch.stack(parts) for parts in zip(*self._context, strict=True))
-        z, states = (part.expand(len(actions), *part.shape) for part in (z, states))
-        imagined = self.world_model.rollout(z, states, actions)
-        return imagined if self.config.cost_steps == "sum" else imagined[:, -1:]
+        z, states = (torch.stack(parts).unsqueeze(0) for parts in zip(*self._context, strict=True))
+        return self.world_model.rollout(z, states, actions, last_only=self.config.cost_steps == "last")
 
     def _goal_energy(self, z: Tensor) -> Tensor:
         """Give the energies (B,) of latents (B, N, D) against the goal."""

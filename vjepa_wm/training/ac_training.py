@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig, KeyValueCache
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.key_value_cache import KeyValueCache
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, encode_frames, save_world_model
