@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from vjepa_wm.planners.cem import cpu
-from vjepa_wm.stages.planning import PlannerOptions, StandRecipe
+from vjepa_wm.stages.planner_options import PlannerOptions
+from vjepa_wm.stages.planning import StandRecipe
 
 ROUNDS = 5
 ROWS = (("fp32", 1), ("auto", 1), ("fp32", 2), ("auto", 2))

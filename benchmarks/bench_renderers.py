@@ -16,7 +16,8 @@ from vjepa_wm import envs
 from vjepa_wm.evaluation.evaluated_episode import play_episode
 from vjepa_wm.evaluation.protocol_files import load_protocol
 from vjepa_wm.evaluation.success_rate import wilson_interval
-from vjepa_wm.stages.planning import PlannerOptions, StandRecipe
+from vjepa_wm.stages.planner_options import PlannerOptions
+from vjepa_wm.stages.planning import StandRecipe
 
 RENDERERS = ("gl", "ray")
 

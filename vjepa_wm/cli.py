@@ -16,7 +16,8 @@ DESCRIPTION = """From raw video to a robot that reaches a goal picture.
 
 `envs` lists the simulated tasks. The stages feed each other: `collect` records videos and actions in a simulator,
 `pretrain` learns a video encoder from the videos, `train-ac` learns what actions do to its features, `plan` reaches one
-goal picture, `evaluate` measures how often that works. `probe` tells what an encoder knows.
+goal picture, `evaluate` measures how often that works, `compare` tells two results apart, `diagnose` what limits a
+task. `probe` tells what an encoder knows.
 
 Published weights: `inspect` tells what a checkpoint is, `features` encodes videos and pictures with it, `convert` turns
 it into this package's format or Hugging Face's. Each command has its own --help."""
@@ -27,16 +28,33 @@ def stages() -> dict[str, tuple[type, Callable]]:
 
     They are imported here because the processes that play a collection's episodes import this file too, and need none.
     """
-    from vjepa_wm.stages import collect, convert, envs, evaluate, features, inspect, plan, pretrain, probe, train_ac
+    from vjepa_wm.stages import (
+        collect,
+        compare,
+        convert,
+        diagnose,
+        envs,
+        evaluate,
+        features,
+        inspect,
+        plan,
+        pretrain,
+        probe,
+        train_ac,
+        train_proposal,
+    )
 
     return {
         "envs": (envs.EnvsConfig, envs.run_envs),
         "collect": (collect.CollectConfig, collect.run_collect),
         "pretrain": (pretrain.PretrainConfig, pretrain.run_pretrain),
         "train-ac": (train_ac.TrainACConfig, train_ac.run_train_ac),
+        "train-proposal": (train_proposal.TrainProposalConfig, train_proposal.run_train_proposal),
         "probe": (probe.ProbeConfig, probe.run_probe),
         "plan": (plan.PlanConfig, plan.run_plan),
         "evaluate": (evaluate.EvaluateConfig, evaluate.run_evaluate),
+        "compare": (compare.CompareConfig, compare.run_compare),
+        "diagnose": (diagnose.DiagnoseConfig, diagnose.run_diagnose),
         "features": (features.FeaturesConfig, features.run_features),
         "inspect": (inspect.InspectConfig, inspect.run_inspect),
         "convert": (convert.ConvertConfig, convert.run_convert),
@@ -76,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "vjepa-wm: stopped; collect, pretrain, train-ac and evaluate go on when the same command is given again",
+            "vjepa-wm: stopped; collect, pretrain, train-ac, evaluate and diagnose go on when the same command is "
+            "given again",
             file=sys.stderr,
         )
         return 130

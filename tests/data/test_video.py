@@ -4,7 +4,7 @@ import pytest
 from small_videos import frame_numbers, turn, write_at, write_sound
 
 from vjepa_wm.data.media.random_access import read_frames_at, scan_video
-from vjepa_wm.data.media.video import VideoError, read_frames, write_video
+from vjepa_wm.data.media.video import VideoError, read_frames, read_last_frame, write_video
 
 
 @pytest.mark.parametrize("fps", [5, 30, 30000 / 1001, 12.5])
@@ -52,6 +52,25 @@ def test_read_frames_takes_a_half_open_range_of_real_time(tmp_path, name, codec)
     assert frame_numbers(read_frames_at(tmp_path / name, scan.times[[2, 11, 14]])) == [2, 11, 14]
     with pytest.raises(VideoError, match=r"no frame between 7 s and 8 s in .*a\."):
         read_frames(tmp_path / name, 7, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.mov", "mjpeg")]
+)
+def test_the_last_frame_is_the_last_that_all_frames_have(tmp_path, name, codec):
+    write_at(tmp_path / name, range(0, 1600, 100), codec)
+    assert frame_numbers(read_last_frame(tmp_path / name)[None]) == [15]
+    np.testing.assert_array_equal(read_last_frame(tmp_path / name), read_frames(tmp_path / name)[0][-1])
+
+
+def test_the_last_frame_is_found_however_far_key_frames_are_apart(tmp_path):
+    frames = np.repeat(np.arange(0, 240, 24, dtype=np.uint8), 32 * 48 * 3).reshape(10, 32, 48, 3)
+    for gop in (1, 4, 100):
+        write_video(tmp_path / "a.mp4", frames, 5, gop=gop)
+        assert np.abs(read_last_frame(tmp_path / "a.mp4").astype(int) - 216).max() < 4
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    with pytest.raises(VideoError, match=r"cannot decode .*a\.mp4"):
+        read_last_frame(tmp_path / "a.mp4")
 
 
 def test_a_recording_turned_by_its_header_is_turned_upright(tmp_path):

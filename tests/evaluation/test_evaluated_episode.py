@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from point_model import PointModel
 from point_world import PointEnv, picture, seen
 
-from vjepa_wm.evaluation.agents import ScriptedAgent, StandStill
+from vjepa_wm.agents.agent import ScriptedAgent, StandStill
+from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.evaluation.evaluated_episode import EpisodeResult, play_episode
-from vjepa_wm.evaluation.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol, make_protocol
 from vjepa_wm.planners import CEM, vjepa2_box
 from vjepa_wm.planners.cem import cpu
@@ -155,6 +157,20 @@ def test_a_record_is_read_as_it_was_written():
     assert EpisodeResult.from_json(RECORD.to_json()) == RECORD
     with_energies = EpisodeResult(**vars(RECORD) | {"energies": (1e-9, 2.5)})
     assert EpisodeResult.from_json(with_energies.to_json()) == with_energies
+    moving = EpisodeResult(**vars(RECORD) | {"states": ((0.1, 0.2), (0.3, 0.4)), "objects": ((1.0,), (2.0,))})
+    assert EpisodeResult.from_json(moving.to_json()) == moving
+
+
+def test_an_older_record_has_no_states_and_no_objects():
+    content = json.loads(RECORD.to_json())
+    older = json.dumps({name: value for name, value in content.items() if name not in ("states", "objects")})
+    assert EpisodeResult.from_json(older) == RECORD
+
+
+def test_states_of_every_moment_are_recorded():
+    played = play_episode(PassThrough(), PointEnv(), protocol(), FLY_BY, seed=0)
+    np.testing.assert_allclose(played.result.states, played.rollout.states, atol=1e-5)
+    assert played.result.objects is None
 
 
 @pytest.mark.parametrize(
@@ -172,3 +188,11 @@ def test_a_record_is_read_as_it_was_written():
 def test_what_is_no_record_is_refused(text):
     with pytest.raises(ValueError):
         EpisodeResult.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("reached", "first"), [((True, False, False), None), ((True, False, True), 2), ((False, True, True), 1)]
+)
+def test_when_it_was_solved_first_counts_actions(reached, first):
+    result = EpisodeResult(seed=1, distances=(0.3, 0.2, 0.1), reached=reached, energies=None, seconds_per_action=0.5)
+    assert result.first_reached == first

@@ -92,7 +92,7 @@ def test_the_report_writes_everything_and_the_same_again(tmp_path):
     table = write_report(tmp_path / "out", PROTOCOL, [GOOD, ZERO])
     assert table == format_table([GOOD, ZERO])
     write_report(tmp_path / "again", PROTOCOL, [GOOD, ZERO])
-    names = {"results.json", "energy_and_distance.png"}
+    names = {"results.json", "energy_and_distance.png", "report.html"}
     for folder in ("out", "again"):
         assert {path.name for path in (tmp_path / folder).iterdir()} == names
     for name in names:

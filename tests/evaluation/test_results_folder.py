@@ -9,7 +9,7 @@ import pytest
 from vjepa_wm.evaluation.evaluated_episode import EpisodeResult
 from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol
 from vjepa_wm.evaluation.protocol_files import protocol_content
-from vjepa_wm.evaluation.results_folder import ResultsFolder, record_path, save_episode
+from vjepa_wm.evaluation.results_folder import ResultsFolder, read_evaluation, record_path, save_episode
 from vjepa_wm.safe_files import FolderInUseError
 
 PROTOCOL = EvaluationProtocol(
@@ -141,3 +141,16 @@ def test_a_damaged_record_is_named_with_its_file(tmp_path, text):
         record_path(tmp_path, "zero", 0).write_text(text)
         with pytest.raises(ValueError, match=r"zero/000\.json is damaged: .*; delete it to have the episode played"):
             results.load("zero", 0)
+
+
+def test_a_folder_is_read_while_it_is_written(tmp_path):
+    with ResultsFolder(tmp_path, PROTOCOL, SETTINGS):
+        save_episode(tmp_path, "zero", 1, RECORD, b"video")
+        stored = read_evaluation(tmp_path)
+        assert (stored.folder, stored.protocol, stored.settings) == (tmp_path, PROTOCOL, SETTINGS)
+        assert (
+            stored.policies() == ["zero"] and stored.records("zero") == {1: RECORD} and stored.records("random") == {}
+        )
+    record_path(tmp_path, "zero", 1).write_text("{}")
+    with pytest.raises(ValueError, match=r"zero/001\.json is damaged"):
+        stored.records("zero")

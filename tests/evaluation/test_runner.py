@@ -8,8 +8,8 @@ import pytest
 from point_world import PointEnv, make_stand, run
 from small_trajectories import contents
 
+from vjepa_wm.agents.agent import ScriptedAgent, StandStill
 from vjepa_wm.data.media.video import read_frames
-from vjepa_wm.evaluation.agents import ScriptedAgent, StandStill
 from vjepa_wm.evaluation.protocol import EPISODE_SEEDS
 from vjepa_wm.evaluation.results_folder import record_path
 from vjepa_wm.evaluation.runner import Stand, episode_seed

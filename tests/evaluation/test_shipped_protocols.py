@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from vjepa_wm.envs import TASKS, find_task, make
-from vjepa_wm.evaluation.agents import ScriptedAgent, StandStill
+from vjepa_wm.agents.agent import ScriptedAgent, StandStill
+from vjepa_wm.envs import TASKS, VariationConfig, find_task, make
 from vjepa_wm.evaluation.evaluated_episode import play_episode
 from vjepa_wm.evaluation.protocol_files import load_protocol, shipped_protocols
 
@@ -18,11 +18,13 @@ PINNED = {
     "grasp": (1, [(0.1000, 0.5558, 0.0625), (0.1000, 0.5228, -0.0036), (0.1000, 0.5740, 0.0966)]),
     "lever": (1, [(0.4374, 0.5559, -0.1457), (0.0935, 0.5075, -0.0708), (0.1652, 0.5390, -0.0435)]),
     "pick_place": (1, [(0.2240, 0.5558, 0.0625), (0.1487, 0.5228, -0.0036), (0.1860, 0.5740, 0.0966)]),
-    "point_maze": (1, [(0.7129, 0.3992, 0.0645), (0.7658, -0.1495, 0.3114), (0.5333, 0.1058, 0.2847)]),
+    "point_maze": (2, [(0.8135, 0.3841, -0.0499), (0.9384, -0.4020, 0.0877), (0.5898, 0.2113, 0.1710)]),
+    "point_maze_held_out": (1, [(0.6995, 0.3992, 0.0645), (0.9384, -0.4020, 0.0877), (0.6213, 0.2144, 0.2514)]),
     "push": (1, [(0.2115, 0.5679, -0.1554), (0.1582, 0.4957, -0.1224), (0.1536, 0.5427, -0.0008)]),
     "push_ahead": (1, [(0.1218, 0.5679, -0.1554), (0.1906, 0.5409, 0.1542), (0.1703, 0.5427, -0.0008)]),
     "reach": (1, [(0.2667, 0.5020, -0.0019), (0.2845, 0.4983, -0.0050), (0.2145, 0.5815, 0.1341)]),
-    "two_room": (1, [(0.7611, 0.3740, -0.0444), (0.8335, -0.3775, -0.0154), (0.4364, 0.1921, 0.2634)]),
+    "two_room": (2, [(0.2265, -0.1449, -0.1873), (0.8335, -0.3775, -0.0154), (0.7342, 0.1391, 0.3387)]),
+    "two_room_held_out": (1, [(0.2265, -0.1449, -0.1873), (0.8335, -0.3775, -0.0154), (0.7342, 0.1391, 0.3387)]),
 }
 """Of the first three episodes: distance to the goal, and x and y of the object, or else of the robot, at the start [m].
 
@@ -33,9 +35,15 @@ EACH = pytest.mark.parametrize("name", shipped_protocols())
 
 @pytest.fixture(scope="module")
 def made():
-    """Environments by the names of their tasks, made once."""
+    """Environments of tasks, for what a protocol varies, made once."""
     with ExitStack() as envs:
-        yield cache(lambda task: envs.enter_context(closing(make(task, image_size=32))))
+
+        @cache
+        def made_once(task, *variation):
+            env = make(task, image_size=32, variation=VariationConfig.of(dict(variation)))
+            return envs.enter_context(closing(env))
+
+        yield lambda task, variation=(): made_once(task, *dict(variation).items())
 
 
 def starts(env, protocol, num_episodes):
@@ -44,8 +52,20 @@ def starts(env, protocol, num_episodes):
         yield [info["distance"], *info.get("object", obs["state"])[:2]], info
 
 
-def test_every_task_ships_one_and_push_one_more():
-    assert set(shipped_protocols()) == {*TASKS, "push_ahead"}
+def test_every_task_ships_one_and_some_more():
+    assert set(shipped_protocols()) == {*TASKS, "push_ahead", "point_maze_held_out", "two_room_held_out"}
+
+
+@pytest.mark.parametrize("task", ["point_maze", "two_room"])
+def test_layouts_to_train_with_and_held_out_ones_are_measured_apart(made, task):
+    seen = {}
+    for name in (task, f"{task}_held_out"):
+        protocol = load_protocol(name)
+        env = made(task, protocol.variation)
+        seen[name] = {env.reset(seed=episode.seed)[1]["variation"]["layout"] for episode in protocol.episodes[:40]}
+    values = made(task).factors["layout"]
+    assert seen[task] <= set(values.training) and len(seen[task]) >= 5
+    assert seen[f"{task}_held_out"] <= set(values.held_out) and len(seen[f"{task}_held_out"]) >= 4
 
 
 @EACH
@@ -63,7 +83,7 @@ def test_the_first_episodes_are_as_they_were_when_it_was_made(made, name):
     protocol = load_protocol(name)
     version, pinned = PINNED[name]
     assert protocol.version == version
-    found = [numbers for numbers, _ in starts(made(protocol.task), protocol, 3)]
+    found = [numbers for numbers, _ in starts(made(protocol.task, protocol.variation), protocol, 3)]
     np.testing.assert_allclose(found, pinned, atol=2e-4)
 
 
@@ -71,7 +91,7 @@ def test_the_first_episodes_are_as_they_were_when_it_was_made(made, name):
 @EACH
 def test_no_episode_starts_solved(made, name, num_episodes):
     protocol = load_protocol(name)
-    found = list(starts(made(protocol.task), protocol, num_episodes))
+    found = list(starts(made(protocol.task, protocol.variation), protocol, num_episodes))
     assert len(found) == num_episodes and not any(info["is_success"] for _, info in found)
 
 

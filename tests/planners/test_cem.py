@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vjepa_wm.planners import CEM, ActionBox, CEMConfig, shift, vjepa2_box
-from vjepa_wm.planners.cem import cpu, vjepa2
+from vjepa_wm.planners.cem import cpu, dino_wm, jepa_wms, vjepa2
 
 BOX = ActionBox(torch.tensor([-1.0, -1.0, -0.5]), torch.tensor([1.0, 1.0, 0.5]))
 CONFIG = CEMConfig(num_samples=200, num_elites=20, iterations=12)
@@ -217,6 +217,29 @@ def test_vjepa2_plans_in_its_box():
     torch.testing.assert_close(plan.actions, expected, atol=2e-3, rtol=0)
 
 
+def test_the_published_settings_of_others():
+    for config, num_elites, iterations in ((jepa_wms(), 10, 15), (dino_wm(), 30, 30)):
+        assert (config.num_samples, config.num_elites, config.iterations) == (300, num_elites, iterations)
+        assert config.keep_mean and not config.return_best
+        assert (config.momentum_mean, config.momentum_std, config.min_std, config.deadzone) == (0, 0, 0, 0)
+    assert vjepa2().num_evaluations == 8001
+
+
+def test_with_return_best_the_best_that_was_scored_is_the_plan():
+    seen = []
+
+    def away_from_the_middle(actions: torch.Tensor) -> torch.Tensor:  # the mean of its elites is in the middle
+        seen.append(-actions.square().sum(dim=(1, 2)))
+        return seen[-1]
+
+    config = CEMConfig(num_samples=12, num_elites=6, iterations=1)
+    arguments = {"horizon": 2, "action_space": BOX}
+    mean = CEM(config).plan(away_from_the_middle, generator=rng(), **arguments)
+    assert mean.cost == seen[-1].item()
+    best = CEM(replace(config, return_best=True)).plan(away_from_the_middle, generator=rng(), **arguments)
+    assert best.cost == torch.cat(seen).min() < mean.cost
+
+
 def test_cpu_is_small_and_takes_any_action():
     config = cpu()
     assert config.num_samples * config.iterations <= vjepa2().num_samples * vjepa2().iterations / 10
@@ -239,6 +262,8 @@ def test_shift_drops_the_executed_step():
     actions = torch.arange(6.0).reshape(3, 2)
     assert shift(actions).tolist() == [[2, 3], [4, 5], [0, 0]]
     assert shift(actions, rest=torch.tensor([7.0, 8.0])).tolist() == [[2, 3], [4, 5], [7, 8]]
+    several = torch.stack([actions, 10 * actions])
+    assert shift(several)[1].tolist() == [[20, 30], [40, 50], [0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -252,6 +277,7 @@ def test_shift_drops_the_executed_step():
         ({"momentum_std": (0.1, -0.1)}, "momentum_std must be at least 0 and below 1"),
         ({"min_std": -0.1}, "min_std must not be negative, got -0.1"),
         ({"deadzone": (0.0, -1.0)}, "deadzone must not be negative"),
+        ({"tolerance": -0.1}, "tolerance must be at least 0, got -0.1"),
     ],
 )
 def test_settings_out_of_range_are_named(change, message):

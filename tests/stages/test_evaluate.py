@@ -13,11 +13,13 @@ from tiny_world_model import tiny_world_model
 
 from vjepa_wm.cli import main
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.envs import VariationConfig
 from vjepa_wm.evaluation.protocol_files import load_protocol, save_protocol
 from vjepa_wm.evaluation.results_folder import ResultsFolder
+from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import save_world_model
 from vjepa_wm.stages.evaluate import EvaluateConfig, choose_protocol, run_evaluate
-from vjepa_wm.stages.planning import PlannerOptions
+from vjepa_wm.stages.planner_options import METHODS, PlannerOptions
 
 MINE = """
 from dataclasses import replace
@@ -73,6 +75,101 @@ def test_the_protocol_is_the_tasks_own_or_the_one_that_is_named(tmp_path):
         choose_protocol(config("x", env="push", protocol="push_behind"))
 
 
+def test_what_varies_is_the_protocols_unless_something_is_asked_for():
+    shipped = choose_protocol(config("x", steps=None))
+    assert shipped.name == "two_room" and shipped.variation == {"layout": "sampled"}
+    other = choose_protocol(config("x", steps=None, variation=VariationConfig(layout="held_out")))
+    assert other.name == "two_room, layout held_out" and other.episodes == shipped.episodes
+    assert choose_protocol(config("x", env="push", steps=None)).variation == {}
+    with pytest.raises(ValueError, match="variation has no factor 'layouts'; known are all, table"):
+        replace(shipped, variation={"layouts": "sampled"})
+
+
+ROWS = ("search", "proposal", "proposal_recovery", "proposal_search", "world_model", "true_dynamics")
+
+
+def test_a_world_model_with_a_proposal_has_its_rows(tmp_path, capsys):
+    model = tiny_world_model(2, 2)
+    size = {"encoder_dim": 24, "num_tokens": 4, "action_dim": 2, "state_dim": 2, "hidden_dim": 16, "num_modes": 3}
+    model.attach_proposal(Proposal(ProposalConfig(**size)))
+    save_world_model(model, tmp_path / "wm")
+    small = replace(SEARCH, num_proposed=4, horizon=2)
+    asked = replace(config(tmp_path / "out", str(tmp_path / "wm"), policies=ROWS), planner=small)
+    rows = {result.policy: result.episodes for result in run_evaluate(asked)}
+    assert set(rows) == set(ROWS) and all(len(episodes) == 2 for episodes in rows.values())
+    ends = {name: [episode.distances for episode in episodes] for name, episodes in rows.items()}
+    assert ends["world_model"] == ends["proposal_search"] != ends["search"]
+    out = capsys.readouterr().out
+    assert all(name in out for name in ROWS)
+    save_world_model(tiny_world_model(2, 2), tmp_path / "plain")
+    with pytest.raises(ValueError, match="has no proposal; train one with: vjepa-wm train-proposal"):
+        run_evaluate(config(tmp_path / "other", str(tmp_path / "plain"), policies=("zero", "proposal")))
+
+
+MINE_TOO = """
+import torch
+from vjepa_wm.planners import CEM, CEMConfig
+
+
+class Mine:
+    def plan(self, cost, **rest):
+        return CEM(CEMConfig(num_samples=6, num_elites=2, iterations=1)).plan(cost, **rest)
+
+
+def along_x(imagined):
+    return -imagined.actions[..., 0].sum(dim=1)
+
+
+def wrong(imagined):
+    return torch.zeros(3)
+
+
+def unknown(imagined):
+    return torch.full((len(imagined.z),), float("nan"))
+
+
+LIST = [1]
+"""
+
+
+def test_a_planner_and_a_cost_of_ones_own_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_too.py").write_text(MINE_TOO)
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name")
+    (tmp_path / "spelled.py").write_text("def (")
+    save_world_model(tiny_world_model(2, 2), tmp_path / "wm")
+
+    def play(**planner):
+        options = replace(SEARCH, **planner)
+        asked = config(tmp_path / "-".join(["out", *map(str, planner.values())]), str(tmp_path / "wm"))
+        return run_evaluate(replace(asked, policies=("world_model",), planner=options))
+
+    assert len(play(method="mine_too:Mine", cost="mine_too:along_x")[0].episodes) == 2
+    for wrong, message in (
+        ({"cost": "mine_too:wrong"}, r"one number for each candidate, shape \(16,\); wrong returned \(3,\)"),
+        ({"cost": "mine_too:unknown"}, "cost returned NaN"),
+        ({"cost": "mine_too:LIST"}, "cost mine_too:LIST must be a function, got list"),
+        ({"cost": "nowhere:f"}, "cost nowhere:f needs the module 'nowhere', which cannot be imported"),
+        ({"cost": "broken:f"}, "cost broken:f needs the module 'nothing_of_that_name'"),
+        ({"cost": "spelled:f"}, "cost spelled:f cannot be imported: SyntaxError"),
+        ({"method": "mine_too:LIST"}, "planner mine_too:LIST must be a class or function that makes one, got list"),
+        ({"method": "mine_too:print"}, "planner mine_too:print must be a class or function"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            play(**wrong)
+    with pytest.raises(ValueError, match=r"method must be one of cem, icem, .* or module:name, got 'cemm'"):
+        replace(SEARCH, method="cemm")
+    sys.modules.pop("mine_too", None)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_planner_plays(method, tmp_path):
+    save_world_model(tiny_world_model(2, 2), tmp_path / "wm")
+    asked = config(tmp_path / "out", str(tmp_path / "wm"), episodes=1, policies=("world_model",))
+    (result,) = run_evaluate(replace(asked, planner=replace(SEARCH, method=method, iterations=2)))
+    assert len(result.episodes[0].distances) == 3
+
+
 def test_for_a_task_of_ones_own_it_is_made_from_the_seed_and_grows_at_its_end(lever):
     few, many = (choose_protocol(config("x", env=lever, steps=None, episodes=n)) for n in (2, 5))
     assert (few.name, few.task, few.steps) == ("lever, seed 0", "lever", 8)
@@ -117,7 +214,8 @@ def test_results_do_not_depend_on_workers_also_for_a_task_of_ones_own(lever, che
     assert alone.keys() == together.keys()
     assert sum(name.startswith("videos/") for name in alone) == 2 * len(rows)
     timed = [name for name in alone if name.startswith("episodes/") or name == "results.json"]
-    assert [name for name in alone if name not in timed and alone[name] != together[name]] == []
+    differing = [name for name in alone if name not in timed and alone[name] != together[name]]
+    assert set(differing) <= {"report.html"}  # which tells the seconds per action, as the records do
     for name in timed:
         there, here = json.loads(alone[name]), json.loads(together[name])
         assert {**there, "rows": 0, "seconds_per_action": 0} == {**here, "rows": 0, "seconds_per_action": 0}
@@ -150,7 +248,7 @@ def test_the_same_command_plays_nothing_again_and_writes_the_same_report(checkpo
     [
         ({"seed": 1}, "protocol name lever, seed 0, asked for lever, seed 1; seed 0, asked for 1; other episodes"),
         ({"checkpoint": 1}, "weights [0-9a-f]{8}, asked for [0-9a-f]{8}; choose another or delete it"),
-        ({"planner": replace(SEARCH, horizon=2)}, "planner .*'horizon': 1.* asked for .*'horizon': 2"),
+        ({"planner": replace(SEARCH, horizon=2)}, "planner .*'horizon': None.* asked for .*'horizon': 2"),
         ({"steps": 3}, "protocol steps 2, asked for 3"),
         ({"env": "my_lever:AIMLESS"}, "env my_lever:LEVER, asked for my_lever:AIMLESS"),
     ],

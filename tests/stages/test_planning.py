@@ -11,16 +11,16 @@ import torch
 from point_world import POINT
 from tiny_world_model import tiny_world_model
 
+from vjepa_wm.agents.planning_agent import PlanningAgent
+from vjepa_wm.agents.true_dynamics_agent import TrueDynamicsAgent
 from vjepa_wm.envs import TASKS, ActionLimits, find_task, make
 from vjepa_wm.evaluation.evaluated_episode import play_episode
-from vjepa_wm.evaluation.planning_agent import PlanningAgent
 from vjepa_wm.evaluation.protocol import make_protocol
-from vjepa_wm.evaluation.true_dynamics_agent import TrueDynamicsAgent
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.world_model import save_world_model
 from vjepa_wm.planners import CEM, vjepa2_box
+from vjepa_wm.stages.planner_options import PlannerOptions
 from vjepa_wm.stages.planning import (
-    PlannerOptions,
     StandRecipe,
     check_fit,
     check_rows,
@@ -77,14 +77,14 @@ def test_the_preset_of_vjepa2_is_its_own_box_for_droid_actions_and_the_tasks_for
         options.make_planner(7).config.deadzone[-1],
         options.make_planner(2).config.deadzone,
     ) == (800, 0.25, 0.0)
-    assert (options.planning(plane).energy, options.planning(plane).cost_steps) == ("l1", "last")
+    assert (options.planning(plane).cost.energy, options.planning(plane).cost.steps) == ("l1", "last")
 
 
 def test_what_is_asked_for_goes_before_the_preset():
     options = PlannerOptions(num_samples=20, iterations=2, horizon=3, energy="l1")
     cem, planning = options.make_planner(7).config, options.planning(limits())
     assert (cem.num_samples, cem.iterations) == (20, 2)
-    assert (planning.horizon, planning.energy, planning.cost_steps) == (3, "l1", "sum")
+    assert (planning.horizon, planning.cost.energy, planning.cost.steps) == (3, "l1", "sum")
     with pytest.raises(ValueError, match="horizon must be at least 1, got 0"):
         PlannerOptions(horizon=0)
 
@@ -217,3 +217,20 @@ def test_a_fingerprint_tells_weights_apart_and_nothing_else():
         same.predictor.predictor_norm.weight[0] += 1e-6
     assert fingerprint(model) != fingerprint(same)
     assert fingerprint(model.bfloat16()) != fingerprint(tiny_world_model())
+
+
+def test_no_more_is_proposed_than_an_iteration_has_candidates():
+    few = PlannerOptions(num_samples=16, num_proposed=24)
+    assert few.planning(limits(), proposed=True).num_proposed == 16
+    assert PlannerOptions().planning(limits(), proposed=True).num_proposed == 24
+    assert PlannerOptions().planning(limits()).num_proposed == 0
+
+
+@pytest.mark.parametrize("method", ["gradient", "polish"])
+def test_what_needs_a_gradient_says_so_of_the_simulator(method, checkpoints):
+    made = recipe("two_room", checkpoints, replace(SMALL, method=method)).make_stand("true_dynamics")
+    with closing(made):
+        obs, info = made.env.reset(seed=0)
+        made.agent.reset(info["goal"]["image"], 0)
+        with pytest.raises(ValueError, match="gradient"):
+            made.agent.act(obs["image"], obs["state"])

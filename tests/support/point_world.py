@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from gymnasium import spaces
 
+from vjepa_wm.agents.agent import ScriptedAgent, StandStill
 from vjepa_wm.envs.goal_env import GoalEnv, GoalEnvConfig
 from vjepa_wm.envs.reset_options import check_options
 from vjepa_wm.envs.task import ActionLimits, Task
-from vjepa_wm.evaluation.agents import ScriptedAgent, StandStill
 from vjepa_wm.evaluation.protocol import make_protocol
 from vjepa_wm.evaluation.results_folder import ResultsFolder
 from vjepa_wm.evaluation.runner import Stand, evaluate

@@ -1,39 +1,28 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from sliding_square import write_slides
 
 from vjepa_wm.cli import parse
+from vjepa_wm.data.latents.latent_store import encode_dataset
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
-from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import CheckpointError, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
-from vjepa_wm.training.ac_training import ACTrainer, TrainACConfig, encode_episodes, train_ac, world_model_losses
+from vjepa_wm.training.ac_training import ACTrainer, TrainACConfig, train_ac, world_model_losses
 
 ENCODER = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Six episodes in which the action says where a bright square goes."""
-    folder = tmp_path_factory.mktemp("trajectories") / "set"
-    rng = np.random.default_rng(0)
-    with TrajectoryWriter(folder, fps=5, image_size=32) as writer:
-        for _ in range(6):
-            actions = np.zeros((12, 7), np.float32)
-            actions[:-1, :2] = rng.integers(-4, 5, (11, 2)) / 100
-            states = np.zeros((12, 7), np.float32)
-            states[:, :2] = 0.12 + np.concatenate(([[0, 0]], actions[:-1, :2])).cumsum(axis=0).clip(-0.12, 0.12)
-            frames = np.full((12, 32, 32, 3), 40, np.uint8)
-            for frame, state in zip(frames, states, strict=True):
-                row, column = (state[:2] * 100).astype(int)
-                frame[row : row + 8, column : column + 8] = 230
-            writer.add_episode(frames, states, actions, "slide")
-    return folder
+    return write_slides(tmp_path_factory.mktemp("trajectories") / "set")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +36,7 @@ def encoder(tmp_path_factory):
 def config(data, encoder, out, **options) -> TrainACConfig:
     small = {"predictor_dim": 24, "predictor_depth": 2, "predictor_heads": 2, "precision": "fp32"}
     short = {"steps": 4, "batch_size": 8, "log_every": 1, "save_every": 2, "validation_share": 0.2}
-    return TrainACConfig(data=data, encoder=encoder, out=out, **(small | short | options))
+    return TrainACConfig(data=(data,), encoder=encoder, out=out, **(small | short | options))
 
 
 def test_two_steps_then_resume_equal_one_run(data, encoder, tmp_path, monkeypatch):
@@ -107,16 +96,13 @@ def test_the_encoder_is_the_given_one(data, encoder, tmp_path):
 
 def test_at_half_the_rate_an_action_is_what_two_recorded_ones_did(data):
     encoder = VideoEncoder(ENCODER)
-    whole, half = (
-        encode_episodes(encoder, TrajectoryDataset(data, TrajectoryOptions(fps=fps)), 3, torch.float32)
-        for fps in (None, 2.5)
-    )
-    assert len(whole.z) == 72 and len(half.z) == 36 and len(half.starts) == 6 * 4
-    torch.testing.assert_close(half.states, whole.states[::2])
-    torch.testing.assert_close(half.z, whole.z[::2], atol=1e-2, rtol=1e-2)
+    whole, half = (encode_dataset(encoder, TrajectoryDataset(data, TrajectoryOptions(fps=fps))) for fps in (None, 2.5))
+    assert len(whole.z) == 72 and len(half.z) == 36 and len(half.window_starts(3)) == 6 * 4
+    np.testing.assert_array_equal(half.states, whole.states[::2])
+    np.testing.assert_allclose(half.z.astype(float), whole.z[::2].astype(float), atol=1e-2, rtol=1e-2)
     moved = (half.states[1:] - half.states[:-1])[:5]
-    torch.testing.assert_close(half.actions[:5], moved, atol=1e-6, rtol=0)
-    assert half.actions[:5].abs().max() > 0 and not half.actions[5].any()
+    np.testing.assert_allclose(half.actions[:5], moved, atol=1e-6, rtol=0)
+    assert np.abs(half.actions[:5]).max() > 0 and not half.actions[5].any()
 
 
 def test_states_in_a_plane_are_trained_on_and_rolled_out(data, encoder, tmp_path):
@@ -136,5 +122,30 @@ def test_wrong_inputs_are_named(data, encoder, tmp_path):
         train_ac(config(data, tmp_path / "nowhere", tmp_path / "out"))
     with pytest.raises(ValueError, match="num_frames must be at least rollout_steps \\+ 1 = 5, got 3"):
         config(data, encoder, tmp_path, rollout_steps=4)
-    with pytest.raises(ValueError, match="no episode holds a window of num_frames 40"):
+    with pytest.raises(ValueError, match="no episode holds a window of 40 frames"):
         train_ac(config(data, encoder, tmp_path / "out", num_frames=40))
+
+
+def test_two_datasets_are_drawn_by_weight(data, encoder, tmp_path):
+    other = write_slides(tmp_path / "other", num_episodes=4, seed=1)
+    mixed = config(data, encoder, tmp_path / "out", data_weights=(1.0, 3.0), steps=2)
+    model = load_world_model(train_ac(replace(mixed, data=(data, other))))
+    alone = load_world_model(train_ac(config(data, encoder, tmp_path / "alone", steps=2)))
+    pairs = zip(model.predictor.parameters(), alone.predictor.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
+    with pytest.raises(ValueError, match="weights must be one for each of 2 data sets, got"):
+        train_ac(replace(mixed, data=(data, other), data_weights=(1.0,), out=tmp_path / "wrong"))
+
+
+def test_a_second_run_encodes_nothing(data, encoder, tmp_path, monkeypatch):
+    train_ac(config(data, encoder, tmp_path / "first", latents=tmp_path / "latents", steps=1))
+    monkeypatch.setattr("vjepa_wm.data.latents.latent_store.encode_episode", None)
+    train_ac(config(data, encoder, tmp_path / "second", latents=tmp_path / "latents", steps=1))
+    assert (tmp_path / "first/metrics.csv").read_text() == (tmp_path / "second/metrics.csv").read_text()
+
+
+def test_any_rollout_length_trains(data, encoder, tmp_path):
+    train_ac(config(data, encoder, tmp_path, num_frames=6, rollout_steps=5, steps=1))
+    row = (tmp_path / "metrics.csv").read_text().splitlines()
+    values = dict(zip(row[0].split(","), row[-1].split(","), strict=True))
+    assert float(values["rollout_loss"]) > 0 and values["rollout_loss"] != values["teacher_loss"]

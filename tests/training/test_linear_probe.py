@@ -7,8 +7,7 @@ from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.models.checkpoint import save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
-from vjepa_wm.training.ac_training import LatentEpisodes
-from vjepa_wm.training.linear_probe import fit_ridge, probe_object, probe_position, r_squared
+from vjepa_wm.training.linear_probe import Frames, fit_ridge, probe_object, probe_position, r_squared
 
 
 def test_ridge_finds_the_line_both_ways_round():
@@ -35,12 +34,12 @@ def test_r_squared():
     assert r_squared(truth.mean(0).expand(2, 2), truth).tolist() == [0.0, 0.0]
 
 
-def episodes(count: int, seed: int) -> LatentEpisodes:
+def episodes(count: int, seed: int) -> Frames:
     generator = torch.Generator().manual_seed(seed)
     states = torch.rand(count, 7, generator=generator)
     mix = torch.randn(3, 4 * 8, generator=torch.Generator().manual_seed(9))
     z = (states[:, :3] @ mix).view(count, 4, 8) + 0.01 * torch.randn(count, 4, 8, generator=generator)
-    return LatentEpisodes(z=z, states=states, actions=torch.zeros(count, 7), starts=torch.arange(count))
+    return Frames(z=z, states=states)
 
 
 def test_position_in_the_latents_is_found_and_noise_is_not():
@@ -48,7 +47,7 @@ def test_position_in_the_latents_is_found_and_noise_is_not():
     assert scores.min() > 0.99
     assert error < 0.02
     noise = episodes(100, 1)
-    noise = LatentEpisodes(z=torch.randn(100, 4, 8), states=noise.states, actions=noise.actions, starts=noise.starts)
+    noise = Frames(z=torch.randn(100, 4, 8), states=noise.states)
     assert probe_position(episodes(300, 0), noise, "patches")[0].max() < 0.0
 
 

@@ -34,6 +34,9 @@ class ActionLimits:
     """Least values of the first L numbers of the state, which the first L of an action move; plans keep within."""
     state_high: tuple[float, ...] = ()
     """Largest values of the same numbers."""
+    away: tuple[float, ...] = ()
+    """For each of the same numbers 1 if a random displacement that frees a stuck robot may only make it larger, as the
+    height of a gripper over a table, else -1; empty: any direction frees."""
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
@@ -50,6 +53,8 @@ class ActionLimits:
             raise ValueError(
                 f"state_low and state_high must be two ascending corners, got {self.state_low} and {self.state_high}"
             )
+        if self.away and len(self.away) != len(self.state_low):
+            raise ValueError(f"away must have {len(self.state_low)} numbers, as state_low, got {len(self.away)}")
         if len(self.state_low) > len(self.size):
             raise ValueError(
                 f"state_low must have at most {len(self.size)} numbers, as an action, got {len(self.state_low)}"
@@ -78,6 +83,9 @@ class Task:
     action space."""
     ordered_goals: bool = False
     """Whether `info["goal"]["subgoals"]` has pictures of the way, in order, the goal last."""
+    usual_variation: Mapping[str, str] = field(default_factory=dict)
+    """What changes between the episodes that are collected unless something else is asked for: fields of
+    `VariationConfig` and their values, of factors that nothing that was learned without them could generalise to."""
 
     def __post_init__(self) -> None:
         """Check what would fail late."""

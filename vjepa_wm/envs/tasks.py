@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from difflib import get_close_matches
-from importlib import import_module
-from pathlib import Path
 
 from vjepa_wm.envs.task import Task
+from vjepa_wm.own_code import load_own
 
 TASKS = {
     "reach": "vjepa_wm.envs.arm.reach",
@@ -36,29 +34,18 @@ def find_task(name: str) -> Task:
         ValueError: if there is no such task or module, or what the module has under this name is no task.
     """
     if ":" in name:
-        return _load_task(*name.split(":", 1))
+        return _load_task(name)
     if name not in TASKS:
         close = get_close_matches(name, TASKS, n=1)
         hint = f", did you mean {close[0]!r}?" if close else ";"
         raise ValueError(
             f"unknown task {name!r}{hint} known tasks: {', '.join(TASKS)}; one of your own is named as module:name"
         )
-    return _load_task(TASKS[name], "TASK")
+    return _load_task(f"{TASKS[name]}:TASK")
 
 
-def _load_task(module: str, name: str) -> Task:
-    if not all(part.isidentifier() for part in (*module.split("."), name)):
-        raise ValueError(f"task {module}:{name} must be written as in Python, for example my_tasks:LEVER")
-    here = str(Path.cwd())
-    if here not in sys.path:  # where an installed command does not look; its worker processes take over this path
-        sys.path.append(here)
-    try:
-        task = getattr(import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"task {module}:{name} needs the module {error.name!r}, which cannot be imported; it is written as in "
-            f"Python, for example my_tasks:LEVER for LEVER in my_tasks.py in {here}"
-        ) from error
+def _load_task(name: str) -> Task:
+    task = load_own(name, "task", "my_tasks:LEVER")
     if not isinstance(task, Task):
-        raise ValueError(f"task {module}:{name} must be a vjepa_wm.envs.Task, got {type(task).__name__}")
+        raise ValueError(f"task {name} must be a vjepa_wm.envs.Task, got {type(task).__name__}")
     return task

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from vjepa_wm.agents.agent import Agent, ScriptedAgent, policy_of
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.play import Rollout, play, record
-from vjepa_wm.evaluation.agents import Agent, ScriptedAgent, policy_of
 from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol
 
 
@@ -35,12 +35,19 @@ class EpisodeResult:
     """Energy of the same frames against the goal picture shown then, S + 1; None for an agent without energy."""
     seconds_per_action: float
     """Mean time the agent took to choose an action [s]."""
+    states: tuple[tuple[float, ...], ...] | None = None
+    """State of the robot at the same moments, rounded, (S + 1, P); None: an older record."""
+    objects: tuple[tuple[float, ...], ...] | None = None
+    """Numbers of the objects at the same moments, rounded; None: a task without, or an older record."""
 
     def __post_init__(self) -> None:
         """Check the lengths, which may come from a file."""
-        lengths = {len(part) for part in (self.distances, self.reached, self.energies) if part is not None}
+        parts = (self.distances, self.reached, self.energies, self.states, self.objects)
+        lengths = {len(part) for part in parts if part is not None}
         if len(lengths) > 1 or min(lengths) < 2:
-            raise ValueError(f"distances, reached and energies must be of one length, at least 2, got {lengths}")
+            raise ValueError(
+                f"distances, reached, energies, states and objects must be of one length, at least 2, got {lengths}"
+            )
 
     @property
     def success_last(self) -> bool:
@@ -51,6 +58,11 @@ class EpisodeResult:
     def success_ever(self) -> bool:
         """Whether it was solved after any action."""
         return any(self.reached[1:])
+
+    @property
+    def first_reached(self) -> int | None:
+        """After how many actions it was solved first; None: never."""
+        return self.reached.index(True, 1) if self.success_ever else None
 
     def to_json(self) -> str:
         """Write the record as json; floats keep every digit."""
@@ -64,11 +76,10 @@ class EpisodeResult:
             ValueError: if it is not such a record.
         """
         content: Any = json.loads(text)
-        if not isinstance(content, Mapping) or set(content) != set(cls.__dataclass_fields__):
+        names = set(cls.__dataclass_fields__)
+        if not isinstance(content, Mapping) or not names - {"states", "objects"} <= set(content) <= names:
             raise ValueError(f"an episode's record must have {', '.join(cls.__dataclass_fields__)}")
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
-        }
+        values: dict[str, Any] = {name: _tuples(value) for name, value in content.items()}
         return cls(**values)
 
 
@@ -132,5 +143,17 @@ def play_episode(
         reached=tuple(rollout.reached.tolist()),
         energies=None if None in energies else tuple(number for number in energies if number is not None),
         seconds_per_action=rollout.seconds_per_action,
+        states=_rounded(rollout.states),
+        objects=None if rollout.objects is None else _rounded(rollout.objects),
     )
     return EvaluatedEpisode(result=result, rollout=rollout, goal_pictures=goals)
+
+
+def _rounded(values: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    """Return numbers of moments to a hundredth of a millimetre, which a record has room for."""
+    return tuple(map(tuple, values.astype(np.float64).round(5).tolist()))
+
+
+def _tuples(value: Any) -> Any:
+    """Return lists as tuples, also those within lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -20,6 +20,7 @@ from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs.goal_env import Goal, GoalEnv
 from vjepa_wm.envs.play import play
 from vjepa_wm.envs.policy import Policy
+from vjepa_wm.envs.variation.factors import VariationConfig
 
 HELD_OUT = 2**64
 """First word of every random stream used here; collections seed theirs with small numbers and cannot meet it."""
@@ -69,6 +70,8 @@ class EvaluationProtocol:
     goal_steps: tuple[int, ...] = ()
     """For how many actions each of the task's ordered goal pictures is shown, but for the last, which stays; empty: the
     goal picture alone is shown."""
+    variation: Mapping[str, str] = field(default_factory=dict)
+    """What changes between episodes in look and physics: fields of `VariationConfig` and their values."""
     origin: str = ""
     """How the episodes were made, in words."""
 
@@ -79,6 +82,7 @@ class EvaluationProtocol:
         for name in ("version", "steps"):
             if not isinstance(getattr(self, name), int):
                 raise ValueError(f"{name} must be a whole number, got {getattr(self, name)!r}")
+        VariationConfig.of(self.variation)
         check_at_least(1, version=self.version, steps=self.steps, goal_steps=min(self.goal_steps, default=1))
         if sum(self.goal_steps) >= self.steps:
             raise ValueError(
@@ -112,6 +116,17 @@ class EvaluationProtocol:
         goal_steps = tuple(max(1, shown * steps // self.steps) for shown in self.goal_steps)
         return replace(self, name=f"{self.name}, {steps} steps", steps=steps, goal_steps=goal_steps)
 
+    def with_variation(self, variation: Mapping[str, str]) -> EvaluationProtocol:
+        """Return the same seeds and options where other things change between episodes.
+
+        Args:
+            variation: what changes, as the field of the same name has it; it takes the place of what did.
+        """
+        if variation == self.variation:
+            return self
+        words = ", ".join(f"{name} {value}" for name, value in variation.items()) or "nothing varied"
+        return replace(self, name=f"{self.name}, {words}", variation=dict(variation))
+
     def goal_pictures(self, goal: Goal) -> dict[int, np.ndarray]:
         """Return the pictures to show, (H, W, 3) uint8, by the number of actions after which each is shown first.
 
@@ -133,7 +148,15 @@ class EvaluationProtocol:
 
 
 def make_protocol(
-    env: GoalEnv, *, name: str, task: str, num_episodes: int, steps: int, seed: int, goal_steps: tuple[int, ...] = ()
+    env: GoalEnv,
+    *,
+    name: str,
+    task: str,
+    num_episodes: int,
+    steps: int,
+    seed: int,
+    goal_steps: tuple[int, ...] = (),
+    variation: Mapping[str, str] | None = None,
 ) -> EvaluationProtocol:
     """Let an environment sample starts and goals from held-out seeds, leaving out what is solved at the start.
 
@@ -147,6 +170,7 @@ def make_protocol(
         steps: actions per episode.
         seed: source of all randomness; never meets the seeds of collections.
         goal_steps: as in `EvaluationProtocol`.
+        variation: as in `EvaluationProtocol`; what the environment was made with.
 
     Returns:
         The protocol.
@@ -165,6 +189,7 @@ def make_protocol(
         episodes=_draw_unsolved(env, draw, num_episodes, seed),
         steps=steps,
         goal_steps=goal_steps,
+        variation=dict(variation or {}),
         origin=f"starts and goals as the environment samples them, seed {seed}",
     )
 

@@ -51,7 +51,7 @@ def load_protocol(source: str | Path) -> EvaluationProtocol:
     if not path.is_file():
         raise FileNotFoundError(f"no protocol at {path}; shipped are {', '.join(shipped_protocols())}")
     try:
-        return _read_protocol(json.loads(path.read_text(encoding="utf-8")))
+        return protocol_from(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:  # also what json raises
         raise ValueError(f"{path} is not a protocol: {error}") from error
 
@@ -61,7 +61,13 @@ def shipped_protocols() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
 
 
-def _read_protocol(content: Any) -> EvaluationProtocol:
+def protocol_from(content: Any) -> EvaluationProtocol:
+    """Return the protocol that json holds as `protocol_content` gives it.
+
+    Raises:
+        ValueError: if it lacks a field, has one too many or holds a value out of range.
+        TypeError: if a value is of another kind.
+    """
     parts = _fields_of(EvaluationProtocol, content)
     if not isinstance(parts["episodes"], list):
         raise ValueError(f"episodes must be a list, got {type(parts['episodes']).__name__}")

@@ -1,4 +1,4 @@
-"""What a person sees of an evaluation: a table, a json file and one figure, beside the videos.
+"""What a person sees of an evaluation: a table, a json file, a figure and one page with the videos.
 
 Everything is made from the same records, so that the numbers and the curves cannot disagree.
 
@@ -7,14 +7,17 @@ Letters: S steps of an episode.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from vjepa_wm.evaluation.page.evaluation_page import write_evaluation_page
+from vjepa_wm.evaluation.page.html_page import interval_bar, with_column
 from vjepa_wm.evaluation.protocol import EvaluationProtocol
 from vjepa_wm.evaluation.protocol_files import protocol_content
 from vjepa_wm.evaluation.runner import PolicyResult
@@ -48,14 +51,14 @@ def result_row(result: PolicyResult) -> dict[str, Any]:
     }
 
 
-def format_table(results: Sequence[PolicyResult]) -> str:
-    """Lay out one line per policy for the terminal.
+def table_lines(results: Sequence[PolicyResult]) -> list[list[str]]:
+    """Write the numbers of each policy as text.
 
     Args:
         results: records of the policies, in the order of the lines.
 
     Returns:
-        Aligned text without a line break at its end.
+        The head, and a line per policy.
     """
     lines = [["policy", "episodes", "success at end", "95 % interval", "ever", "final distance", "s/action"]]
     for row in map(result_row, results):
@@ -71,7 +74,19 @@ def format_table(results: Sequence[PolicyResult]) -> str:
                 f"{row['seconds_per_action']:.3f}",
             ]
         )
-    return align(lines)
+    return lines
+
+
+def format_table(results: Sequence[PolicyResult]) -> str:
+    """Lay out one line per policy for the terminal.
+
+    Args:
+        results: records of the policies, in the order of the lines.
+
+    Returns:
+        Aligned text without a line break at its end.
+    """
+    return align(table_lines(results))
 
 
 def align(lines: Sequence[Sequence[str]]) -> str:
@@ -110,45 +125,59 @@ def draw_figure(results: Sequence[PolicyResult], protocol: EvaluationProtocol) -
     """
     figure = Figure(figsize=(7.5, 7.0), layout="constrained")
     energy_axes, distance_axes = figure.subplots(2, 1, sharex=True)
-    for index, result in enumerate(results):
-        color, every = COLORS[index % len(COLORS)], index == 0
-        distances = np.array([episode.distances for episode in result.episodes])
-        _draw_curves(distance_axes, distances * CM, label=result.policy, color=color, every=every)
-        energies = [episode.energies for episode in result.episodes if episode.energies is not None]
-        if energies:
-            _draw_curves(energy_axes, np.array(energies), label=result.policy, color=color, every=every)
-    solved = [episode.distances[-1] * CM for episode in results[0].episodes if episode.success_last]
-    distance_axes.plot([protocol.steps] * len(solved), solved, "o", color=COLORS[0], markersize=5, clip_on=False)
-    energy_axes.set_ylabel("energy to the goal picture")
-    distance_axes.set_ylabel("true distance to the goal [cm]; dots: solved")
-    distance_axes.set_xlabel("step")
-    distance_axes.xaxis.get_major_locator().set_params(integer=True)
-    for axes in (energy_axes, distance_axes):
-        axes.set_ylim(bottom=0)
-        axes.set_xlim(0, protocol.steps)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+    _draw_energies(energy_axes, results, protocol)
+    _draw_distances(distance_axes, results, protocol)
+    energy_axes.set_xlabel("")
     figure.legend(*distance_axes.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     num_episodes = len(results[0].episodes)
     energy_axes.set_title(
-        f"{protocol.task}: {num_episodes} episodes; thin: episodes of {results[0].policy}, bold: means"
+        f"{protocol.task}: {num_episodes} episodes; thin: episodes of {results[0].policy}, bold: means, dots: solved",
+        fontsize=10,
     )
     return figure
 
 
-def write_report(folder: Path, protocol: EvaluationProtocol, results: Sequence[PolicyResult]) -> str:
-    """Write `results.json` (task, the whole protocol, a row per policy) and `energy_and_distance.png`.
+def draw_curves(results: Sequence[PolicyResult], protocol: EvaluationProtocol) -> dict[str, Figure]:
+    """Draw the same as `draw_figure`, each axes as a figure of its own.
 
     Args:
-        folder: folder to write to; made if missing.
+        results: records of the policies; of the first every episode is drawn, of the others the mean.
+        protocol: what was played.
+
+    Returns:
+        Figures by what they show: distance, and energy if any policy has one.
+    """
+    drawn = {"distance": _draw_distances}
+    if any(episode.energies is not None for result in results for episode in result.episodes):
+        drawn["energy"] = _draw_energies
+    figures = {}
+    for name, draw in drawn.items():
+        figures[name] = Figure(figsize=(5.2, 3.6), layout="constrained")
+        axes = figures[name].subplots()
+        draw(axes, results, protocol)
+        figures[name].legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figures
+
+
+def write_report(
+    folder: Path,
+    protocol: EvaluationProtocol,
+    results: Sequence[PolicyResult],
+    settings: Mapping[str, Any] | None = None,
+) -> str:
+    """Write `results.json` (task, the whole protocol, a row per policy), `energy_and_distance.png` and `report.html`.
+
+    Args:
+        folder: folder of the evaluation, in which the page finds the videos; made if missing.
         protocol: what was played.
         results: records of the policies; the first is the one the figure shows in full.
+        settings: everything else that results depend on, as the folder has it; the page tells them.
 
     Returns:
         The table for the terminal.
 
     Raises:
-        ValueError: if there are no results or two of them have one name.
+        ValueError: if there are no results or two of them have one name, or a video is damaged.
     """
     policies = [result.policy for result in results]
     if not policies or len(set(policies)) < len(policies):
@@ -156,11 +185,61 @@ def write_report(folder: Path, protocol: EvaluationProtocol, results: Sequence[P
     rows = [result_row(result) for result in results]
     write_json(folder / "results.json", {"task": protocol.task, "protocol": protocol_content(protocol), "rows": rows})
     draw_figure(results, protocol).savefig(folder / "energy_and_distance.png", dpi=120)
+    write_evaluation_page(
+        folder,
+        protocol,
+        results,
+        settings=settings or {},
+        lines=with_bars(table_lines(results), rows),
+        curves=draw_curves(results, protocol),
+    )
     return format_table(results)
 
 
-def _draw_curves(axes: Axes, curves: np.ndarray, *, label: str, color: str, every: bool) -> None:
-    """Draw the mean of curves (episodes, S + 1); with every, draw it above all others and each curve thinly."""
+def with_bars(lines: Sequence[Sequence[str]], rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return lines of a table for a page, which draws each interval of success.
+
+    Args:
+        lines: as `table_lines` writes them.
+        rows: the same numbers, as `result_row` gives them.
+    """
+    bars = [interval_bar(row["success_last"], *row["success_last_interval"]) for row in rows]
+    return with_column(lines, lines[0].index("95 % interval"), bars)
+
+
+def _draw_distances(axes: Axes, results: Sequence[PolicyResult], protocol: EvaluationProtocol) -> None:
+    """Draw true distance over the steps, with a dot wherever an episode of the first policy ends in success."""
+    for index, result in enumerate(results):
+        distances = np.array([episode.distances for episode in result.episodes])
+        _draw_policy(axes, distances * CM, index, result.policy)
+    solved = [episode.distances[-1] * CM for episode in results[0].episodes if episode.success_last]
+    axes.plot([protocol.steps] * len(solved), solved, "o", color=COLORS[0], markersize=5, clip_on=False)
+    axes.set_ylabel("distance to the goal [cm]")
+    _set_up(axes, protocol)
+
+
+def _draw_energies(axes: Axes, results: Sequence[PolicyResult], protocol: EvaluationProtocol) -> None:
+    """Draw energy over the steps, of the policies that have one."""
+    for index, result in enumerate(results):
+        energies = [episode.energies for episode in result.episodes if episode.energies is not None]
+        if energies:
+            _draw_policy(axes, np.array(energies), index, result.policy)
+    axes.set_ylabel("energy to the goal picture")
+    _set_up(axes, protocol)
+
+
+def _draw_policy(axes: Axes, curves: np.ndarray, index: int, label: str) -> None:
+    """Draw the mean of curves (episodes, S + 1); of the first policy above all others, and each curve thinly."""
+    color, every = COLORS[index % len(COLORS)], index == 0
     if every:
         axes.plot(curves.T, color=color, linewidth=0.8, alpha=0.4)
     axes.plot(curves.mean(axis=0), color=color, linewidth=3 if every else 2, zorder=4 if every else 3, label=label)
+
+
+def _set_up(axes: Axes, protocol: EvaluationProtocol) -> None:
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(0, protocol.steps)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -3,7 +3,7 @@
 evaluation.json                      what is measured and with what; another evaluation is refused
 episodes/<policy>/000.json           the record of an episode, there as soon as it was played
 videos/<policy>/episode_000.mp4      what was seen
-results.json, energy_and_distance.png   made from the records
+results.json, report.html, energy_and_distance.png   made from the records
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vjepa_wm.evaluation.evaluated_episode import EpisodeResult
 from vjepa_wm.evaluation.protocol import EvaluationProtocol
-from vjepa_wm.evaluation.protocol_files import protocol_content
+from vjepa_wm.evaluation.protocol_files import protocol_content, protocol_from
 from vjepa_wm.safe_files import FolderLock, write_bytes, write_json
 
 SETTINGS_FILE = "evaluation.json"
@@ -66,11 +67,7 @@ class ResultsFolder:
         Raises:
             ValueError: if it is damaged.
         """
-        path = record_path(self.folder, policy, k)
-        try:
-            return EpisodeResult.from_json(path.read_text(encoding="utf-8"))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path} is damaged: {error}; delete it to have the episode played again") from error
+        return load_record(self.folder, policy, k)
 
     def _claim(self, protocol: EvaluationProtocol, settings: dict[str, Any]) -> None:
         path = self.folder / SETTINGS_FILE
@@ -92,6 +89,79 @@ class ResultsFolder:
         write_json(path, asked)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredEvaluation:
+    """What a folder says of the evaluation it holds, finished or not."""
+
+    folder: Path
+    """Where it lies."""
+    protocol: EvaluationProtocol
+    """What is measured."""
+    settings: Mapping[str, Any]
+    """Everything else that results depend on, json values by name."""
+
+    def policies(self) -> list[str]:
+        """Return who has played any episode: in the order of the last table, then by name.
+
+        Raises:
+            ValueError: if the table is damaged.
+        """
+        played = {path.parent.name for path in self.folder.glob("episodes/*/*.json")}
+        path = self.folder / "results.json"
+        try:
+            last = [row["policy"] for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
+        except FileNotFoundError:  # it was stopped before its end
+            last = []
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} is damaged: {error}; evaluate writes it again") from error
+        return [policy for policy in last if policy in played] + sorted(played - set(last))
+
+    def records(self, policy: str) -> dict[int, EpisodeResult]:
+        """Return what a policy has played, by the number of the episode.
+
+        Raises:
+            ValueError: if a record is damaged.
+        """
+        numbers = [k for k in range(len(self.protocol.episodes)) if record_path(self.folder, policy, k).exists()]
+        return {k: load_record(self.folder, policy, k) for k in numbers}
+
+
+def read_evaluation(folder: Path) -> StoredEvaluation:
+    """Read what a folder holds, whoever may be writing into it.
+
+    Raises:
+        FileNotFoundError: if it holds no evaluation.
+        ValueError: if its description is damaged.
+    """
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no evaluation: there is no {path}")
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        protocol = protocol_from(settings.pop("protocol"))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return StoredEvaluation(folder=folder, protocol=protocol, settings=settings)
+
+
+def load_record(folder: Path, policy: str, k: int) -> EpisodeResult:
+    """Read the record of an episode.
+
+    Args:
+        folder: of the evaluation.
+        policy: who played it.
+        k: its number.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    path = record_path(folder, policy, k)
+    try:
+        return EpisodeResult.from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}; delete it to have the episode played again") from error
+
+
 def save_episode(folder: Path, policy: str, k: int, result: EpisodeResult, video: bytes) -> None:
     """Write what was played; the record comes last, so that an episode with a record is whole.
 
@@ -102,13 +172,18 @@ def save_episode(folder: Path, policy: str, k: int, result: EpisodeResult, video
         result: its record.
         video: content of its mp4.
     """
-    write_bytes(folder / "videos" / policy / f"episode_{k:03d}.mp4", video)
+    write_bytes(video_path(folder, policy, k), video)
     write_bytes(record_path(folder, policy, k), result.to_json().encode())
 
 
 def record_path(folder: Path, policy: str, k: int) -> Path:
     """Return where the record of an episode lies."""
     return folder / "episodes" / policy / f"{k:03d}.json"
+
+
+def video_path(folder: Path, policy: str, k: int) -> Path:
+    """Return where the video of an episode lies."""
+    return folder / "videos" / policy / f"episode_{k:03d}.mp4"
 
 
 def _differing(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

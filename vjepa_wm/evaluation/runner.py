@@ -15,14 +15,17 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from vjepa_wm.agents.agent import Agent, ScriptedAgent
 from vjepa_wm.data.media.video import encode_video
 from vjepa_wm.envs.goal_env import GoalEnv
-from vjepa_wm.evaluation.agents import Agent, ScriptedAgent
 from vjepa_wm.evaluation.drawing import draw_episode
 from vjepa_wm.evaluation.evaluated_episode import EpisodeResult, play_episode
 from vjepa_wm.evaluation.protocol import EvaluationProtocol
 from vjepa_wm.evaluation.results_folder import ResultsFolder, save_episode
 from vjepa_wm.parallel.run_numbered import run_numbered
+
+CRF, GOP = 23, 32
+"""Of the videos, which are only looked at: a third of the size that pictures to learn from would have."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,7 +101,7 @@ class JobPlayer:
             self._stands[policy] = self._make_stand(policy)
         agent, env, _ = self._stands[policy]
         played = play_episode(agent, env, self._protocol, self._protocol.episodes[k], seed=episode_seed(self._seed, k))
-        video = encode_video(draw_episode(played), env.control_hz)
+        video = encode_video(draw_episode(played), env.control_hz, crf=CRF, gop=GOP)
         if self._folder is not None:
             save_episode(self._folder, policy, k, played.result, video)
         return played.result, video

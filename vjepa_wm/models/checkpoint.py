@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ MASKED_PREDICTOR = "masked_predictor"
 AC_PREDICTOR = "ac_predictor"
 ATTENTIVE_PROBE = "attentive_probe"
 WORLD_MODEL = "world_model"
+PROPOSAL = "proposal"
 MISFIT = f"does not fit its {CONFIG_FILE}, so it is a checkpoint of another architecture"
 """What is wrong with weights that do not fit the configuration beside them, after their name."""
 Config = TypeVar("Config", bound="DataclassInstance")
@@ -81,7 +83,7 @@ def build_config(cls: type[Config], values: dict, path: Path) -> Config:
     Raises:
         CheckpointError: if a field is unknown or missing, naming each, or the class refuses a value.
     """
-    hints = typing.get_type_hints(cls)
+    hints = {name: _without_none(hint) for name, hint in typing.get_type_hints(cls).items()}
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(fields))
     required = {
@@ -96,13 +98,19 @@ def build_config(cls: type[Config], values: dict, path: Path) -> Config:
         )
     built = {}
     for name, value in values.items():
-        if dataclasses.is_dataclass(hints[name]):
+        if dataclasses.is_dataclass(hints[name]) and value is not None:
             value = build_config(hints[name], value, path)
         built[name] = tuple(value) if isinstance(value, list) else value
     try:
         return cls(**built)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} does not describe a {cls.__name__}: {error}") from error
+
+
+def _without_none(hint: object) -> typing.Any:
+    """Return what a type is besides None, if that is one thing; else the type as it is."""
+    options = [option for option in typing.get_args(hint) if option is not type(None)]
+    return options[0] if isinstance(hint, types.UnionType) and len(options) == 1 else hint
 
 
 def read_json(path: Path) -> dict:

@@ -13,6 +13,7 @@ from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,
     ATTENTIVE_PROBE,
     MASKED_PREDICTOR,
+    PROPOSAL,
     VIDEO_ENCODER,
     WORLD_MODEL,
     CheckpointError,
@@ -23,6 +24,7 @@ from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.layers import Activation, hidden_width
 from vjepa_wm.models.official.releases import release_of
 from vjepa_wm.models.predictor import MaskedPredictorConfig
+from vjepa_wm.models.proposal import ProposalConfig
 from vjepa_wm.models.read_checkpoint import read_checkpoint
 from vjepa_wm.models.stored_model import KINDS, PartConfig, StoredModel
 
@@ -40,6 +42,7 @@ _USES = {
     MASKED_PREDICTOR: "estimates the features of hidden places of a clip from those of the visible ones",
     AC_PREDICTOR: "estimates the features after an action; with its encoder it is a world model",
     ATTENTIVE_PROBE: "answers questions about a clip from its encoder's features",
+    PROPOSAL: "proposes the next action on the way to a goal picture",
     WORLD_MODEL: "imagines what actions lead to; plan and evaluate use it",
 }
 _FORMS = {
@@ -70,7 +73,7 @@ def describe_checkpoint(source: str | Path) -> str:
     for model in checkpoint.models:
         lines += ["", *describe_model(model, path)]
     if WORLD_MODEL in checkpoint.kinds:
-        lines += ["", f"both together are {KINDS[WORLD_MODEL].title}: {_USES[WORLD_MODEL]}"]
+        lines += ["", f"together they are {KINDS[WORLD_MODEL].title}: {_USES[WORLD_MODEL]}"]
         lines.append(f'  read it with vjepa_wm.{KINDS[WORLD_MODEL].reader}("{path}")')
     if checkpoint.other_entries:
         lines += ["", f"other entries, not needed here: {', '.join(checkpoint.other_entries)}"]
@@ -121,6 +124,8 @@ def family(config: PartConfig) -> str:
     """Return generation and size of a model, as far as its configuration tells."""
     if isinstance(config, AttentiveProbeConfig):
         return "for anticipation" if config.num_actions else f"for {config.num_classes} classes"
+    if isinstance(config, ProposalConfig):
+        return "trained with labels" if config.object_dim else "trained without labels"
     if config.rope is None:
         form = "with fixed positions (V-JEPA 1)"
     elif isinstance(config, ActionConditionedPredictorConfig):
@@ -133,6 +138,12 @@ def family(config: PartConfig) -> str:
 
 def form_of(config: PartConfig) -> list[str]:
     """Return widths and depths in words."""
+    if isinstance(config, ProposalConfig):
+        return [
+            f"width {config.hidden_dim}, {config.depth} hidden layers, {config.num_tokens} tokens read to "
+            f"{config.reader_dim} numbers each",
+            f"{config.num_modes} modes over actions of {config.action_dim} numbers",
+        ]
     activation: Activation = "gelu"
     if isinstance(config, VideoEncoderConfig | MaskedPredictorConfig):
         activation = config.activation

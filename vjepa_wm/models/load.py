@@ -19,6 +19,7 @@ from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,
     ATTENTIVE_PROBE,
     MASKED_PREDICTOR,
+    PROPOSAL,
     VIDEO_ENCODER,
     WORLD_MODEL,
     CheckpointError,
@@ -30,6 +31,7 @@ from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.official.architecture import Positions
 from vjepa_wm.models.official.published_models import ENCODER_KEYS
 from vjepa_wm.models.predictor import MaskedPredictor
+from vjepa_wm.models.proposal import ProposalConfig
 from vjepa_wm.models.read_checkpoint import read_checkpoint
 from vjepa_wm.models.stored_model import KINDS, Checkpoint, LoadedModel, StoredModel
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
@@ -166,7 +168,7 @@ def _wrong_kind(checkpoint: Checkpoint, wanted: str) -> CheckpointError:
 
 
 def _join_world_model(checkpoint: Checkpoint, key: str | None) -> WorldModel:
-    """Build a world model of the encoder and the action-conditioned predictor in a checkpoint."""
+    """Build a world model of encoder, action-conditioned predictor and, where there is one, proposal."""
     kinds = {model.kind for model in checkpoint.models}
     if AC_PREDICTOR not in kinds:
         raise _wrong_kind(checkpoint, WORLD_MODEL)
@@ -178,13 +180,21 @@ def _join_world_model(checkpoint: Checkpoint, key: str | None) -> WorldModel:
     encoder, predictor = choose(checkpoint, VIDEO_ENCODER, key), choose(checkpoint, AC_PREDICTOR)
     encoder_config = cast(VideoEncoderConfig, encoder.read_config())
     predictor_config = cast(ActionConditionedPredictorConfig, predictor.read_config())
+    proposal = choose(checkpoint, PROPOSAL) if PROPOSAL in kinds else None
     try:
-        config = WorldModelConfig(encoder=encoder_config, predictor=predictor_config, antialias=checkpoint.antialias)
+        config = WorldModelConfig(
+            encoder=encoder_config,
+            predictor=predictor_config,
+            antialias=checkpoint.antialias,
+            proposal=None if proposal is None else cast(ProposalConfig, proposal.read_config()),
+        )
     except ValueError as error:
-        raise CheckpointError(f"{checkpoint.path}: encoder and predictor do not fit together: {error}") from error
+        raise CheckpointError(f"{checkpoint.path}: its parts do not fit together: {error}") from error
     model = build_empty(WorldModel, config)
     _fill(model.encoder, encoder)
     _fill(model.predictor, predictor)
+    if model.proposal is not None and proposal is not None:
+        _fill(model.proposal, proposal)
     return model.eval()
 
 

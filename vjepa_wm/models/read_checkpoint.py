@@ -12,6 +12,7 @@ from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,
     CONFIG_FILE,
     MISFIT,
+    PROPOSAL,
     VIDEO_ENCODER,
     WEIGHTS_FILE,
     CheckpointError,
@@ -95,12 +96,18 @@ def _read_own_folder(path: Path, values: dict) -> Checkpoint:
     if not isinstance(config, WorldModelConfig):
         model = _own_model("", kind, weights, config, str(path / WEIGHTS_FILE))
         return Checkpoint(path=path, form="vjepa_wm", models=(model,))
-    outside = {name: value for name, value in weights.items() if not name.startswith(("encoder.", "predictor."))}
+    own = ("encoder.", "predictor.") if config.proposal is None else ("encoder.", "predictor.", "proposal.")
+    outside = {name: value for name, value in weights.items() if not name.startswith(own)}
     check_weights({}, outside, path / WEIGHTS_FILE, MISFIT)
-    halves = ("encoder", VIDEO_ENCODER, config.encoder), ("predictor", AC_PREDICTOR, config.predictor)
+    parts: list[tuple[str, str, PartConfig]] = [
+        ("encoder", VIDEO_ENCODER, config.encoder),
+        ("predictor", AC_PREDICTOR, config.predictor),
+    ]
+    if config.proposal is not None:
+        parts.append(("proposal", PROPOSAL, config.proposal))
     models = tuple(
         _own_model(name, of, _below(weights, f"{name}."), inner, f"{path / WEIGHTS_FILE} ({name})")
-        for name, of, inner in halves
+        for name, of, inner in parts
     )
     return Checkpoint(path=path, form="vjepa_wm", models=models, antialias=config.antialias)
 

@@ -17,16 +17,30 @@ from torch import Tensor, nn
 
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig
 from vjepa_wm.models.attentive_probe import AttentiveProbe, AttentiveProbeConfig
-from vjepa_wm.models.checkpoint import AC_PREDICTOR, ATTENTIVE_PROBE, MASKED_PREDICTOR, VIDEO_ENCODER, WORLD_MODEL
+from vjepa_wm.models.checkpoint import (
+    AC_PREDICTOR,
+    ATTENTIVE_PROBE,
+    MASKED_PREDICTOR,
+    PROPOSAL,
+    VIDEO_ENCODER,
+    WORLD_MODEL,
+)
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
+from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
 
 Form = Literal["vjepa_wm", "huggingface", "official"]
-PartConfig = VideoEncoderConfig | MaskedPredictorConfig | ActionConditionedPredictorConfig | AttentiveProbeConfig
-"""Configurations of what a `StoredModel` may be; a world model is stored as two of them."""
-LoadedModel = VideoEncoder | MaskedPredictor | ActionConditionedPredictor | AttentiveProbe | WorldModel
+PartConfig = (
+    VideoEncoderConfig
+    | MaskedPredictorConfig
+    | ActionConditionedPredictorConfig
+    | AttentiveProbeConfig
+    | ProposalConfig
+)
+"""Configurations of what a `StoredModel` may be; a world model is stored as two or three of them."""
+LoadedModel = VideoEncoder | MaskedPredictor | ActionConditionedPredictor | AttentiveProbe | Proposal | WorldModel
 """What a checkpoint becomes."""
 
 
@@ -54,13 +68,14 @@ KINDS = {
         ActionConditionedPredictor,
     ),
     ATTENTIVE_PROBE: Kind("an attentive probe", "load_probe", AttentiveProbeConfig, AttentiveProbe),
+    PROPOSAL: Kind("a proposal of actions", "load_world_model", ProposalConfig, Proposal),
     WORLD_MODEL: Kind("a world model", "load_world_model", WorldModelConfig, WorldModel),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredModel:
-    """One model in a checkpoint: its tensors and what it takes to build it. World models are stored as two of them."""
+    """One model in a checkpoint: its tensors and what it takes to build it. World models are several."""
 
     name: str
     """Where in the checkpoint; empty if it is all of it."""
@@ -88,7 +103,7 @@ class Checkpoint:
     form: Form
     """Whose form it has: ours, Hugging Face's, or that of Meta's files."""
     models: tuple[StoredModel, ...]
-    """Its models, the two halves of a world model each by itself."""
+    """Its models, the parts of a world model each by itself."""
     open_options: tuple[str, ...] = ()
     """What this form leaves to the caller, of `key`, `num_heads` and `positions`."""
     antialias: bool = False
@@ -98,8 +113,8 @@ class Checkpoint:
 
     @property
     def kinds(self) -> list[str]:
-        """Kinds of its models, each once; an encoder and an action-conditioned predictor are one world model."""
+        """Kinds of its models, each once; encoder, action-conditioned predictor and proposal are one world model."""
         kinds = list(dict.fromkeys(model.kind for model in self.models))
         if VIDEO_ENCODER in kinds and AC_PREDICTOR in kinds:
-            return [WORLD_MODEL, *(kind for kind in kinds if kind not in (VIDEO_ENCODER, AC_PREDICTOR))]
+            return [WORLD_MODEL, *(kind for kind in kinds if kind not in (VIDEO_ENCODER, AC_PREDICTOR, PROPOSAL))]
         return kinds

@@ -7,7 +7,7 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,12 +22,13 @@ from vjepa_wm.models.key_value_cache import KeyValueCache
 from vjepa_wm.models.layers import normalize_features
 from vjepa_wm.models.pixels import prepare_frames
 from vjepa_wm.models.pose import integrate_pose, pose_difference
+from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.rollout import roll_out
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorldModelConfig:
-    """The two halves of a `WorldModel`."""
+    """The parts of a `WorldModel`."""
 
     encoder: VideoEncoderConfig
     """The frozen video encoder."""
@@ -35,6 +36,8 @@ class WorldModelConfig:
     """The action-conditioned predictor."""
     antialias: bool = True
     """Whether pictures are resized with antialiasing; V-JEPA 2-AC was trained without."""
+    proposal: ProposalConfig | None = None
+    """What proposes actions toward a goal; None: nothing does."""
 
     def __post_init__(self) -> None:
         if self.encoder.embed_dim != self.predictor.encoder_dim:
@@ -42,6 +45,15 @@ class WorldModelConfig:
                 f"predictor.encoder_dim must equal encoder.embed_dim {self.encoder.embed_dim}, "
                 f"got {self.predictor.encoder_dim}"
             )
+        if self.proposal is not None:
+            rows, columns = self.encoder.patch_grid
+            wanted = (rows * columns, self.encoder.embed_dim, self.predictor.action_dim)
+            got = (self.proposal.num_tokens, self.proposal.encoder_dim, self.proposal.action_dim)
+            if got != wanted:
+                raise ValueError(
+                    f"proposal must have num_tokens, encoder_dim and action_dim {wanted} of encoder and predictor, "
+                    f"got {got}"
+                )
 
 
 class WorldModel(nn.Module):
@@ -51,12 +63,22 @@ class WorldModel(nn.Module):
         """Draw the weights of a new world model; those of the encoder are frozen.
 
         Args:
-            config: its two halves.
+            config: its parts.
         """
         super().__init__()
         self.config = config
         self.encoder = VideoEncoder(config.encoder).requires_grad_(False)
         self.predictor = ActionConditionedPredictor(config.predictor)
+        self.proposal = None if config.proposal is None else Proposal(config.proposal)
+
+    def attach_proposal(self, proposal: Proposal) -> None:
+        """Make a proposal part of this world model, in place of the one it has.
+
+        Raises:
+            ValueError: if it is of another encoder, or of other actions.
+        """
+        self.config = replace(self.config, proposal=proposal.config)
+        self.proposal = proposal
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ Letters: A action dimensions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ class ActionBox:
 
     Raises:
         ValueError: if the shapes differ, a number is not finite, low exceeds high, a std is negative, or 0 where
-            the box is open, or a discrete dimension excludes 0.
+            the box is open, a discrete dimension excludes 0, or a norm is limited of nothing, by nothing, or of
+            dimensions that are discrete or exclude 0.
     """
 
     low: Tensor
@@ -34,6 +35,10 @@ class ActionBox:
     clipped. It counts as 0 where a dimension is pinned."""
     discrete: tuple[int, ...] = ()
     """Dimensions that are at their lowest, 0 or at their highest and nowhere in between."""
+    norm_dims: tuple[int, ...] = ()
+    """Dimensions whose common length is limited, such as the three of a displacement."""
+    max_norm: float | None = None
+    """Largest Euclidean length of these, in their unit; within the limits of each. None: no limit."""
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
@@ -53,6 +58,22 @@ class ActionBox:
         wrong = [k for k in self.discrete if not 0 <= k < self.dim or not self.low[k] <= 0 <= self.high[k]]
         if wrong:
             raise ValueError(f"discrete must name dimensions of 0 to {self.dim - 1} that allow 0, got {wrong}")
+        self._check_norm()
+
+    def _check_norm(self) -> None:
+        if (self.max_norm is None) == bool(self.norm_dims) or not (self.max_norm is None or self.max_norm > 0):
+            raise ValueError(
+                f"norm_dims and a positive max_norm belong together, got {self.norm_dims} and {self.max_norm}"
+            )
+        wrong = [
+            k
+            for k in self.norm_dims
+            if not 0 <= k < self.dim or k in self.discrete or not self.low[k] <= 0 <= self.high[k]
+        ]
+        if wrong:
+            raise ValueError(
+                f"norm_dims must name dimensions of 0 to {self.dim - 1} that allow 0 and are not discrete, got {wrong}"
+            )
 
     @property
     def dim(self) -> int:
@@ -76,17 +97,32 @@ class ActionBox:
         return std.masked_fill(self.pinned, 0.0)
 
     def project(self, actions: Tensor) -> Tensor:
-        """Move actions (..., A) to the nearest allowed ones, (..., A), each dimension alone."""
+        """Move actions to allowed ones; those that are allowed stay what they are.
+
+        Each dimension goes to its nearest allowed value, then what is too long becomes shorter in its direction.
+
+        Args:
+            actions: any actions, (..., A).
+
+        Returns:
+            Allowed actions, (..., A).
+        """
         actions = torch.clamp(actions, self.low, self.high)
         for k in self.discrete:
             value, low, high = actions[..., k], self.low[k], self.high[k]
             actions[..., k] = torch.where(value > high / 2, high, torch.where(value < low / 2, low, 0.0))
+        if self.max_norm is not None:
+            together = actions[..., self.norm_dims]
+            norm = together.norm(dim=-1, keepdim=True)
+            # a hair shorter, so that no rounding leaves the limit
+            shorter = together * (self.max_norm * (1 - 4 * torch.finfo(norm.dtype).eps) / norm)
+            actions[..., self.norm_dims] = torch.where(norm > self.max_norm, shorter, together)
         return actions
 
     def to(self, device: torch.device | str) -> ActionBox:
         """Give the same box with its tensors on a device."""
         std = None if self.std is None else self.std.to(device)
-        return ActionBox(self.low.to(device), self.high.to(device), std, self.discrete)
+        return replace(self, low=self.low.to(device), high=self.high.to(device), std=std)
 
 
 def vjepa2_box(max_displacement: float = 0.075, max_gripper: float = 0.75) -> ActionBox:

@@ -3,7 +3,7 @@
 It needs no gradients of the world model and is the planner with the best published record on latent world models, so
 it is the one that everything else here is compared with.
 
-Letters: K candidates, H horizon, A action dimensions.
+Letters: K candidates, C of them given by the caller, H horizon, A action dimensions.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.planners.action_box import ActionBox
+from vjepa_wm.planners.candidates import draw, place, start_mean
+from vjepa_wm.planners.per_dim import PerDim, check_not_negative, check_shares, over_dims, std_floor
 from vjepa_wm.planners.planner import Cost, Plan
-
-PerDim = float | tuple[float, ...]
-"""One number for all action dimensions, or one for each."""
+from vjepa_wm.planners.scoring import Scorer, agree, cheapest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class CEMConfig:
     """
 
     num_samples: int = 64
-    """Candidates drawn per iteration, K."""
+    """Candidates per iteration, K."""
     num_elites: int = 8
     """Best candidates that the next Gaussian is fitted to."""
     iterations: int = 4
@@ -42,9 +42,14 @@ class CEMConfig:
     min_std: PerDim = 0.0
     """Floor of the standard deviation in the units of the action; it keeps a long search from freezing."""
     deadzone: PerDim = 0.0
-    """Planned values of smaller size than this become 0 in the result, in the units of the action."""
+    """Values of the final mean of smaller size than this become 0, in the units of the action."""
     keep_mean: bool = False
     """Score the mean itself as one of the candidates."""
+    return_best: bool = False
+    """Give the best sequence that was scored if it is cheaper than the final mean."""
+    tolerance: float = 0.0
+    """Stop early when the elites agree: when their first actions differ, in every dimension, by a standard deviation
+    of at most this share of the first search's. 0: never."""
     max_batch: int | None = None
     """Most candidates scored in one call of the cost, which bounds memory; all at once if None."""
 
@@ -54,14 +59,14 @@ class CEMConfig:
         if self.num_elites > self.num_samples:
             raise ValueError(f"num_elites must not exceed num_samples {self.num_samples}, got {self.num_elites}")
         check_at_least(1, iterations=self.iterations, max_batch=self.max_batch)
-        for name in ("momentum_mean", "momentum_std"):
-            value = getattr(self, name)
-            if not all(0 <= share < 1 for share in _numbers(value)):
-                raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
-        for name in ("min_std", "deadzone"):
-            value = getattr(self, name)
-            if not all(number >= 0 for number in _numbers(value)):
-                raise ValueError(f"{name} must not be negative, got {value}")
+        check_at_least(0, tolerance=self.tolerance)
+        check_shares(momentum_mean=self.momentum_mean, momentum_std=self.momentum_std)
+        check_not_negative(min_std=self.min_std, deadzone=self.deadzone)
+
+    @property
+    def num_evaluations(self) -> int:
+        """Give how many sequences a plan scores unless it stops early, the final mean among them."""
+        return self.num_samples * self.iterations + 1
 
 
 def vjepa2() -> CEMConfig:
@@ -84,6 +89,35 @@ def vjepa2() -> CEMConfig:
         momentum_std=0.15,
         deadzone=(0.0,) * 6 + (0.25,),
     )
+
+
+def jepa_wms() -> CEMConfig:
+    """Give the settings of JEPA-WMs for robot arms (Metaworld, RoboCasa, DROID): 300 samples, 10 elites, 15 iterations.
+
+    They plan 6 steps (Metaworld) or 3 (RoboCasa, DROID) with an L2 energy of the last one. Its mazes and Push-T take 30
+    iterations. The first standard deviation belongs to the box: 1 for actions in units of their deviation, 0.1 for
+    DROID's in metres and radians, there with limits of 0.1, and 0.75 for the gripper.
+
+    Returns:
+        A config for actions of any dimension.
+
+    Source: JEPA-WMs (arXiv 2512.24497) and the configurations released with it.
+    """
+    return CEMConfig(num_samples=300, num_elites=10, iterations=15, keep_mean=True)
+
+
+def dino_wm() -> CEMConfig:
+    """Give the settings of DINO-WM for Push-T: 300 samples, 30 elites, 30 iterations.
+
+    It plans 5 steps of actions in units of their deviation, which is the first standard deviation, and executes all of
+    them. Its mazes take 10 iterations.
+
+    Returns:
+        A config for actions of any dimension.
+
+    Source: DINO-WM (arXiv 2411.04983) and the configurations released with it.
+    """
+    return CEMConfig(num_samples=300, num_elites=30, iterations=30, keep_mean=True)
 
 
 def cpu() -> CEMConfig:
@@ -117,6 +151,7 @@ class CEM:
         horizon: int,
         action_space: ActionBox,
         warm_start: Tensor | None = None,
+        candidates: Tensor | None = None,
         generator: torch.Generator,
     ) -> Plan:
         """Search for the sequence of least cost.
@@ -124,87 +159,44 @@ class CEM:
         Args:
             cost: scores candidates (K, H, A) with (K,), lower is better.
             horizon: number of steps H.
-            action_space: allowed actions; every candidate is clipped to it before it is scored.
+            action_space: allowed actions; every candidate is moved into it before it is scored.
             warm_start: mean to start from, (H, A); the action nearest to zero if None.
+            candidates: sequences that take the place of draws of the first iteration, (C, H, A).
             generator: source of all randomness; it may live on another device than the box.
 
         Returns:
-            The final mean (not the best sample), its cost, and the elites' mean cost per iteration.
+            The final mean, or with `return_best` the best sequence that was scored; and the elites' mean cost per
+            iteration.
 
         Raises:
-            ValueError: if horizon is below 1, warm_start or a per-dimension setting does not fit the action space, or
-                the cost returns a wrong shape or NaN.
+            ValueError: if horizon is below 1, warm_start, candidates or a per-dimension setting do not fit, or the cost
+                returns a wrong shape or NaN.
 
         Source: V-JEPA 2 (arXiv 2506.09985), section 3.2; De Boer et al. 2005, "A tutorial on the cross-entropy method".
         """
-        momentum_mean, momentum_std, min_std, deadzone = self._per_dim(action_space)
-        mean = _start_mean(horizon, action_space, warm_start)
-        std = action_space.spread.expand_as(mean)
-        elite_costs = []
-        for iteration in range(self.config.iterations):
-            candidates = self._draw(mean, std, action_space, generator)
-            costs = self._score(cost, candidates, iteration)
-            best = costs.topk(self.config.num_elites, largest=False)
-            elites = candidates[best.indices]
+        config = self.config
+        momentum_mean, momentum_std, deadzone = (
+            over_dims(action_space, name, getattr(config, name))
+            for name in ("momentum_mean", "momentum_std", "deadzone")
+        )
+        min_std = std_floor(action_space, config.min_std)
+        scorer = Scorer(cost, config.max_batch)
+        mean = start_mean(horizon, action_space, warm_start)
+        std = action_space.spread.maximum(min_std).expand_as(mean)
+        elite_costs: list[Tensor] = []
+        for iteration in range(config.iterations):
+            drawn = draw(config.num_samples, mean, std, action_space, generator)
+            if config.keep_mean:
+                drawn[0] = action_space.project(mean)
+            if iteration == 0:
+                drawn = place(drawn, candidates, action_space, num_kept=int(config.keep_mean))
+            costs = scorer.score(drawn, iteration)
+            order = cheapest(costs, config.num_elites)
+            elites = drawn[order]
+            elite_costs.append(costs[order].mean())
             mean = torch.lerp(elites.mean(dim=0), mean, momentum_mean)
             std = torch.lerp(elites.std(dim=0, correction=1), std, momentum_std).maximum(min_std)
-            elite_costs.append(best.values.mean())
+            if agree(elites, action_space, config.tolerance):
+                break
         actions = action_space.project(mean.masked_fill(mean.abs() < deadzone, 0.0))
-        final = self._score(cost, actions.unsqueeze(0), self.config.iterations)
-        return Plan(actions=actions, cost=final.item(), elite_costs=tuple(torch.stack(elite_costs).tolist()))
-
-    def _per_dim(self, box: ActionBox) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Spread the per-dimension settings over the dimensions of the box; pinned ones keep a std of 0."""
-        values = []
-        for name in ("momentum_mean", "momentum_std", "min_std", "deadzone"):
-            numbers = _numbers(getattr(self.config, name))
-            if len(numbers) not in (1, box.dim):
-                raise ValueError(
-                    f"{name} must be one number or one per action dimension ({box.dim}), got {len(numbers)} numbers"
-                )
-            values.append(box.low.new_tensor(numbers).expand(box.dim))
-        momentum_mean, momentum_std, min_std, deadzone = values
-        return momentum_mean, momentum_std, min_std.masked_fill(box.pinned, 0.0), deadzone
-
-    def _draw(self, mean: Tensor, std: Tensor, box: ActionBox, generator: torch.Generator) -> Tensor:
-        """Draw candidates (K, H, A) around the mean, clipped to the box."""
-        shape = (self.config.num_samples, *mean.shape)
-        # drawn where the generator lives, so that a plan does not depend on the device it is scored on
-        noise = torch.randn(shape, generator=generator, device=generator.device, dtype=mean.dtype).to(mean.device)
-        candidates = box.project(mean + std * noise)
-        if self.config.keep_mean:
-            candidates[0] = box.project(mean)
-        return candidates
-
-    def _score(self, cost: Cost, candidates: Tensor, iteration: int) -> Tensor:
-        """Score candidates in batches of at most max_batch and refuse what cannot be ranked."""
-        chunks = candidates.split(self.config.max_batch or len(candidates))
-        parts = []
-        for chunk in chunks:
-            part = cost(chunk)
-            if part.shape != (len(chunk),):
-                raise ValueError(
-                    f"cost must return one number per candidate, shape ({len(chunk)},), got {tuple(part.shape)}"
-                )
-            parts.append(part)
-        costs = torch.cat(parts)
-        num_bad = int(costs.isnan().sum())
-        if num_bad:
-            raise ValueError(f"cost returned NaN for {num_bad} of {len(costs)} candidates in iteration {iteration}")
-        return costs
-
-
-def _numbers(value: PerDim) -> tuple[float, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _start_mean(horizon: int, box: ActionBox, warm_start: Tensor | None) -> Tensor:
-    """Give the first mean (H, A), inside the box."""
-    check_at_least(1, horizon=horizon)
-    if warm_start is None:
-        return box.start.expand(horizon, box.dim)
-    if warm_start.shape != (horizon, box.dim):
-        raise ValueError(
-            f"warm_start must have the shape (horizon, A) ({horizon}, {box.dim}), got {tuple(warm_start.shape)}"
-        )
-    return box.project(warm_start.to(box.low))
+        return scorer.give(actions, elites, elite_costs, return_best=config.return_best)

@@ -40,7 +40,7 @@ class CollectConfig:
     renderer: RendererName = "auto"
     """gl, ray (slower, needs no graphics library), or auto, the first of them that this machine has."""
     variation: VariationConfig = field(default_factory=VariationConfig)
-    """What changes between episodes in look and physics."""
+    """What changes between episodes in look and physics; of tasks in the plane the layout does unless it is set."""
     seed: int = 0
     """Episode k depends on the seed and k alone, not on who plays it."""
     workers: int | None = None
@@ -54,13 +54,14 @@ class CollectConfig:
 def run_collect(config: CollectConfig) -> None:
     """Record episodes; errors as `vjepa_wm.envs.make` and `collect` beneath it."""
     task = find_task(config.env)
+    variation = config.variation.over(task.usual_variation)
     make_env = partial(
         make,
         config.env,
         image_size=config.image_size,
         cameras=config.cameras or None,
         renderer=config.renderer,
-        variation=config.variation,
+        variation=variation,
     )
     if config.preview:
         for path in write_preview(config.out, task, make_env, steps=config.steps, seed=config.seed):
@@ -80,6 +81,11 @@ def run_collect(config: CollectConfig) -> None:
         object_names=own.object_names,
         robot_type=own.robot_type,
     ) as writer:
+        if variation != config.variation:
+            usual = ", ".join(f"{name} {value}" for name, value in task.usual_variation.items())
+            print(
+                f"varied as usual for {task.name}: {usual} (--variation.{next(iter(task.usual_variation))} says else)"
+            )
         begin_s = time.perf_counter()
         report = collect(
             make_env,

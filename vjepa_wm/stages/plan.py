@@ -17,7 +17,8 @@ from vjepa_wm.evaluation.evaluated_episode import play_episode
 from vjepa_wm.evaluation.protocol import make_protocol
 from vjepa_wm.evaluation.protocol_files import load_protocol, shipped_protocols
 from vjepa_wm.models.precision import Precision
-from vjepa_wm.stages.planning import PlannerOptions, StandRecipe
+from vjepa_wm.stages.planner_options import PlannerOptions
+from vjepa_wm.stages.planning import StandRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,93 +2,43 @@
 
 from __future__ import annotations
 
-import dataclasses
 import zlib
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 
-from vjepa_wm.checks import check_at_least
-from vjepa_wm.envs import TASKS, Task, find_task, make
+from vjepa_wm.agents.agent import ScriptedAgent, StandStill
+from vjepa_wm.agents.planning_agent import PlanningAgent
+from vjepa_wm.agents.proposal_agent import ProposalAgent
+from vjepa_wm.agents.recovery import Recovery
+from vjepa_wm.agents.true_dynamics_agent import TrueDynamicsAgent
+from vjepa_wm.envs import TASKS, Task, VariationConfig, find_task, make
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.policy import PolicyName
-from vjepa_wm.envs.task import ActionLimits
-from vjepa_wm.evaluation.agents import ScriptedAgent, StandStill
-from vjepa_wm.evaluation.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.evaluation.runner import Stand
-from vjepa_wm.evaluation.true_dynamics_agent import TrueDynamicsAgent
-from vjepa_wm.models.energy import EnergyName
 from vjepa_wm.models.load import load_world_model
-from vjepa_wm.models.pose import POSE_DIM
 from vjepa_wm.models.precision import Precision, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
-from vjepa_wm.planners import CEM, ActionBox, Planner, vjepa2_box
-from vjepa_wm.planners.cem import cpu, vjepa2
+from vjepa_wm.stages.planner_options import PlannerOptions
 
-RowName = Literal["world_model", "true_dynamics", "expert", "random", "zero"]
-PLANNED = ("world_model", "true_dynamics")
+RowName = Literal[
+    "world_model",
+    "search",
+    "proposal",
+    "proposal_recovery",
+    "proposal_search",
+    "true_dynamics",
+    "expert",
+    "random",
+    "zero",
+]
+"""Rows of a table. `world_model` is all that the world model has: with a proposal `proposal_search`, else `search`."""
+PLANNED = ("world_model", "search", "proposal", "proposal_recovery", "proposal_search", "true_dynamics")
 WEIGHTS = Path(__file__).parents[1] / "weights"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannerOptions:
-    """How to plan: a preset, and what to change of it."""
-
-    preset: Literal["cpu", "vjepa2"] = "cpu"
-    """cpu: small CEM, L2 energy, what the task lets plans move. vjepa2: 800 samples, 10 iterations, L1 energy, and
-    for DROID actions the box of V-JEPA 2-AC, in which the gripper is planned."""
-    num_samples: int | None = None
-    """Candidates per iteration, if not the preset's."""
-    iterations: int | None = None
-    """Rounds of sampling, if not the preset's."""
-    horizon: int = 1
-    """Actions per plan; the first is executed, then a new plan is made."""
-    energy: EnergyName | None = None
-    """Distance of latents, l1 or l2, if not the preset's."""
-    max_displacement: float | None = None
-    """Largest displacement along each axis per action [m]; none: the task's. Training data must hold such actions."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        check_at_least(1, horizon=self.horizon, iterations=self.iterations)
-        check_at_least(2, num_samples=self.num_samples)
-        if self.max_displacement is not None and self.max_displacement <= 0:
-            raise ValueError(f"max_displacement must be positive, got {self.max_displacement}")
-
-    def make_planner(self, num_actions: int) -> Planner:
-        """Make the planner for actions of so many numbers."""
-        config = cpu() if self.preset == "cpu" else vjepa2()
-        if num_actions != POSE_DIM:  # the dead zone is the gripper's
-            config = dataclasses.replace(config, deadzone=0.0)
-        asked: dict[str, Any] = {"num_samples": self.num_samples, "iterations": self.iterations}
-        if self.num_samples is not None:
-            asked["num_elites"] = min(config.num_elites, self.num_samples)
-        return CEM(dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None}))
-
-    def box(self, limits: ActionLimits) -> ActionBox:
-        """Return the actions that are searched, of those that a task lets plans do."""
-        if self.preset == "vjepa2" and len(limits.size) == POSE_DIM:
-            return vjepa2_box(self.max_displacement or 0.075)
-        high, num_moved = torch.tensor(limits.size), len(limits.state_low)
-        if self.max_displacement is not None:
-            if not num_moved:
-                raise ValueError("max_displacement must be left out for a task whose actions do not move its state")
-            high[:num_moved] = high[:num_moved].clamp_max(self.max_displacement)
-        return ActionBox(-high, high, discrete=limits.discrete)
-
-    def planning(self, limits: ActionLimits) -> PlanningConfig:
-        """Return what the cost is made of, and how far plans may go."""
-        is_small = self.preset == "cpu"
-        return PlanningConfig(
-            horizon=self.horizon,
-            energy=self.energy or ("l2" if is_small else "l1"),
-            cost_steps="sum" if is_small else "last",
-            state_limits=(limits.state_low, limits.state_high),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +54,8 @@ class StandRecipe:
     """How to plan."""
     precision: Precision
     """Number format of the predictor."""
+    variation: VariationConfig = field(default_factory=VariationConfig)
+    """What changes between episodes in look and physics."""
 
     def __post_init__(self) -> None:
         """Make a path absolute."""
@@ -121,23 +73,29 @@ class StandRecipe:
             CheckpointError: if there is no world model that can be read.
         """
         task = find_task(self.task)
-        env = make(task).unwrapped
+        env = make(task, variation=self.variation).unwrapped
         if policy == "zero":
             return Stand(ScriptedAgent(partial(_stand_still, env)), env)
         if policy not in PLANNED:
             task.check_policy(policy)
             return Stand(ScriptedAgent(partial(task.make_policy, cast(PolicyName, policy), env)), env)
-        model, options = self.load_model(), self.planner
+        model, options, limits = self.load_model(), self.planner, task.limits
         check_fit(model, self.task, env)
+        if policy in ("proposal", "proposal_recovery"):
+            recovery = Recovery(limits) if policy == "proposal_recovery" else None
+            return Stand(ProposalAgent(model, options.box(limits), options.proposing(limits), recovery), env)
+        proposed = policy == "proposal_search" or (policy != "search" and model.proposal is not None)
         parts = (
             model,
-            options.make_planner(len(task.limits.size)),
-            options.box(task.limits),
-            options.planning(task.limits),
+            options.make_planner(len(limits.size), proposed=proposed),
+            options.box(limits),
+            options.planning(limits, proposed=proposed),
+            Recovery(limits) if proposed else None,
+            options.own_cost(),
         )
-        if policy == "world_model":
+        if policy != "true_dynamics":
             return Stand(PlanningAgent(*parts), env)
-        simulator = make(task).unwrapped
+        simulator = make(task, variation=self.variation).unwrapped
         simulator.reset(seed=0)
         return Stand(TrueDynamicsAgent(*parts, env=env, simulator=simulator), env, simulator)
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
+from vjepa_wm.data.latents.latent_store import encode_episode
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.models.encoder import VideoEncoder
-from vjepa_wm.training.ac_training import LatentEpisodes, encode_episodes
 
 _RIDGES = tuple(10.0**power for power in range(-1, 6))
 Readout = Literal["patches", "mean"]
@@ -80,7 +80,26 @@ def fit_readout(z: Tensor, y: Tensor, readout: Readout) -> tuple[Tensor, Tensor]
     return fit_ridge(x, y, max(_RIDGES, key=score))
 
 
-def probe_position(train: LatentEpisodes, test: LatentEpisodes, readout: Readout) -> tuple[Tensor, float]:
+class Frames(NamedTuple):
+    """All frames of some episodes, end to end."""
+
+    z: Tensor
+    """(F, N, D)."""
+    states: Tensor
+    """(F, P)."""
+
+
+def encode_frames_of(encoder: VideoEncoder, dataset: TrajectoryDataset, dtype: torch.dtype) -> Frames:
+    """Encode every frame of a data set; a probe's are few, and of an encoder that may never be used again."""
+    parts: list[tuple[Tensor, Tensor]] = []
+    for index in range(dataset.num_episodes):
+        episode = dataset.episode(index)
+        parts.append((encode_episode(encoder, episode, dtype=dtype), torch.from_numpy(episode.states)))
+    z, states = (torch.cat(values) for values in zip(*parts, strict=True))
+    return Frames(z=z, states=states)
+
+
+def probe_position(train: Frames, test: Frames, readout: Readout) -> tuple[Tensor, float]:
     """Fit position on latents and measure it on other episodes.
 
     Returns:
@@ -151,7 +170,7 @@ def probe_encoder(
     }
     results = []
     for name, one in encoders.items():
-        of_train, of_test = (encode_episodes(one, part, 1, dtype) for part in (train, test))
+        of_train, of_test = (encode_frames_of(one, part, dtype) for part in (train, test))
         for readout in get_args(Readout):
             scores, error = probe_position(of_train, of_test, readout)
             values = dict(zip("xyz", scores.tolist(), strict=False)) | {"error": error}  # in a plane x and y alone
@@ -163,5 +182,5 @@ def probe_encoder(
 
 
 def _objects(dataset: TrajectoryDataset) -> Tensor:
-    """Return the objects of all frames, (F, E), in the order in which `encode_episodes` has them."""
+    """Return the objects of all frames, (F, E), in the order in which `encode_frames_of` has them."""
     return torch.cat([torch.from_numpy(dataset.objects(index)) for index in range(dataset.num_episodes)])

@@ -123,6 +123,29 @@ def read_frames(
     return np.stack(frames), np.array(times)
 
 
+def read_last_frame(path: str | os.PathLike) -> np.ndarray:
+    """Decode the last frame of a video, reading no more of it than from the last key frame on.
+
+    Args:
+        path: video file.
+
+    Returns:
+        uint8 RGB, (H, W, 3).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        VideoError: if the file cannot be decoded.
+    """
+    last = None
+    with open_video(path) as (container, stream):
+        container.seek(stream.duration or 0, stream=stream)
+        for frame in container.decode(stream):
+            last = frame
+    if last is None:
+        raise VideoError(f"no frame at the end of {path}")
+    return rgb_converter()(last)
+
+
 def rgb_converter() -> Callable[[av.VideoFrame], np.ndarray]:
     """Make a function from a decoded frame to uint8 RGB (H, W, 3), to be used in one thread."""
     # One converter kept over all frames: setting one up per frame costs twenty times the conversion itself.

@@ -180,6 +180,10 @@ class TrajectoryDataset:
         """
         return self._objects(self._numbers(self._number(i)))
 
+    def fingerprint(self) -> str:
+        """Return a number that tells the whole data set from others, as text."""
+        return self._stored.fingerprint()
+
     def split(self, val_share: float, seed: int) -> tuple[TrajectoryDataset, TrajectoryDataset]:
         """Divide the episodes at random into two parts.
 

@@ -8,6 +8,7 @@ Letters: T frames of an episode, H height, W width, D numbers of a column.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -127,6 +128,17 @@ class StoredEpisodes:
         """Read the statistics of the whole data set by feature and name; empty where no recorder wrote any."""
         path = self.root / STATS_PATH
         return to_arrays(json.loads(path.read_text())) if path.is_file() else {}
+
+    def fingerprint(self) -> str:
+        """Return a number that tells this data set from others, from what its rows say and how large its files are."""
+        digest = hashlib.blake2b(digest_size=8)
+        for path in sorted(self.root.rglob("*")):
+            name = path.relative_to(self.root)
+            if path.is_file() and not name.parts[0].startswith("."):
+                digest.update(f"{name.as_posix()} {path.stat().st_size}".encode())
+                if name.parts[:2] == ("meta", "episodes"):
+                    digest.update(path.read_bytes())
+        return digest.hexdigest()
 
     def _data_path(self, number: int) -> Path:
         row = self._rows[number]

@@ -5,7 +5,7 @@ P = 7 entries of a pose.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -42,7 +42,7 @@ class ArmEnv(GoalEnv):
         start_gripper: the gripper at sampled starts, 0 open .. 1 closed.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}
+    metadata = GoalEnv.metadata | {"render_fps": CONTROL_HZ}
     start_heights: ClassVar[tuple[float, float]]
     start_gripper: ClassVar[float] = 0.0
     robot_type = "franka"

@@ -45,4 +45,5 @@ def plan_limits(workspace: Workspace, *, turns: bool = False, grips: bool = Fals
         discrete=(6,) if grips else (),
         state_low=tuple(workspace.low[:3].tolist()),
         state_high=tuple(workspace.high[:3].tolist()),
+        away=(-1.0, -1.0, 1.0),
     )

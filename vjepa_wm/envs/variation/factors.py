@@ -8,9 +8,9 @@ Neither needs a simulator.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -56,6 +56,33 @@ class VariationConfig:
         for factor, values in VALUES.items():
             if getattr(self, factor) is not None:
                 _check_name(factor, getattr(self, factor), (*get_args(Mode), *values.names()))
+
+    def over(self, usual: Mapping[str, str]) -> VariationConfig:
+        """Return the same with usual values where nothing is asked for.
+
+        Args:
+            usual: values of fields by their names, which count unless the field is set or `all` is.
+        """
+        if self.all != "default":
+            return self
+        return VariationConfig.of({**usual, **self.asked()})
+
+    @staticmethod
+    def of(values: Mapping[str, Any]) -> VariationConfig:
+        """Build one from values by field, which may come from a file.
+
+        Raises:
+            ValueError: if a field or a value is unknown.
+        """
+        unknown = sorted(set(values) - {field.name for field in fields(VariationConfig)})
+        if unknown:
+            raise ValueError(f"variation has no factor {unknown[0]!r}; known are all, {', '.join(FACTORS)}")
+        return VariationConfig(**values)
+
+    def asked(self) -> dict[str, str]:
+        """Return the fields that are not as they are by default, with their values."""
+        plain = VariationConfig()
+        return {name: value for name, value in vars(self).items() if value != getattr(plain, name)}
 
     def chosen(self, values: Mapping[str, Values]) -> dict[str, str]:
         """Return what is asked of each factor of a task.

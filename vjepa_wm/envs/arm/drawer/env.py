@@ -117,6 +117,7 @@ class DrawerEnv(ArmEnv):
     Control rate: `control_hz` = 5.
     """
 
+    config: DrawerConfig
     object_names = ("x", "y", "opening")
     start_heights = (0.16, 0.25)  # above the cabinet
 

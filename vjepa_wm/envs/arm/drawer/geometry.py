@@ -72,8 +72,8 @@ def reaches_into(pose: np.ndarray, drawer: np.ndarray, slack: float) -> bool:
         drawer: place and opening, (3,).
         slack: how deep they may be [m].
     """
-    is_over = (_depths(pose[None], drawer) > slack).all(axis=3).any(axis=1)[0]
-    return bool((is_over & (pose[2] - TIP_BELOW_TOOL < BOXES_TOP - slack)).any())
+    is_over = np.asarray(np.asarray((_depths(pose[None], drawer) > slack).all(axis=3)).any(axis=1))
+    return bool((is_over[0] & (pose[2] - TIP_BELOW_TOOL < BOXES_TOP - slack)).any())
 
 
 def stay_out(pose: np.ndarray, action: np.ndarray, drawer: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ A drawer is x, y of its cabinet and how far it is open [m], (3,). P = 7 entries 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -40,12 +40,16 @@ BEFORE_HANDLE = -0.055
 WANDER_HEIGHT = 0.1
 
 
+Manner = Literal["grip", "hook", "push"]
+MANNERS: tuple[Manner, ...] = get_args(Manner)
+
+
 class Handling(NamedTuple):
     """One way of moving the drawer."""
 
     opening: float
     """Where it is to be [m]."""
-    manner: Literal["grip", "hook", "push"] = "grip"
+    manner: Manner = "grip"
     """grip closes the fingers around the handle, hook leaves them open, push closes them before it (only to close)."""
     beside: float = 0.0
     """How far from the middle of the handle along x, up to 3 cm [m]."""
@@ -169,7 +173,7 @@ class DrawerPlay:
         if rng.random() < 0.3:
             self._num_steps = int(rng.integers(4, 12))
             return
-        manner = str(rng.choice(["grip", "hook", "push"], p=[0.6, 0.2, 0.2]))
+        manner = MANNERS[int(rng.choice(3, p=[0.6, 0.2, 0.2]))]
         opening = rng.uniform(0.0, max(drawer[2], 0.0) if manner == "push" else DRAWER_HIGH[2])
         step = rng.uniform(0.015, ACTION_HIGH[1])
         self._runner = HandlingRunner(Handling(float(opening), manner, rng.uniform(-0.03, 0.03), float(step)))

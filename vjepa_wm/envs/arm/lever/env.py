@@ -122,6 +122,7 @@ class LeverEnv(ArmEnv):
     Control rate: `control_hz` = 5.
     """
 
+    config: LeverConfig
     object_names = ("x", "y", "yaw")
     start_heights = (0.11, 0.22)  # above any lever
     start_gripper = 1.0

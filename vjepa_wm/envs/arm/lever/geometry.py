@@ -128,7 +128,7 @@ def stay_out(pose: np.ndarray, action: np.ndarray, lever: np.ndarray) -> np.ndar
     path = pose + np.linspace(0.0, 1.0, NUM_POINTS)[:, None] * action
     tips = path[:, 2] - TIP_BELOW_TOOL
     in_lever, in_hub, turns = _depths(path, lever)
-    meets_lever = (in_lever > 0.0).all(axis=2)
+    meets_lever = np.asarray((in_lever > 0.0).all(axis=2))
     is_over = (meets_lever | (in_hub > 0.0)).any(axis=1)
     if not is_over.any():
         return action

@@ -98,6 +98,7 @@ class PushEnv(ArmEnv):
     Control rate: `control_hz` = 5.
     """
 
+    config: PushConfig
     object_names = ("x", "y", "z", "yaw")
     start_heights = (0.11, 0.22)  # above any block
     start_gripper = 1.0

@@ -54,6 +54,7 @@ class ReachEnv(ArmEnv):
     Control rate: `control_hz` = 5.
     """
 
+    config: ReachConfig
     start_heights = (float(POSE_LOW[2]), float(POSE_HIGH[2]))
 
     def __init__(self, config: ReachConfig | None = None) -> None:

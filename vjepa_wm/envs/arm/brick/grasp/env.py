@@ -78,6 +78,8 @@ class GraspEnv(BrickEnv):
     Control rate: `control_hz` = 5.
     """
 
+    config: GraspConfig
+
     def __init__(self, config: GraspConfig | None = None) -> None:
         """Build the simulation.
 

@@ -85,6 +85,8 @@ class PickPlaceEnv(BrickEnv):
     Control rate: `control_hz` = 5.
     """
 
+    config: PickPlaceConfig
+
     def __init__(self, config: PickPlaceConfig | None = None) -> None:
         """Build the simulation.
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from vjepa_wm.agents.cost import CostPart
+from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
+from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.envs.goal_env import GoalEnv
-from vjepa_wm.evaluation.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.planners import ActionBox, Planner
 
@@ -29,6 +31,8 @@ class TrueDynamicsAgent(PlanningAgent):
         planner: Planner,
         action_space: ActionBox,
         config: PlanningConfig,
+        recovery: Recovery | None = None,
+        own_cost: CostPart | None = None,
         *,
         env: GoalEnv,
         simulator: GoalEnv,
@@ -40,13 +44,15 @@ class TrueDynamicsAgent(PlanningAgent):
             planner: as for `PlanningAgent`.
             action_space: as for `PlanningAgent`.
             config: as for `PlanningAgent`; `context_frames` does not matter.
+            recovery: as for `PlanningAgent`.
+            own_cost: as for `PlanningAgent`.
             env: the environment that is being acted in.
             simulator: another instance of it.
 
         Raises:
             ValueError: if simulator is env.
         """
-        super().__init__(world_model, planner, action_space, config)
+        super().__init__(world_model, planner, action_space, config, recovery, own_cost)
         if env is simulator:
             raise ValueError("simulator must be another instance than env: planning would move the real robot")
         self.env, self.simulator = env, simulator
@@ -54,8 +60,8 @@ class TrueDynamicsAgent(PlanningAgent):
     def _imagine(self, actions: Tensor) -> Tensor:
         """Play candidates (K, H, A) and encode the frames that count."""
         now = self.env.get_state()
-        frames = np.stack([self._play(now, candidate) for candidate in actions.cpu().numpy()])
-        return self._encode(frames)
+        frames = np.stack([self._play(now, candidate) for candidate in actions.detach().cpu().numpy()])
+        return self.perception.encode(frames)
 
     def _play(self, now: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """Play one candidate (H, A) and give the frames that count, (H, S, S, 3) or (1, S, S, 3) uint8."""
@@ -63,6 +69,6 @@ class TrueDynamicsAgent(PlanningAgent):
         frames = []
         for step, action in enumerate(actions, start=1):
             self.simulator.advance(action)
-            if self.config.cost_steps == "sum" or step == len(actions):
+            if self.needs_all_frames or step == len(actions):
                 frames.append(self.simulator.render().copy())
         return np.stack(frames)

@@ -7,10 +7,11 @@ from point_model import PointModel
 from point_world import PointEnv, picture
 
 import vjepa_wm.envs as envs
+from vjepa_wm.agents.cost import CostConfig
+from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
+from vjepa_wm.agents.true_dynamics_agent import TrueDynamicsAgent
 from vjepa_wm.evaluation.evaluated_episode import play_episode
-from vjepa_wm.evaluation.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.evaluation.protocol import make_protocol
-from vjepa_wm.evaluation.true_dynamics_agent import TrueDynamicsAgent
 from vjepa_wm.planners import CEM, ActionBox, CEMConfig, vjepa2_box
 
 START = np.array([0.1, 0.1, 0.4, 0, 0, 0, 0])
@@ -34,7 +35,7 @@ def drive(agent, env: PointEnv, steps: int) -> float:
 @pytest.mark.parametrize("cost_steps", ["last", "sum"])
 def test_true_dynamics_reach_the_goal_and_leave_the_environment_alone(cost_steps):
     env = PointEnv()
-    agent = true_dynamics_agent(env, PointEnv(), cost_steps=cost_steps)
+    agent = true_dynamics_agent(env, PointEnv(), cost=CostConfig(steps=cost_steps))
     assert drive(agent, env, steps=5) < 0.02
     before = env.get_state()
     agent.act(env.render(), before[:3])
@@ -56,7 +57,7 @@ def test_true_dynamics_know_what_the_model_does_not():
 @pytest.mark.parametrize(("cost_steps", "renders"), [("last", 1), ("sum", 3)])
 def test_true_dynamics_render_only_the_frames_that_count_and_encode_them_at_once(cost_steps, renders):
     env, simulator = PointEnv(), PointEnv()
-    agent = true_dynamics_agent(env, simulator, horizon=3, cost_steps=cost_steps)
+    agent = true_dynamics_agent(env, simulator, horizon=3, cost=CostConfig(steps=cost_steps))
     drive(agent, env, steps=1)
     samples, iterations = PLANNER.config.num_samples, PLANNER.config.iterations
     assert simulator._scene.num_pictures == renders * (samples * iterations + 1)  # and once for the plan itself

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from point_world import POINT, PointEnv, PointExpert, picture
 
-from vjepa_wm.evaluation.agents import ScriptedAgent, StandStill, policy_of
+from vjepa_wm.agents.agent import ScriptedAgent, StandStill, policy_of
 
 HERE, GOAL = np.full(7, 0.2, np.float32), np.full(7, 0.25, np.float32)
 OBS = {"image": picture(HERE), "state": HERE}

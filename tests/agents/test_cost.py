@@ -1,0 +1,77 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vjepa_wm.agents.cost import ActionPrior, CostConfig, GoalDistance, Imagined, make_cost
+
+GENERATOR = torch.Generator().manual_seed(0)
+IMAGINED = Imagined(
+    z=torch.randn(5, 3, 4, 6, generator=GENERATOR),
+    actions=torch.randn(5, 3, 2, generator=GENERATOR),
+    z_start=torch.randn(4, 6, generator=GENERATOR),
+    z_goal=torch.randn(4, 6, generator=GENERATOR),
+    state=torch.zeros(2),
+)
+GAP = IMAGINED.z - IMAGINED.z_goal
+L2 = GAP.square().mean(dim=(-1, -2))
+
+
+def test_which_frames_count():
+    expected = {
+        "last": L2[:, 2],
+        "sum": L2.sum(dim=1),
+        "least": L2.min(dim=1).values,
+        "discounted": L2[:, 0] + 0.5 * L2[:, 1] + 0.25 * L2[:, 2],
+    }
+    for steps, costs in expected.items():
+        torch.testing.assert_close(GoalDistance(CostConfig(steps=steps, discount=0.5))(IMAGINED), costs)
+
+
+def test_every_energy_is_its_formula():
+    cosines = torch.cosine_similarity(IMAGINED.z, IMAGINED.z_goal.expand_as(IMAGINED.z), dim=-1)
+    expected = {"l1": GAP.abs().mean(dim=(-1, -2)), "l2": L2, "cosine": 1 - cosines.mean(dim=-1)}
+    for name, energies in expected.items():
+        torch.testing.assert_close(GoalDistance(CostConfig(energy=name))(IMAGINED), energies.sum(dim=1))
+
+
+def test_patches_that_must_change_count_more():
+    z_goal = IMAGINED.z_start.clone()
+    z_goal[2] += 1.0
+    goal = replace(IMAGINED, z_goal=z_goal)
+    weighted = GoalDistance(CostConfig(patch_weights="change", steps="last"))(goal)
+    torch.testing.assert_close(weighted, (goal.z[:, -1, 2] - z_goal[2]).square().mean(dim=-1))
+
+
+def test_actions_are_free_up_to_twice_their_deviation():
+    actions = torch.tensor([[[0.1, 0.0]], [[0.3, -0.5]]])
+    costs = ActionPrior((0.1, 0.2), 3.0)(replace(IMAGINED, actions=actions))
+    torch.testing.assert_close(costs, torch.tensor([0.0, 3.0 * (1.0**2 + 0.5**2)]))
+
+
+def test_parts_add_up_and_the_users_is_one():
+    config = CostConfig(action_weight=1.0)
+    alone = make_cost(config, (1.0, 1.0))(IMAGINED)
+    torch.testing.assert_close(alone, GoalDistance(config)(IMAGINED) + ActionPrior((1.0, 1.0), 1.0)(IMAGINED))
+    mine = make_cost(config, (1.0, 1.0), lambda one: one.z[:, 0, 0, 0])
+    torch.testing.assert_close(mine(IMAGINED), alone + IMAGINED.z[:, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"energy": "l3"}, "unknown energy 'l3'; known energies: l1, l2, cosine"),
+        ({"steps": "first"}, "steps must be one of last, sum, discounted, least, got 'first'"),
+        ({"patch_weights": "all"}, "patch_weights must be one of none, change, got 'all'"),
+        ({"discount": 0.0}, "discount must be above 0 and at most 1, got 0.0"),
+        ({"action_weight": -1.0}, "action_weight must be at least 0, got -1.0"),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        CostConfig(**options)
+
+
+def test_actions_of_unknown_scale_cannot_be_weighed():
+    with pytest.raises(ValueError, match="action_weight must be 0 for a world model that was trained on raw actions"):
+        make_cost(CostConfig(action_weight=1.0), ())

@@ -1,0 +1,137 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sliding_square import write_slides
+
+from vjepa_wm.cli import main
+from vjepa_wm.data.latents.latent_store import encode_dataset
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.checkpoint import CheckpointError
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
+from vjepa_wm.models.load import load_world_model
+from vjepa_wm.models.proposal import Proposal, ProposalConfig
+from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world_model
+from vjepa_wm.training.proposal_training import (
+    HindsightBatch,
+    ProposalTrainer,
+    TrainProposalConfig,
+    object_code,
+    proposal_losses,
+    train_proposal,
+)
+
+pytestmark = pytest.mark.usefixtures("without_curves")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_slides(tmp_path_factory.mktemp("slides") / "set", num_episodes=20, has_objects=True)
+
+
+@pytest.fixture(scope="module")
+def world_model(tmp_path_factory):
+    size = {"embed_dim": 24, "depth": 1, "num_heads": 2}
+    encoder = VideoEncoderConfig(image_size=32, patch_size=8, **size)
+    torch.manual_seed(0)
+    model = WorldModel(
+        WorldModelConfig(encoder=encoder, predictor=ActionConditionedPredictorConfig(encoder_dim=24, **size))
+    )
+    folder = tmp_path_factory.mktemp("world_model")
+    save_world_model(model, folder)
+    return folder
+
+
+def config(data, world_model, out, **options) -> TrainProposalConfig:
+    small = {"reader_dim": 8, "hidden_dim": 64, "depth": 2, "num_modes": 3, "precision": "fp32"}
+    short = {"steps": 4, "batch_size": 16, "log_every": 1, "save_every": 2, "validation_share": 0.2}
+    return TrainProposalConfig(data=(data,), world_model=world_model, out=out, **(small | short | options))
+
+
+def test_it_learns_in_hindsight_what_leads_to_a_picture(data, world_model, tmp_path):
+    near = {"goal_at_end": 0.0, "goal_within": 1}
+    out = train_proposal(config(data, world_model, tmp_path, steps=400, batch_size=64, learning_rate=3e-3, **near))
+    model = load_world_model(out)
+    latents = encode_dataset(model.encoder, TrajectoryDataset(data))
+    _, val = latents.split(0.2, seed=0)
+    rows, cpu = val.window_starts(2), torch.device("cpu")
+    states, moved = latents.states[rows], latents.states[rows + 1] - latents.states[rows]
+    with torch.no_grad():
+        mixture = model.proposal(latents.read_z(rows, cpu), torch.from_numpy(states), latents.read_z(rows + 1, cpu))
+    proposed = mixture.heaviest().numpy()[:, :2]
+    free = (np.abs(states[:, :2] - 0.12) < 0.08).all(axis=1)  # where the walls of the picture bend no action
+    assert np.corrcoef(proposed[free].ravel(), moved[free, :2].ravel())[0, 1] > 0.5
+    rest = [value for name, value in model.named_parameters() if not name.startswith("proposal.")]
+    before = load_world_model(world_model)
+    assert all(torch.equal(a, b) for a, b in zip(rest, before.parameters(), strict=True))
+
+
+def test_two_steps_then_resume_equal_one_run(data, world_model, tmp_path, monkeypatch):
+    noisy = {"z_noise": 0.1}
+    whole = load_world_model(train_proposal(config(data, world_model, tmp_path / "whole", **noisy)))
+    step = ProposalTrainer.step
+
+    def die_at_step_three(self, number, windows):
+        if number == 3:
+            raise KeyboardInterrupt
+        return step(self, number, windows)
+
+    monkeypatch.setattr(ProposalTrainer, "step", die_at_step_three)
+    stopped = config(data, world_model, tmp_path / "parts", **noisy)
+    with pytest.raises(KeyboardInterrupt):
+        train_proposal(stopped)
+    monkeypatch.undo()
+    parts = load_world_model(train_proposal(stopped))
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
+    assert (tmp_path / "whole/metrics.csv").read_text() == (tmp_path / "parts/metrics.csv").read_text()
+
+
+def test_labels_train_a_readout_and_are_told(data, world_model, tmp_path):
+    labelled = config(data, world_model, tmp_path, label_weight=1.0, steps=300, batch_size=64, learning_rate=3e-3)
+    model = load_world_model(train_proposal(labelled))
+    assert model.proposal.config.object_dim == 5
+    latents = encode_dataset(model.encoder, TrajectoryDataset(data))
+    rows = latents.frames()
+    with torch.no_grad():
+        read = model.proposal.read_objects(latents.read_z(rows, torch.device("cpu")))
+    error = (read - object_code(torch.from_numpy(latents.objects[rows]))).square().mean()
+    assert error < 0.2 * object_code(torch.from_numpy(latents.objects[rows]))[:, :2].var()
+
+
+def test_without_labels_no_object_is_looked_at(world_model, tmp_path):
+    plain = write_slides(tmp_path / "plain")
+    model = load_world_model(train_proposal(config(plain, world_model, tmp_path / "out")))
+    assert model.proposal.config.object_dim == 0
+    with pytest.raises(ValueError, match="label_weight must be 0 unless every dataset tells where objects are"):
+        train_proposal(config(plain, world_model, tmp_path / "other", label_weight=1.0))
+
+
+def test_the_loss_is_the_density_of_scaled_actions():
+    form = ProposalConfig(encoder_dim=8, num_tokens=4, action_dim=7, state_dim=7, hidden_dim=16)
+    model, unit = Proposal(replace(form, action_scale=(0.5,) * 7)), Proposal(form)
+    unit.load_state_dict(model.state_dict() | {"action_unit": torch.ones(7)})
+    z, z_goal, state, action = torch.randn(6, 4, 8), torch.randn(6, 4, 8), torch.randn(6, 7), torch.randn(6, 7)
+    losses = [
+        proposal_losses(one, HindsightBatch(z=z, state=state, z_goal=z_goal, action=done, objects=None), 0.0)["nll"]
+        for one, done in ((model, action), (unit, action / 0.5))
+    ]
+    torch.testing.assert_close(*losses)
+
+
+def test_the_command_trains_and_wrong_inputs_are_named(data, world_model, tmp_path, capsys):
+    words = ["train-proposal", "--data", str(data), "--world-model", str(world_model), "--out", str(tmp_path / "a")]
+    assert main([*words, "--steps", "1", "--batch-size", "4", "--hidden-dim", "16"]) == 0
+    assert (tmp_path / "a/train_proposal.json").exists() and (tmp_path / "a/world_model/config.json").exists()
+    assert main([*words, "--read.state", "observation.state:x,y", "--out", str(tmp_path / "b")]) == 1
+    assert "must have the state_dim 7 of the world model, they have 2" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        train_proposal(config(data, tmp_path / "nowhere", tmp_path / "c"))
+    for wrong, message in (
+        ({"goal_at_end": 2.0}, "goal_at_end must be from 0 to 1, got 2"),
+        ({"goal_within": 0}, "goal_within must be at least 1"),
+        ({"data": ()}, "data must name at least one dataset"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            replace(config(data, world_model, tmp_path), **wrong)

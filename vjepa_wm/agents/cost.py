@@ -1,0 +1,172 @@
+"""What a plan costs: parts that add up, each a function of what was imagined.
+
+A planner sees the sum alone. How far imagined frames are from the goal is the part that every plan has; others keep to
+actions that the training data hold, or are the user's own.
+
+Letters: K candidates, H horizon, N tokens per frame, D width, A action, P state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from vjepa_wm.models.energy import EnergyName, energy, token_energy
+
+StepsName = Literal["last", "sum", "discounted", "least"]
+PatchWeights = Literal["none", "change"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Imagined:
+    """What candidates lead to, and what they are to lead to."""
+
+    z: Tensor
+    """Latents after each action, (K, H, N, D)."""
+    actions: Tensor
+    """(K, H, A)."""
+    z_start: Tensor
+    """Latent of what is seen now, (N, D)."""
+    z_goal: Tensor
+    """Latent of the goal picture, (N, D)."""
+    state: Tensor
+    """State of the robot now, (P,)."""
+
+
+CostPart = Callable[[Imagined], Tensor]
+"""Scores candidates with (K,), lower is better; each candidate's number depends on it alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostConfig:
+    """What the cost of a plan is made of."""
+
+    energy: EnergyName = "l2"
+    """Distance of latents: l1 (V-JEPA 2-AC), l2 or cosine."""
+    steps: StepsName = "sum"
+    """last judges a plan by its last frame (V-JEPA 2-AC), sum by all its frames, discounted by all with the later ones
+    counting less, least by the nearest of them. With a horizon above 1, last may put off the arrival at every step and
+    hover beside a goal within reach; sum wants it soon."""
+    discount: float = 0.9
+    """By which each later frame counts less, for discounted."""
+    patch_weights: PatchWeights = "none"
+    """change weighs each patch by how much goal and start differ in it, so that a small object counts beside an arm
+    that fills many patches; none: all alike."""
+    action_weight: float = 0.0
+    """Weight of how far actions lie beyond twice the deviation of the training actions, squared, summed over steps."""
+
+    def __post_init__(self) -> None:
+        """Check names and ranges."""
+        energy(self.energy)
+        for name, known in (("steps", StepsName), ("patch_weights", PatchWeights)):
+            if getattr(self, name) not in get_args(known):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")
+        if not 0 < self.discount <= 1:
+            raise ValueError(f"discount must be above 0 and at most 1, got {self.discount}")
+        if self.action_weight < 0:
+            raise ValueError(f"action_weight must be at least 0, got {self.action_weight}")
+
+
+class GoalDistance:
+    """How far imagined frames are from the goal picture."""
+
+    def __init__(self, config: CostConfig) -> None:
+        """Keep how it is measured.
+
+        Args:
+            config: energy, steps and weights of patches.
+        """
+        self._config = config
+
+    def __call__(self, imagined: Imagined) -> Tensor:
+        """Return the distance of each candidate, (K,)."""
+        config, z = self._config, imagined.z
+        tokens = token_energy(z.flatten(0, 1), imagined.z_goal, config.energy)
+        if config.patch_weights == "change":
+            changes = token_energy(imagined.z_start.unsqueeze(0), imagined.z_goal, config.energy)[0]
+            tokens = tokens * (changes / changes.mean().clamp_min(1e-9))
+        frames = tokens.mean(dim=-1).unflatten(0, z.shape[:2])
+        if config.steps == "last":
+            return frames[:, -1]
+        if config.steps == "least":
+            return frames.amin(dim=1)
+        if config.steps == "discounted":
+            frames = frames * config.discount ** torch.arange(frames.shape[1], device=frames.device)
+        return frames.sum(dim=1)
+
+
+class ActionPrior:
+    """How far actions lie beyond what the training data hold."""
+
+    def __init__(self, scale: tuple[float, ...], weight: float) -> None:
+        """Keep the unit of the actions.
+
+        Args:
+            scale: deviation of each number of the training actions, (A,).
+            weight: of the sum.
+        """
+        self._scale, self._weight = scale, weight
+
+    def __call__(self, imagined: Imagined) -> Tensor:
+        """Return the cost of each candidate, (K,)."""
+        beyond = imagined.actions.abs() / imagined.actions.new_tensor(self._scale) - 2.0
+        return self._weight * beyond.clamp_min(0.0).square().sum(dim=(1, 2))
+
+
+class SumOfParts:
+    """The cost of a plan."""
+
+    def __init__(self, parts: tuple[CostPart, ...]) -> None:
+        """Keep the parts.
+
+        Args:
+            parts: what adds up, at least one.
+        """
+        self._parts = parts
+
+    def __call__(self, imagined: Imagined) -> Tensor:
+        """Return the cost of each candidate, (K,).
+
+        Raises:
+            ValueError: if a part gives something else than one number for each candidate.
+        """
+        total = imagined.z.new_zeros(len(imagined.z))
+        for part in self._parts:
+            costs = part(imagined)
+            if not isinstance(costs, Tensor) or costs.shape != total.shape:
+                got = tuple(costs.shape) if isinstance(costs, Tensor) else type(costs).__name__
+                raise ValueError(
+                    f"a cost must return one number for each candidate, shape {tuple(total.shape)}; "
+                    f"{_name_of(part)} returned {got}"
+                )
+            total = total + costs
+        return total
+
+
+def make_cost(config: CostConfig, action_scale: tuple[float, ...], own: CostPart | None = None) -> SumOfParts:
+    """Put a cost together.
+
+    Args:
+        config: what it is made of.
+        action_scale: deviation of each number of the training actions; empty where it is not known.
+        own: a part of the user's own; None: none.
+
+    Raises:
+        ValueError: if actions are to be weighed and their scale is not known.
+    """
+    parts: list[CostPart] = [GoalDistance(config)]
+    if config.action_weight:
+        if not action_scale:
+            raise ValueError("action_weight must be 0 for a world model that was trained on raw actions")
+        parts.append(ActionPrior(action_scale, config.action_weight))
+    if own is not None:
+        parts.append(own)
+    return SumOfParts(tuple(parts))
+
+
+def _name_of(part: CostPart) -> str:
+    return getattr(part, "__name__", type(part).__name__)

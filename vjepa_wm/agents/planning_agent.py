@@ -1,0 +1,184 @@
+"""The agent that plans in the latent space of a world model.
+
+Letters: T context frames, K candidates, H horizon, N tokens per frame, D width, A numbers of an action, P of a state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vjepa_wm.agents.allowed_actions import StateLimits, allowed_from, check_state_limits
+from vjepa_wm.agents.cost import CostConfig, CostPart, Imagined, make_cost
+from vjepa_wm.agents.perception import Perception
+from vjepa_wm.agents.policy_rollouts import branched, imagine_policy, proposal_of
+from vjepa_wm.agents.recovery import Recovery
+from vjepa_wm.checks import check_at_least
+from vjepa_wm.models.energy import energy
+from vjepa_wm.models.world_model import WorldModel
+from vjepa_wm.planners import ActionBox, Plan, Planner, shift
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanningConfig:
+    """How a `PlanningAgent` turns a world model into a cost."""
+
+    horizon: int = 2
+    """Actions per plan, of which the first is executed."""
+    cost: CostConfig = field(default_factory=CostConfig)
+    """What the cost of a plan is made of."""
+    context_frames: int = 1
+    """Most recent frames, and the states they were taken at, that the world model is given."""
+    warm_start: bool = True
+    """Begin each search at the rest of the last plan."""
+    state_limits: StateLimits = ((), ())
+    """Lowest and highest values of the first numbers of the state. Actions whose first numbers would lead outside from
+    the present state are not searched, because the training data hold none. Empty: no limit."""
+    num_proposed: int = 0
+    """Candidates that the proposal of the world model rolls out, its modes first; 0: none."""
+
+    def __post_init__(self) -> None:
+        """Check counts, names and limits."""
+        check_state_limits(self.state_limits)
+        check_at_least(1, horizon=self.horizon, context_frames=self.context_frames)
+        check_at_least(0, num_proposed=self.num_proposed)
+
+
+class PlanningAgent:
+    """Plans in the latent space of a world model, executes the first action, and plans again.
+
+    The goal is encoded once and the current frame once per action; candidates share both.
+
+    Attributes:
+        last_energy: energy of the picture given to the last `act` against the goal.
+        last_plan: the plan whose first action was given last; None at the start of an episode.
+        needs_all_frames: whether the cost looks at other imagined frames than the last.
+
+    Source: V-JEPA 2 (arXiv 2506.09985), section 3.2.
+    """
+
+    def __init__(
+        self,
+        world_model: WorldModel,
+        planner: Planner,
+        action_space: ActionBox,
+        config: PlanningConfig,
+        recovery: Recovery | None = None,
+        own_cost: CostPart | None = None,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            world_model: gives latents of pictures and imagines what actions lead to.
+            planner: minimises the energy of imagined frames against the goal.
+            action_space: allowed actions.
+            config: how the cost is made.
+            recovery: what leaves fixed points, for a world model with a proposal; None: nothing does.
+            own_cost: a part of the cost of the user's own, added to the others; None: none.
+
+        Raises:
+            ValueError: if candidates are to be proposed and the world model has no proposal, or actions are to be
+                weighed and it does not know their scale.
+        """
+        if config.num_proposed or recovery is not None:
+            proposal_of(world_model)
+        self.world_model, self.planner, self.config, self.recovery = world_model, planner, config, recovery
+        self.generator = torch.Generator()
+        self.perception = Perception(world_model, config.context_frames)
+        self.action_space = action_space.to(self.perception.device)
+        self.last_energy: float | None = None
+        self.last_plan: Plan | None = None
+        self._energy = energy(config.cost.energy)
+        scale = world_model.config.predictor.action_scale if config.cost.action_weight else ()
+        self._sum_of_parts = make_cost(config.cost, scale, own_cost)
+        self.needs_all_frames = config.cost.steps != "last" or own_cost is not None
+
+    def reset(self, goal_image: np.ndarray, seed: int) -> None:
+        """Begin an episode: encode the goal picture, forget frames and plan of the last one.
+
+        Args:
+            goal_image: picture to reach, (H, W, 3) uint8.
+            seed: decides the candidates of all plans of the episode.
+        """
+        self.perception.begin(goal_image)
+        self.last_energy = self.last_plan = None
+        self.generator.manual_seed(seed)
+        if self.recovery is not None:
+            self.recovery.reset()
+
+    def show_goal(self, goal_image: np.ndarray) -> None:
+        """Aim at another picture from now on, (H, W, 3) uint8."""
+        self.perception.show_goal(goal_image)
+
+    @torch.no_grad()
+    def act(self, image: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """Plan from the current frame and give the first action.
+
+        Args:
+            image: what the camera sees, (H, W, 3) uint8.
+            state: state of the robot, (P,).
+
+        Returns:
+            The action, (A,) float32.
+
+        Raises:
+            RuntimeError: if no episode was begun.
+            ValueError: if the picture is not uint8 (H, W, 3), or the world model's energies are not numbers.
+        """
+        self.perception.see(image, state)
+        self.last_energy = self._goal_energy(self.perception.z.unsqueeze(0)).item()
+        last = self.last_plan if self.config.warm_start else None
+        box = allowed_from(self.action_space, state, self.config.state_limits)
+        self.last_plan = self.planner.plan(
+            self._cost,
+            horizon=self.config.horizon,
+            action_space=box,
+            warm_start=None if last is None else shift(last.actions),
+            candidates=self._propose(box) if self.config.num_proposed else None,
+            generator=self.generator,
+        )
+        action = self.last_plan.actions[0].float().cpu().numpy()
+        if self.recovery is None:
+            return action
+        is_far = self.last_energy > proposal_of(self.world_model).config.near_energy
+        action = self.recovery(action, state, goal_is_far=is_far, generator=self.generator)
+        return box.project(torch.from_numpy(action).to(box.low)).float().cpu().numpy()
+
+    def measure(self, image: np.ndarray) -> float | None:
+        """Give the energy of a picture (H, W, 3) uint8 against the goal of the episode."""
+        return self._goal_energy(self.perception.encode_image(image).unsqueeze(0)).item()
+
+    def _propose(self, box: ActionBox) -> Tensor:
+        """Roll the proposal forward, (K, H, A)."""
+        seen, proposal = self.perception, proposal_of(self.world_model)
+        mixture = proposal(seen.z.unsqueeze(0), seen.state.unsqueeze(0), seen.z_goal.unsqueeze(0))
+        return imagine_policy(
+            self.world_model,
+            seen.z,
+            seen.state,
+            seen.z_goal,
+            branched(mixture, self.config.num_proposed, self.generator),
+            horizon=self.config.horizon,
+            action_space=box,
+            generator=self.generator,
+        )
+
+    def _cost(self, actions: Tensor) -> Tensor:
+        """Score candidates (K, H, A) with (K,)."""
+        seen = self.perception
+        imagined = Imagined(
+            z=self._imagine(actions), actions=actions, z_start=seen.z, z_goal=seen.z_goal, state=seen.state
+        )
+        return self._sum_of_parts(imagined)
+
+    def _imagine(self, actions: Tensor) -> Tensor:
+        """Give the latents of the frames that count, (K, H, N, D), or (K, 1, N, D) if only the last does."""
+        z, states = (part.unsqueeze(0) for part in self.perception.context())
+        return self.world_model.rollout(z, states, actions, last_only=not self.needs_all_frames)
+
+    def _goal_energy(self, z: Tensor) -> Tensor:
+        """Give the energies (B,) of latents (B, N, D) against the goal."""
+        return self._energy(z, self.perception.z_goal)

@@ -1,0 +1,127 @@
+"""A proposal rolled forward inside the world model: closed-loop candidates for a search.
+
+Why this file exists: a sequence of actions drawn at once does not react to what it leads to; a policy that is asked
+again at every imagined step does. Its modes are branched at the first step, where the choice matters, and what comes
+out are action sequences like any other candidate's, scored by the same cost.
+
+Letters: K candidates, H horizon, M modes, N tokens per frame, D width, A action, P state.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vjepa_wm.models.action_mixture import ActionMixture
+from vjepa_wm.models.key_value_cache import KeyValueCache
+from vjepa_wm.models.pose import integrate_pose
+from vjepa_wm.models.proposal import Proposal
+from vjepa_wm.models.world_model import WorldModel
+from vjepa_wm.planners import ActionBox
+
+DECIDED = 0.15
+"""Share of its limit from which on a discrete number is taken for the limit."""
+
+
+def decided(actions: Tensor, box: ActionBox) -> Tensor:
+    """Make proposed actions allowed ones.
+
+    A proposal has learned from a gripper that opens as far as it was closed, be it a little; a discrete number is
+    therefore taken for its limit as soon as it is clearly not 0.
+
+    Args:
+        actions: as proposed, (..., A).
+        box: allowed actions.
+
+    Returns:
+        (..., A).
+    """
+    actions = actions.clone()
+    for k in box.discrete:
+        value, low, high = actions[..., k], box.low[k], box.high[k]
+        actions[..., k] = torch.where(
+            value > DECIDED * high, high, torch.where(value < DECIDED * low, low, torch.zeros_like(value))
+        )
+    return box.project(actions)
+
+
+def branched(mixture: ActionMixture, num_candidates: int, generator: torch.Generator) -> Tensor:
+    """Return first actions: the means of the modes by their weight, then draws from the mixture.
+
+    Args:
+        mixture: of one state, (1, M, A).
+        num_candidates: how many, K.
+        generator: source of the draws.
+
+    Returns:
+        (K, A).
+    """
+    order = mixture.log_weights[0].argsort(descending=True)[:num_candidates]
+    means = mixture.mean[0, order]
+    num_drawn = num_candidates - len(means)
+    if not num_drawn:
+        return means
+    many = ActionMixture(
+        log_weights=mixture.log_weights.expand(num_drawn, -1),
+        mean=mixture.mean.expand(num_drawn, -1, -1),
+        std=mixture.std.expand(num_drawn, -1, -1),
+    )
+    return torch.cat((means, many.draw(generator)))
+
+
+@torch.no_grad()
+def imagine_policy(
+    world_model: WorldModel,
+    z: Tensor,
+    state: Tensor,
+    z_goal: Tensor,
+    first: Tensor,
+    *,
+    horizon: int,
+    action_space: ActionBox,
+    generator: torch.Generator,
+) -> Tensor:
+    """Go on from each of several first actions as the proposal would.
+
+    Args:
+        world_model: imagines, and has the proposal.
+        z: latent of what is seen, (N, D).
+        state: of the robot, (P,).
+        z_goal: latent of the goal picture, (N, D).
+        first: first actions, (K, A).
+        horizon: steps H.
+        action_space: allowed actions; all are moved into it.
+        generator: source of the modes that are drawn after the first step.
+
+    Returns:
+        Action sequences, (K, H, A).
+
+    Raises:
+        ValueError: if the world model has no proposal.
+    """
+    proposal = proposal_of(world_model)
+    num = len(first)
+    frame, states = z.expand(num, 1, *z.shape), state.expand(num, 1, -1)
+    action, cache, actions = decided(first, action_space), KeyValueCache(), []
+    adds_up = action.shape[-1] == states.shape[-1]
+    for step in range(horizon):
+        actions.append(action)
+        if step + 1 == horizon:
+            break
+        frame = world_model.predict(frame, action.unsqueeze(1), states, cache=cache)
+        if adds_up:
+            states = integrate_pose(states, action.unsqueeze(1))
+        mixture = proposal(frame[:, 0], states[:, 0], z_goal.unsqueeze(0))
+        action = decided(mixture.take(mixture.draw_modes(generator)), action_space)
+    return torch.stack(actions, dim=1)
+
+
+def proposal_of(world_model: WorldModel) -> Proposal:
+    """Return the proposal of a world model.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    if world_model.proposal is None:
+        raise ValueError("the world model has no proposal; train one with: vjepa-wm train-proposal")
+    return world_model.proposal

@@ -1,0 +1,1 @@
+"""One page to read: results as a single html file that opens without a network."""

@@ -1,0 +1,162 @@
+"""The goal-conditioned proposal: from what is seen now and the goal picture to a mixture over the next action.
+
+Why this file exists: search from scratch finds no way to a goal that lies beyond a few steps, while trajectories are
+full of ways to whatever they show later. A proposal learns from them in hindsight what to do next on the way from one
+latent to another. It knows neither simulator nor planner; it is an optional part of a world model.
+
+Letters: B batch, N tokens per frame, D width of the encoder, R width of the reader, M modes, A action, P state.
+
+Source: goal-conditioned behaviour cloning with hindsight goals (arXiv 1906.05838, 2004.11457); mixture density networks
+(Bishop 1994).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vjepa_wm.checks import check_at_least
+from vjepa_wm.models.action_mixture import ActionMixture
+
+LEAST_LOG_STD, LARGEST_LOG_STD = -3.5, 1.0
+"""Bounds of the modes' deviations, in units of the action's: a mode may neither vanish nor be everywhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalConfig:
+    """Size and form of a `Proposal`."""
+
+    encoder_dim: int
+    """Width D of the encoder's tokens."""
+    num_tokens: int
+    """Tokens N of a frame."""
+    action_dim: int
+    """Numbers A of an action."""
+    state_dim: int
+    """Numbers P of a state."""
+    reader_dim: int = 32
+    """Width R to which each token is reduced."""
+    hidden_dim: int = 512
+    """Width of the hidden layers."""
+    depth: int = 3
+    """Hidden layers."""
+    num_modes: int = 8
+    """Gaussians M of the mixture."""
+    use_state: bool = True
+    """Whether the robot's state is given beside the latents."""
+    object_dim: int = 0
+    """Numbers that a readout of objects' poses gives, which is trained with labels; 0: there is none."""
+    near_energy: float = 0.0
+    """L2 energy of latents below which what is seen is called near the goal, taken from how little small steps of the
+    training data change it."""
+    action_scale: tuple[float, ...] = ()
+    """Unit of each action number; empty: 1."""
+    state_mean: tuple[float, ...] = ()
+    """Subtracted from states; empty: nothing."""
+    state_scale: tuple[float, ...] = ()
+    """Unit of each state number; empty: 1."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        sizes = {name: getattr(self, name) for name in ("reader_dim", "hidden_dim", "depth", "num_modes", "num_tokens")}
+        check_at_least(1, **sizes)
+        check_at_least(0, object_dim=self.object_dim)
+        for name, size in (("action_scale", self.action_dim), ("state_mean", self.state_dim)):
+            values = getattr(self, name)
+            if values and len(values) != size:
+                raise ValueError(f"{name} must be empty or hold {size} numbers, got {len(values)}")
+        if len(self.state_scale) != len(self.state_mean):
+            raise ValueError(
+                f"state_scale must have as many numbers as state_mean {len(self.state_mean)}, got "
+                f"{len(self.state_scale)}"
+            )
+
+
+class Proposal(nn.Module):
+    """A network that proposes the next action."""
+
+    def __init__(self, config: ProposalConfig) -> None:
+        """Draw the weights of a new proposal.
+
+        Args:
+            config: its size and form.
+        """
+        super().__init__()
+        self.config = config
+        self.reader = nn.Sequential(nn.Linear(config.encoder_dim, config.reader_dim), nn.GELU())
+        read = config.num_tokens * config.reader_dim
+        width = 3 * read + (config.state_dim if config.use_state else 0)
+        layers: list[nn.Module] = []
+        for _ in range(config.depth):
+            layers += [nn.Linear(width, config.hidden_dim), nn.LayerNorm(config.hidden_dim), nn.GELU()]
+            width = config.hidden_dim
+        self.trunk = nn.Sequential(*layers)
+        self.modes = nn.Linear(width, config.num_modes * (1 + 2 * config.action_dim))
+        if config.object_dim:
+            self.object_readout = nn.Sequential(nn.Linear(read, 256), nn.GELU(), nn.Linear(256, config.object_dim))
+        self.register_buffer("action_unit", torch.tensor(config.action_scale or (1.0,) * config.action_dim))
+        self.register_buffer("state_offset", torch.tensor(config.state_mean or (0.0,) * config.state_dim))
+        self.register_buffer("state_unit", torch.tensor(config.state_scale or (1.0,) * config.state_dim))
+
+    action_unit: Tensor
+    state_offset: Tensor
+    state_unit: Tensor
+
+    def read(self, z: Tensor) -> Tensor:
+        """Reduce latents (B, N, D) to (B, N * R)."""
+        return self.reader(z).flatten(1)
+
+    def forward(self, z: Tensor, state: Tensor, z_goal: Tensor) -> ActionMixture:
+        """Propose the next action.
+
+        Args:
+            z: latents of what is seen now, (B, N, D).
+            state: of the robot, (B, P).
+            z_goal: latents of the goal picture, (B, N, D), or (1, N, D) for all of the batch.
+
+        Returns:
+            A mixture in the units of the action.
+
+        Raises:
+            ValueError: if the shapes are not those of the configuration.
+        """
+        self._check(z, state, z_goal)
+        here, goal = self.read(z), self.read(z_goal).expand(len(z), -1)
+        parts = [here, goal, goal - here]
+        if self.config.use_state:
+            parts.append((state - self.state_offset) / self.state_unit)
+        numbers = self.modes(self.trunk(torch.cat(parts, dim=-1))).unflatten(-1, (self.config.num_modes, -1)).float()
+        logits, mean, log_std = numbers.split((1, self.config.action_dim, self.config.action_dim), dim=-1)
+        std = log_std.clamp(LEAST_LOG_STD, LARGEST_LOG_STD).exp()
+        return ActionMixture(
+            log_weights=F.log_softmax(logits.squeeze(-1), dim=-1),
+            mean=mean * self.action_unit,
+            std=std * self.action_unit,
+        )
+
+    def read_objects(self, z: Tensor) -> Tensor:
+        """Read the objects' poses off latents (B, N, D); only for a proposal that was trained with labels.
+
+        Returns:
+            (B, object_dim), in the form it was trained on.
+
+        Raises:
+            ValueError: if it has no such readout.
+        """
+        if not self.config.object_dim:
+            raise ValueError("this proposal was trained without labels and reads no objects")
+        return self.object_readout(self.read(z))
+
+    def _check(self, z: Tensor, state: Tensor, z_goal: Tensor) -> None:
+        config = self.config
+        tokens = (config.num_tokens, config.encoder_dim)
+        if z.shape[1:] != tokens or z_goal.shape[1:] != tokens or len(z_goal) not in (1, len(z)):
+            raise ValueError(
+                f"z and z_goal must be (B, {tokens[0]}, {tokens[1]}) for this proposal, got {tuple(z.shape)} and "
+                f"{tuple(z_goal.shape)}"
+            )
+        if state.shape != (len(z), config.state_dim):
+            raise ValueError(f"state must be {(len(z), config.state_dim)}, got {tuple(state.shape)}")

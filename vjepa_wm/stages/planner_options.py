@@ -1,0 +1,181 @@
+"""How to plan, as the command line has it: a planner, the cost it minimises, and what a task lets plans do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+
+from vjepa_wm.agents.cost import CostConfig, CostPart, PatchWeights, StepsName
+from vjepa_wm.agents.planning_agent import PlanningConfig
+from vjepa_wm.agents.proposal_agent import ModeChoice, ProposingConfig
+from vjepa_wm.checks import check_at_least
+from vjepa_wm.envs.task import ActionLimits
+from vjepa_wm.models.energy import EnergyName
+from vjepa_wm.models.pose import POSE_DIM
+from vjepa_wm.own_code import load_own
+from vjepa_wm.planners import (
+    CEM,
+    ICEM,
+    MPPI,
+    ActionBox,
+    CEMConfig,
+    GradientConfig,
+    GradientPlanner,
+    ICEMConfig,
+    MPPIConfig,
+    Planner,
+    Polish,
+    RandomShooting,
+    RandomShootingConfig,
+    vjepa2_box,
+)
+from vjepa_wm.planners.cem import cpu, dino_wm, jepa_wms, vjepa2
+
+PRESETS: dict[str, Callable[[], CEMConfig]] = {"cpu": cpu, "vjepa2": vjepa2, "jepa_wms": jepa_wms, "dino_wm": dino_wm}
+METHODS = ("cem", "icem", "mppi", "random_shooting", "gradient", "polish")
+PROPOSED_SEARCH = CEMConfig(num_samples=48, num_elites=6, iterations=2, keep_mean=True, return_best=True)
+"""Small, since the proposal brings what there is to find."""
+PROPOSED_HORIZON = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannerOptions:
+    """How to plan: a preset, and what to change of it."""
+
+    method: str = "cem"
+    """cem, icem, mppi, random_shooting, gradient, polish (cem, then a gradient), or module:name: something of your own
+    that, called without arguments, makes a planner."""
+    preset: str = "cpu"
+    """Settings of cem. cpu: small, L2 energy, what the task lets plans move. vjepa2: 800 samples, 10 iterations, L1
+    energy of the last frame, and for DROID actions the box of V-JEPA 2-AC, in which the gripper is planned. jepa_wms
+    and dino_wm: those of these papers, L2 energy of the last frame."""
+    num_samples: int | None = None
+    """Candidates per iteration, if not the preset's; random_shooting draws as many as all iterations together."""
+    iterations: int | None = None
+    """Rounds of sampling, or steps of a gradient, if not the preset's."""
+    horizon: int | None = None
+    """Actions per plan; the first is executed, then a new plan is made. None: 1, and 4 with a proposal."""
+    energy: EnergyName | None = None
+    """Distance of latents, l1, l2 or cosine, if not the preset's."""
+    cost_steps: StepsName | None = None
+    """Which imagined frames count: last, sum, discounted or least (the nearest), if not the preset's."""
+    patch_weights: PatchWeights = "none"
+    """change: each patch counts by how much goal and start differ in it."""
+    action_weight: float = 0.0
+    """Weight of how far actions lie beyond twice the deviation of the training actions."""
+    cost: str | None = None
+    """module:name of a function of your own that is added to the cost: it takes a `vjepa_wm.agents.cost.Imagined` and
+    returns a number for each candidate."""
+    choice: ModeChoice = "drawn"
+    """Which action is taken of what the proposal says, where there is no search, while the goal is far: the heaviest
+    mode, the heaviest that moves, a mode drawn by weight, or a draw from all of it. Near the goal: the heaviest."""
+    num_proposed: int = 24
+    """Candidates that the proposal rolls out for a search, its modes first; at most as many as an iteration has."""
+    max_displacement: float | None = None
+    """Largest displacement along each axis per action [m]; none: the task's. Training data must hold such actions."""
+
+    def __post_init__(self) -> None:
+        """Check names and ranges."""
+        if self.method not in METHODS and ":" not in self.method:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, or module:name, got {self.method!r}")
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
+        check_at_least(1, horizon=self.horizon, iterations=self.iterations, num_proposed=self.num_proposed)
+        check_at_least(4 if self.method == "icem" else 2, num_samples=self.num_samples)
+        if self.max_displacement is not None and self.max_displacement <= 0:
+            raise ValueError(f"max_displacement must be positive, got {self.max_displacement}")
+        self._cost_config()
+
+    def make_planner(self, num_actions: int, *, proposed: bool = False) -> Planner:
+        """Make the planner for actions of so many numbers, and for candidates that a proposal brings or not.
+
+        Raises:
+            ValueError: if it is of the user's own and cannot be imported, or makes no planner.
+        """
+        if ":" in self.method:
+            return _own_planner(self.method)
+        cem = self._cem(num_actions, proposed)
+        samples, elites, iterations = cem.num_samples, cem.num_elites, cem.iterations
+        if self.method == "icem":
+            elites = max(
+                2, min(elites, samples // 2)
+            )  # it divides the number of candidates, but to no less than twice this
+            return ICEM(ICEMConfig(num_samples=samples, num_elites=elites, iterations=iterations))
+        if self.method == "mppi":
+            config = MPPIConfig(num_samples=samples, num_elites=max(elites, samples // 5), iterations=iterations)
+            return MPPI(replace(config, return_best=proposed))
+        if self.method == "random_shooting":
+            return RandomShooting(RandomShootingConfig(num_samples=samples * iterations))
+        if self.method == "cem":
+            return CEM(cem)
+        steps = self.iterations or GradientConfig().steps
+        if self.method == "gradient":
+            return GradientPlanner(GradientConfig(steps=steps))
+        return Polish(CEM(cem), GradientPlanner(GradientConfig(num_starts=1, steps=min(steps, 10))))
+
+    def own_cost(self) -> CostPart | None:
+        """Return the part of the cost that is of the user's own, if there is one.
+
+        Raises:
+            ValueError: if it cannot be imported or called.
+        """
+        if self.cost is None:
+            return None
+        part = load_own(self.cost, "cost", "my_costs:near_the_table")
+        if not callable(part):
+            raise ValueError(f"cost {self.cost} must be a function, got {type(part).__name__}")
+        return cast(CostPart, part() if isinstance(part, type) else part)
+
+    def box(self, limits: ActionLimits) -> ActionBox:
+        """Return the actions that are searched, of those that a task lets plans do."""
+        if self.preset == "vjepa2" and len(limits.size) == POSE_DIM:
+            return vjepa2_box(self.max_displacement or 0.075)
+        high, num_moved = torch.tensor(limits.size), len(limits.state_low)
+        if self.max_displacement is not None:
+            if not num_moved:
+                raise ValueError("max_displacement must be left out for a task whose actions do not move its state")
+            high[:num_moved] = high[:num_moved].clamp_max(self.max_displacement)
+        return ActionBox(-high, high, discrete=limits.discrete)
+
+    def proposing(self, limits: ActionLimits) -> ProposingConfig:
+        """Return how an action is chosen among what is proposed, and how far it may go."""
+        return ProposingConfig(choice=self.choice, state_limits=(limits.state_low, limits.state_high))
+
+    def planning(self, limits: ActionLimits, *, proposed: bool = False) -> PlanningConfig:
+        """Return what the cost is made of, and how far plans may go."""
+        return PlanningConfig(
+            horizon=self.horizon or (PROPOSED_HORIZON if proposed else 1),
+            num_proposed=min(self.num_proposed, self._cem(len(limits.size), proposed).num_samples) if proposed else 0,
+            cost=self._cost_config(),
+            state_limits=(limits.state_low, limits.state_high),
+        )
+
+    def _cost_config(self) -> CostConfig:
+        return CostConfig(
+            energy=self.energy or ("l1" if self.preset == "vjepa2" else "l2"),
+            steps=self.cost_steps or ("sum" if self.preset == "cpu" else "last"),
+            patch_weights=self.patch_weights,
+            action_weight=self.action_weight,
+        )
+
+    def _cem(self, num_actions: int, proposed: bool) -> CEMConfig:
+        config = PROPOSED_SEARCH if proposed and self.preset == "cpu" else PRESETS[self.preset]()
+        if num_actions != POSE_DIM:  # the dead zone is the gripper's
+            config = replace(config, deadzone=0.0)
+        if self.num_samples is not None:
+            elites = min(config.num_elites, self.num_samples)
+            config = replace(config, num_samples=self.num_samples, num_elites=elites)
+        return config if self.iterations is None else replace(config, iterations=self.iterations)
+
+
+def _own_planner(name: str) -> Planner:
+    make = load_own(name, "planner", "my_planners:Greedy")
+    if not callable(make):
+        raise ValueError(f"planner {name} must be a class or function that makes one, got {type(make).__name__}")
+    planner = make()
+    if not callable(getattr(planner, "plan", None)):
+        raise ValueError(f"planner {name} must make something with plan(cost, ...), got {type(planner).__name__}")
+    return cast(Planner, planner)
