@@ -4,9 +4,9 @@ import torch
 from vjepa_wm.models.ac_predictor import (
     ActionConditionedPredictor,
     ActionConditionedPredictorConfig,
-    KeyValueCache,
     frame_causal_mask,
 )
+from vjepa_wm.models.key_value_cache import KeyValueCache
 
 
 def make(**options) -> ActionConditionedPredictor:

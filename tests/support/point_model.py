@@ -20,6 +20,7 @@ class PointModel(nn.Module):
         self.encoded_batches.append(len(frames))
         return (frames.float().mean(dim=(2, 3)) * self.scale).unsqueeze(2)
 
-    def rollout(self, z: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+    def rollout(self, z: Tensor, states: Tensor, actions: Tensor, *, last_only: bool = False) -> Tensor:
         self.contexts.append((z.shape[1], states.shape[1]))
-        return z[:, -1:] + actions[..., :3].cumsum(dim=1).unsqueeze(2)
+        imagined = z[:, -1:] + actions[..., :3].cumsum(dim=1).unsqueeze(2)
+        return imagined[:, -1:] if last_only else imagined

@@ -176,9 +176,8 @@ class PlanningAgent:
 
     def _imagine(self, actions: Tensor) -> Tensor:
         """Give the latents of the frames that count, (K, H, N, D), or (K, 1, N, D) if only the last does."""
-        z, states = (part.expand(len(actions), *part.shape) for part in self.perception.context())
-        imagined = self.world_model.rollout(z, states, actions)
-        return imagined if self.needs_all_frames else imagined[:, -1:]
+        z, states = (part.unsqueeze(0) for part in self.perception.context())
+        return self.world_model.rollout(z, states, actions, last_only=not self.needs_all_frames)
 
     def _goal_energy(self, z: Tensor) -> Tensor:
         """Give the energies (B,) of latents (B, N, D) against the goal."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vjepa_wm.models.ac_predictor import KeyValueCache
 from vjepa_wm.models.action_mixture import ActionMixture
+from vjepa_wm.models.key_value_cache import KeyValueCache
 from vjepa_wm.models.pose import integrate_pose
 from vjepa_wm.models.proposal import Proposal
 from vjepa_wm.models.world_model import WorldModel

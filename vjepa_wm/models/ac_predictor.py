@@ -17,7 +17,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from vjepa_wm.models.layers import NORM_EPS, LayerCache, check_width, init_weights, make_blocks
+from vjepa_wm.models.key_value_cache import KeyValueCache
+from vjepa_wm.models.layers import NORM_EPS, Block, Projected, check_width, init_weights, make_blocks
 from vjepa_wm.models.rope import RopeForm, RotaryTables, check_rope, rotary_tables
 
 EXTRINSICS_DIM = 6
@@ -66,15 +67,6 @@ class ActionConditionedPredictorConfig:
         ):
             if values and len(values) != size:
                 raise ValueError(f"{name} must be empty or hold {size} numbers, got {len(values)}")
-
-
-class KeyValueCache:
-    """Keys and values of the steps a predictor has already seen, one layer's per block."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self.tokens_per_step = 0
-        self.layers: list[LayerCache] = []
 
 
 def frame_causal_mask(num_steps: int, tokens_per_step: int, past_steps: int, device: torch.device) -> Tensor | None:
@@ -149,22 +141,79 @@ class ActionConditionedPredictor(nn.Module):
         self._check(z, actions, states, extrinsics)
         num_steps, num_tokens = z.shape[1:3]
         past_steps = cache.steps if cache is not None else 0
-        x = self._embed(z, actions, states, extrinsics)
-        num_conditions = x.shape[1] // num_steps - num_tokens
-        tokens_per_step = num_conditions + num_tokens
-        if cache is not None and past_steps and cache.tokens_per_step != tokens_per_step:
-            raise ValueError(
-                f"every step must have the {cache.tokens_per_step} tokens of the cached ones, got {tokens_per_step}"
-            )
-        rotary = self._tables(past_steps, num_steps, num_conditions, _patch_grid(grid, num_tokens), x)
-        mask = frame_causal_mask(num_steps, tokens_per_step, past_steps, x.device)
+        tokens = torch.cat((self.embed_conditions(actions, states, extrinsics), self.embed_patches(z)), dim=2)
+        num_conditions = tokens.shape[2] - num_tokens
+        rotary = self.tables(past_steps, num_steps, num_conditions, patch_grid(grid, num_tokens), tokens)
+        mask = frame_causal_mask(num_steps, tokens.shape[2], past_steps, tokens.device)
         if cache is not None:
-            cache.layers = cache.layers or [LayerCache() for _ in self.predictor_blocks]
-            cache.steps, cache.tokens_per_step = past_steps + num_steps, tokens_per_step
+            cache.add_steps(num_steps, tokens.shape[2])
+        x = self.run_blocks(rearrange(tokens, "b t k d -> b (t k) d"), rotary, mask, cache)
+        return self.read_out(rearrange(x, "b (t k) d -> b t k d", t=num_steps)[:, :, num_conditions:])
+
+    def embed_conditions(self, actions: Tensor, states: Tensor | None, extrinsics: Tensor | None = None) -> Tensor:
+        """Make the tokens of a step that are no patches.
+
+        Args:
+            actions: what is done at each step, (..., A).
+            states: as of `forward`, (..., P).
+            extrinsics: as of `forward`, (..., 6).
+
+        Returns:
+            (..., 1 to 3, width).
+        """
+        dtype = self.predictor_embed.weight.dtype
+        conditions = [self.action_encoder(_affine(actions.float(), (), self.config.action_scale).to(dtype))]
+        if self.config.use_state:
+            assert states is not None  # _check refuses it
+            states = _affine(states.float(), self.config.state_mean, self.config.state_scale)
+            conditions.append(self.state_encoder(states.to(dtype)))
+        if extrinsics is not None:
+            conditions.append(self.extrinsics_encoder(extrinsics.to(dtype)))
+        return torch.stack(conditions, dim=-2)
+
+    def embed_patches(self, z: Tensor) -> Tensor:
+        """Map features (..., N, D) to patch tokens (..., N, width)."""
+        return self.predictor_embed(z.to(self.predictor_embed.weight.dtype))
+
+    def run_blocks(
+        self,
+        x: Tensor,
+        rotary: RotaryTables,
+        mask: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        *,
+        last: int | None = None,
+        projected: Projected | None = None,
+    ) -> Tensor:
+        """Run all blocks over tokens (B, N, width).
+
+        Args:
+            x: the tokens.
+            rotary: their tables.
+            mask: as of `Block.forward`.
+            cache: earlier tokens; they are seen, and these tokens are added to it.
+            last: how many tokens at the end the last block is to return; None: all.
+            projected: what the first block's `project` gives for `x`, if that is known already.
+
+        Returns:
+            (B, N or last, width).
+        """
+        final = len(self.predictor_blocks) - 1
         for index, block in enumerate(self.predictor_blocks):
-            x = block(x, rotary, mask, None if cache is None else cache.layers[index])
-        x = rearrange(x, "b (t k) d -> b t k d", t=num_steps)[:, :, num_conditions:]
+            layer = None if cache is None else cache.layer(index)
+            x = block(x, rotary, mask, layer, last if index == final else None, projected if index == 0 else None)
+        return x
+
+    def read_out(self, x: Tensor) -> Tensor:
+        """Map what the last block gives for patches (..., N, width) to predicted features (..., N, D)."""
         return self.predictor_proj(self.predictor_norm(x))
+
+    @property
+    def first_block(self) -> Block:
+        """The block that sees the tokens as they are embedded."""
+        block = self.predictor_blocks[0]
+        assert isinstance(block, Block)
+        return block
 
     def _check(self, z: Tensor, actions: Tensor, states: Tensor | None, extrinsics: Tensor | None) -> None:
         batch, steps = z.shape[:2]
@@ -183,22 +232,19 @@ class ActionConditionedPredictor(nn.Module):
                     f"{name} must be {(batch, steps, size)} for z {tuple(z.shape)}, got {tuple(value.shape)}"
                 )
 
-    def _embed(self, z: Tensor, actions: Tensor, states: Tensor | None, extrinsics: Tensor | None) -> Tensor:
-        """Build the token sequence, (B, T * (conditions + N), width)."""
-        dtype = self.predictor_embed.weight.dtype
-        conditions = [self.action_encoder(_affine(actions.float(), (), self.config.action_scale).to(dtype))]
-        if self.config.use_state:
-            assert states is not None  # _check refuses it
-            states = _affine(states.float(), self.config.state_mean, self.config.state_scale)
-            conditions.append(self.state_encoder(states.to(dtype)))
-        if extrinsics is not None:
-            conditions.append(self.extrinsics_encoder(extrinsics.to(dtype)))
-        patches = self.predictor_embed(z.to(dtype))
-        tokens = torch.cat((torch.stack(conditions, dim=2).to(patches.dtype), patches), dim=2)
-        return rearrange(tokens, "b t k d -> b (t k) d")
+    def tables(self, past: int, steps: int, num_conditions: int, grid: tuple[int, int], x: Tensor) -> RotaryTables:
+        """Turn patches by (step, row, column) and conditions by their step alone, which is (step, 0, 0).
 
-    def _tables(self, past: int, steps: int, num_conditions: int, grid: tuple[int, int], x: Tensor) -> RotaryTables:
-        """Turn patches by (step, row, column) and conditions by their step alone, which is (step, 0, 0)."""
+        Args:
+            past: steps before the first one.
+            steps: number of steps.
+            num_conditions: tokens of a step before its patches.
+            grid: rows and columns of the patches.
+            x: gives device and type.
+
+        Returns:
+            Tables for all tokens of the steps, in their order.
+        """
         head_dim = self.config.embed_dim // self.config.num_heads
         rows, columns = grid
         frame = torch.zeros(num_conditions + rows * columns, 3, device=x.device)
@@ -210,7 +256,8 @@ class ActionConditionedPredictor(nn.Module):
         return rotary_tables(positions.flatten(0, 1), head_dim, self.config.rope, x.dtype)
 
 
-def _patch_grid(grid: tuple[int, int] | None, num_tokens: int) -> tuple[int, int]:
+def patch_grid(grid: tuple[int, int] | None, num_tokens: int) -> tuple[int, int]:
+    """Return `grid`, or a square if it is None; raise ValueError if that does not hold `num_tokens` patches."""
     if grid is None:
         grid = (math.isqrt(num_tokens), math.isqrt(num_tokens))
     if grid[0] * grid[1] != num_tokens:

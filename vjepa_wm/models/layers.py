@@ -20,10 +20,13 @@ from torch.utils.checkpoint import checkpoint
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.attention import attend
+from vjepa_wm.models.key_value_cache import LayerCache
 from vjepa_wm.models.rope import RotaryTables, apply_rotary
 
 NORM_EPS = 1e-6
 Activation = Literal["gelu", "swiglu"]
+Projected = tuple[Tensor, Tensor, Tensor]
+"""Queries, keys and values of tokens, each (B, h, N, d)."""
 
 
 def check_width(embed_dim: int, num_heads: int, name: str = "embed_dim") -> None:
@@ -55,21 +58,6 @@ def normalize_features(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:])
 
 
-class LayerCache:
-    """Keys and values that one attention layer has seen, each (B, h, past, d); None before the first tokens."""
-
-    def __init__(self) -> None:
-        self.keys: Tensor | None = None
-        self.values: Tensor | None = None
-
-    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the keys and values of new tokens (B, h, N, d) and return those of all, (B, h, past + N, d)."""
-        if self.keys is not None and self.values is not None:
-            k, v = torch.cat((self.keys, k), dim=2), torch.cat((self.values, v), dim=2)
-        self.keys, self.values = k, v
-        return k, v
-
-
 class Attention(nn.Module):
     """Multi-head self-attention with rotary queries and keys and an optional key/value cache."""
 
@@ -84,6 +72,34 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
         self.proj = nn.Linear(embed_dim, embed_dim)
+
+    def project(self, x: Tensor, rotary: RotaryTables | None) -> Projected:
+        """Make the queries, keys and values of tokens (B, N, D), the first two turned by `rotary`."""
+        qkv = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
+        if rotary is None:
+            q, k, v = qkv
+        elif torch.compiler.is_compiling():  # torch 2.13 fails to compile the two at once for changing lengths
+            q, k, v = qkv
+            q, k = apply_rotary(q, rotary).to(v.dtype), apply_rotary(k, rotary).to(v.dtype)
+        else:
+            qk, v = qkv.split((2, 1))
+            (q, k), v = apply_rotary(qk, rotary).to(v.dtype), v[0]
+        return q, k, v
+
+    def mix(
+        self,
+        projected: Projected,
+        mask: Tensor | None = None,
+        cache: LayerCache | None = None,
+        last: int | None = None,
+    ) -> Tensor:
+        """Attend, given the N tokens' queries, keys and values; the rest as in `forward`."""
+        q, k, v = projected
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        if last is not None:
+            q, mask = q[:, :, -last:], None if mask is None else mask[..., -last:, :]
+        return self.proj(rearrange(attend(q, k, v, mask), "b h n d -> b n (h d)"))
 
     def forward(
         self,
@@ -105,13 +121,7 @@ class Attention(nn.Module):
         Returns:
             (B, N or last, D).
         """
-        q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
-        if rotary is not None:  # one by one: torch 2.13 fails to compile the two at once for changing lengths
-            q, k = apply_rotary(q, rotary).to(v.dtype), apply_rotary(k, rotary).to(v.dtype)
-        if cache is not None:
-            k, v = cache.extend(k, v)
-        attended = rearrange(attend(q, k, v, mask), "b h n d -> b n (h d)")
-        return self.proj(attended if last is None else attended[:, -last:])
+        return self.mix(self.project(x, rotary), mask, cache, last)
 
 
 class Mlp(nn.Module):
@@ -225,11 +235,30 @@ class Block(nn.Module):
         mask: Tensor | None = None,
         cache: LayerCache | None = None,
         last: int | None = None,
+        projected: Projected | None = None,
     ) -> Tensor:
-        """Map tokens (B, N, D) to (B, N or last, D); see `Attention.forward` for the rest."""
-        attended = self.drop_path(self.attn(self.norm1(x), rotary, mask, cache, last))
+        """Map tokens (B, N, D) to (B, N or last, D).
+
+        Args:
+            x: as of `Attention.forward`, like what follows.
+            rotary: not used if `projected` is given.
+            mask: which query may see which key.
+            cache: earlier tokens.
+            last: how many tokens at the end to return.
+            projected: what `project` gives for `x`, if that is known already.
+
+        Returns:
+            (B, N or last, D).
+        """
+        if projected is None:
+            projected = self.project(x, rotary)
+        attended = self.drop_path(self.attn.mix(projected, mask, cache, last))
         x = (x if last is None else x[:, -last:]) + attended
         return x + self.drop_path(self.mlp(self.norm2(x)))
+
+    def project(self, x: Tensor, rotary: RotaryTables | None) -> Projected:
+        """Make what attention needs of tokens (B, N, D)."""
+        return self.attn.project(self.norm1(x), rotary)
 
 
 def make_blocks(

@@ -31,6 +31,10 @@ class RotaryTables(NamedTuple):
     sin: Tensor
     """(B or 1, 1, N, d), negative for the first channel of each pair."""
 
+    def part(self, start: int, end: int) -> RotaryTables:
+        """Return the tables of tokens `start` to before `end`."""
+        return RotaryTables(self.cos[:, :, start:end], self.sin[:, :, start:end])
+
 
 def check_rope(form: str | None, rope_grid: int | None = None) -> None:
     """Raise ValueError unless `form` names a rotary form, or is None for fixed positions, and `rope_grid` suits it."""

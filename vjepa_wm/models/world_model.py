@@ -1,6 +1,6 @@
 """The latent world model: a frozen video encoder and an action-conditioned predictor.
 
-Letters: B batch, T steps, H horizon, N tokens per frame, D width, A action, P state.
+Letters: B batch, E episodes, K candidates of each, T steps, H horizon, N tokens per frame, D width, A action, P state.
 
 Source: V-JEPA 2 (arXiv 2506.09985), section 3.
 """
@@ -14,14 +14,16 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig, KeyValueCache
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import WORLD_MODEL, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
+from vjepa_wm.models.key_value_cache import KeyValueCache
 from vjepa_wm.models.layers import normalize_features
 from vjepa_wm.models.pixels import prepare_frames
 from vjepa_wm.models.pose import integrate_pose, pose_difference
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
+from vjepa_wm.models.rollout import roll_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,42 +106,63 @@ class WorldModel(nn.Module):
         """
         return normalize_features(self.predictor(z, actions, states, cache=cache).float())
 
-    def rollout(self, z: Tensor, states: Tensor, actions: Tensor) -> Tensor:
-        """Imagine the latents that a sequence of actions leads to.
+    def rollout(self, z: Tensor, states: Tensor, actions: Tensor, *, last_only: bool = False) -> Tensor:
+        """Imagine the latents that sequences of actions lead to; gradients flow.
 
         Args:
-            z: latents of the observed steps, (B, T, N, D).
-            states: of the observed steps, (B, T, P). Where actions are displacements of the state, A = P, those after
+            z: latents of the observed steps, (E, T, N, D).
+            states: of the observed steps, (E, T, P). Where actions are displacements of the state, A = P, those after
                 that are integrated from them; else the last one is kept.
-            actions: from the last observed step on, (B, H, A); displacements are [m, rad, gripper].
+            actions: from the last observed step on, of K candidates for each episode (E, K, H, A), of one for each
+                (E, H, A), or of K for the only one (K, H, A); displacements are [m, rad, gripper].
+            last_only: whether only the latents after the last action are returned, as if H were 1.
 
         Returns:
-            Latents after each action, (B, H, N, D) float32.
+            Latents after each action, (E, K, H, N, D), or (E or K, H, N, D) for three-dimensional actions, float32.
 
         Raises:
-            ValueError: if `actions` holds no step, or actions that are no displacements leave open what led from one
-                observed step to the next.
+            ValueError: if shapes do not fit each other, `actions` holds no step, or actions that are no displacements
+                leave open what led from one observed step to the next.
         """
-        adds_up = actions.shape[-1] == states.shape[-1]
-        if not adds_up and states.shape[1] > 1:
+        self._check(z, states, actions)
+        candidates = actions if actions.ndim == 4 else actions.unsqueeze(0 if len(z) == 1 else 1)
+        seen = candidates.new_empty(len(z), 0, actions.shape[-1])
+        if states.shape[1] > 1:
+            seen = pose_difference(states[:, :-1], states[:, 1:])
+        before = _states_before(candidates, states[:, -1])
+        imagined = roll_out(self.predictor, z, (seen, states[:, :-1]), candidates, before, last_only=last_only)
+        return imagined.flatten(0, 1) if actions.ndim == 3 else imagined
+
+    def _check(self, z: Tensor, states: Tensor, actions: Tensor) -> None:
+        """Refuse what `rollout` cannot imagine."""
+        episodes, steps = z.shape[:2]
+        config = self.config.predictor
+        if actions.shape[-2] < 1:
+            raise ValueError(f"actions must hold at least one step, got shape {tuple(actions.shape)}")
+        state_dim = config.state_dim if config.use_state else states.shape[-1]
+        if states.shape != (episodes, steps, state_dim):
+            wanted = (episodes, steps, state_dim)
+            raise ValueError(f"states must be {wanted} for z {tuple(z.shape)}, got {tuple(states.shape)}")
+        fits = len(actions) == episodes or (actions.ndim == 3 and episodes == 1)
+        if actions.ndim not in (3, 4) or not fits or actions.shape[-1] != config.action_dim:
+            raise ValueError(
+                f"actions must be (E, K, H, {config.action_dim}) or (E, H, {config.action_dim}) for the {episodes} "
+                f"episodes of z {tuple(z.shape)}, got {tuple(actions.shape)}"
+            )
+        if actions.shape[-1] != states.shape[-1] and steps > 1:
             raise ValueError(
                 f"states must be of one step where actions of {actions.shape[-1]} numbers do not add to states "
-                f"of {states.shape[-1]}, got {states.shape[1]} steps; set context_frames to 1"
+                f"of {states.shape[-1]}, got {steps} steps; set context_frames to 1"
             )
-        if actions.shape[1] < 1:
-            raise ValueError(f"actions must hold at least one step, got shape {tuple(actions.shape)}")
-        cache = KeyValueCache()
-        steps = actions[:, :1]
-        if states.shape[1] > 1:
-            steps = torch.cat((pose_difference(states[:, :-1], states[:, 1:]), steps), dim=1)
-        frame, state = self.predict(z, steps, states, cache=cache)[:, -1:], states[:, -1:]
-        frames = [frame]
-        for step in range(1, actions.shape[1]):
-            if adds_up:
-                state = integrate_pose(state, actions[:, step - 1 : step])
-            frame = self.predict(frame, actions[:, step : step + 1], state, cache=cache)
-            frames.append(frame)
-        return torch.cat(frames, dim=1)
+
+
+def _states_before(actions: Tensor, state: Tensor) -> Tensor:
+    """Return the states (E, K, H, P) in which actions (E, K, H, A) are done, the first in `state` (E, P)."""
+    before = [state.unsqueeze(1).expand(*actions.shape[:2], -1)]
+    for step in range(actions.shape[2] - 1):
+        adds_up = actions.shape[-1] == state.shape[-1]
+        before.append(integrate_pose(before[-1], actions[:, :, step]) if adds_up else before[-1])
+    return torch.stack(before, dim=2)
 
 
 def encode_frames(encoder: VideoEncoder, frames: Tensor, *, antialias: bool = True) -> Tensor:

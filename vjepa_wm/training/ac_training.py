@@ -26,8 +26,9 @@ from vjepa_wm.data.latents.latent_store import encode_dataset
 from vjepa_wm.data.latents.window_mixture import WindowMixture
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig, KeyValueCache
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.key_value_cache import KeyValueCache
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world_model
