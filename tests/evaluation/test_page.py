@@ -12,7 +12,7 @@ from small_evaluations import Page, make_protocol, results_of, write_evaluation
 
 from vjepa_wm.data.media.video import VideoError
 from vjepa_wm.evaluation.page import videos
-from vjepa_wm.evaluation.page.cards import distance_line
+from vjepa_wm.evaluation.page.cards import Card, Filter, card_grid, distance_line
 from vjepa_wm.evaluation.page.evaluation_page import measured, write_evaluation_page
 from vjepa_wm.evaluation.page.html_page import Section, facts, figure, marked, paragraph, table, write_page
 from vjepa_wm.evaluation.page.videos import page_videos
@@ -166,12 +166,14 @@ def test_sections_of_anyones_own_make_a_page_in_which_text_stays_text(tmp_path):
         Section("Landscape", figure(drawn, 'a "landscape"')),
         Section("Facts", facts([("lr", "<small>")])),
         Section("Words", paragraph("</p> <script>")),
+        Section("Cards", card_grid("own", [Filter("row", ['"b"'])], [Card("<h9>", paragraph("x"), {"row": '"b"'})])),
     ]
     write_page(tmp_path / "new/page.html", "a & b", "lead <b>", sections)
     page = Page(tmp_path / "new/page.html")
     assert page.texts[0] == page.texts[1] == "a & b" and page.texts[2] == "lead <b>"
-    for text in ("a < b", "<i>", "x & y", "<1>", "<small>", "</p> <script>"):
+    for text in ("a < b", "<i>", "x & y", "<1>", "<small>", "</p> <script>", "<h9>"):
         assert text in page.texts
+    assert len(page.all("article", **{"data-row": '"b"'})) == 1 and len(page.all("input", value='"b"')) == 1
     (picture,) = page.all("img")
     assert picture["alt"] == 'a "landscape"' and (picture["width"], picture["height"]) == ("300", "150")
     assert len(page.all("script")) == 1

@@ -25,7 +25,7 @@ from vjepa_wm.evaluation.results_folder import ResultsFolder, save_episode
 from vjepa_wm.parallel.run_numbered import run_numbered
 
 CRF, GOP = 23, 32
-"""Of the videos, which are only looked at: a third of the size that pictures to learn from would have."""
+"""Of the videos, which are only looked at: a quarter of the size that pictures to learn from would have, or less."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
