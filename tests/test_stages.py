@@ -236,7 +236,7 @@ def test_plan_takes_a_picture_as_its_goal(checkpoint, tmp_path, capsys):
         ),
         (
             ["evaluate", "--out", "x", "--env", "push"],
-            "leave the rows world_model and true_dynamics out (--policies exp",
+            "leave the rows out that need one (--policies exp",
         ),
         (
             ["evaluate", "--out", "x", "--env", "drawer", "--protocol", "push", "--policies", "zero"],

@@ -87,7 +87,7 @@ def test_our_folders_are_explained(tmp_path):
     assert "(float16)" in text
     save_world_model(WorldModel(WorldModelConfig(encoder=TINY, predictor=ac_predictor().config)), tmp_path / "w")
     text = describe_checkpoint(tmp_path / "w")
-    assert "both together are a world model: imagines what actions lead to" in text
+    assert "together they are a world model: imagines what actions lead to" in text
     assert 'read it with vjepa_wm.load_world_model("' in text
 
 

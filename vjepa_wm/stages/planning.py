@@ -123,7 +123,7 @@ def released(task: str) -> str:
         known = ", ".join(sorted(path.parent.name for path in WEIGHTS.glob("*/config.json")))
         raise ValueError(
             f"there is no released world model for {task!r}, only for {known}; name one with --checkpoint, or leave "
-            f"the rows {' and '.join(PLANNED)} out (--policies expert random zero)"
+            "the rows out that need one (--policies expert random zero)"
         )
     return str(WEIGHTS / task)
 
