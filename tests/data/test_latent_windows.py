@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vjepa_wm.data.latents.hindsight import later_rows
+from vjepa_wm.data.latents.hindsight import first_arrivals, later_rows
 from vjepa_wm.data.latents.latent_set import LatentSet
 from vjepa_wm.data.latents.window_mixture import WindowMixture
 from vjepa_wm.data.randomness import generator_for
@@ -123,3 +123,12 @@ def test_goals_may_be_near():
     goals = later_rows(latents, np.zeros(500, int), end_share=0.0, max_ahead=4, generator=generator_for(0))
     assert sorted(set(goals)) == [1, 2, 3, 4]
     assert set(later_rows(latents, np.zeros(9, int), end_share=1.0, max_ahead=4, generator=generator_for(0))) == {49}
+
+
+def test_who_waits_at_a_goal_has_arrived():
+    latents = latent_set(6, 3)
+    latents.z[:6] = np.array([0, 1, 2, 1, 1, 1], np.float16)[:, None, None]
+    latents.z[6:] = np.array([5, 5, 9], np.float16)[:, None, None]
+    assert first_arrivals(latents, near=0.1).tolist() == [0, 1, 2, 3, 3, 3, 6, 6, 8]
+    assert first_arrivals(latents, near=1.5).tolist() == [0, 0, 1, 0, 0, 0, 6, 6, 8]
+    assert first_arrivals(latents.part([1]), near=0.1).tolist() == [0, 1, 2, 3, 4, 5, 6, 6, 8]

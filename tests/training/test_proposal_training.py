@@ -14,14 +14,8 @@ from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world_model
-from vjepa_wm.training.proposal_training import (
-    HindsightBatch,
-    ProposalTrainer,
-    TrainProposalConfig,
-    object_code,
-    proposal_losses,
-    train_proposal,
-)
+from vjepa_wm.training.proposal_losses import HindsightBatch, arrival_tolerance, object_code, proposal_losses
+from vjepa_wm.training.proposal_training import ProposalTrainer, TrainProposalConfig, train_proposal
 
 pytestmark = pytest.mark.usefixtures("without_curves")
 
@@ -112,12 +106,49 @@ def test_the_loss_is_the_density_of_scaled_actions():
     form = ProposalConfig(encoder_dim=8, num_tokens=4, action_dim=7, state_dim=7, hidden_dim=16)
     model, unit = Proposal(replace(form, action_scale=(0.5,) * 7)), Proposal(form)
     unit.load_state_dict(model.state_dict() | {"action_unit": torch.ones(7)})
+    batch = random_batch()
+    scaled = replace(batch, action=batch.action / 0.5)
+    torch.testing.assert_close(proposal_losses(model, batch, 0.0)["nll"], proposal_losses(unit, scaled, 0.0)["nll"])
+
+
+def random_batch():
     z, z_goal, state, action = torch.randn(6, 4, 8), torch.randn(6, 4, 8), torch.randn(6, 7), torch.randn(6, 7)
-    losses = [
-        proposal_losses(one, HindsightBatch(z=z, state=state, z_goal=z_goal, action=done, objects=None), 0.0)["nll"]
-        for one, done in ((model, action), (unit, action / 0.5))
-    ]
-    torch.testing.assert_close(*losses)
+    steps_left = torch.arange(6.0)
+    return HindsightBatch(z=z, state=state, z_goal=z_goal, action=action, steps_left=steps_left, objects=None)
+
+
+def test_near_enough_is_what_nine_of_ten_that_arrived_are():
+    form = ProposalConfig(encoder_dim=8, num_tokens=4, action_dim=7, state_dim=7, hidden_dim=16)
+    model, batch = Proposal(form), random_batch()
+    assert (model.state_tolerance == 0).all()  # nothing is near enough before it is trained
+    arrived = replace(batch, steps_left=torch.tensor([0.0, 0, 0, 0, 0, 3]))
+    off = (batch.state[:5] - model.read_state(batch.z_goal[:5])).abs()
+    torch.testing.assert_close(arrival_tolerance(model, arrived), off.quantile(0.9, dim=0))
+    assert arrival_tolerance(model, replace(batch, steps_left=torch.ones(6))) is None
+
+
+def test_readouts_learn_and_leave_the_proposal_as_it_is():
+    form = ProposalConfig(encoder_dim=8, num_tokens=4, action_dim=7, state_dim=7, hidden_dim=16)
+    model = Proposal(form)
+    losses = proposal_losses(model, random_batch(), 0.0)
+    (losses["state"] + losses["distance"]).backward()
+    moved = {name.split(".")[0] for name, weight in model.named_parameters() if weight.grad is not None}
+    assert moved == {"state_readout", "distance_readout"}
+
+
+def test_state_and_steps_are_read_off_pictures(data, world_model, tmp_path):
+    long = {"steps": 400, "save_every": 400, "batch_size": 64, "learning_rate": 3e-3, "imagined_share": 0.25}
+    model = load_world_model(train_proposal(config(data, world_model, tmp_path, **long)))
+    latents = encode_dataset(model.encoder, TrajectoryDataset(data))
+    rows, cpu = latents.window_starts(5), torch.device("cpu")
+    z, later = latents.read_z(rows, cpu), latents.read_z(rows + 4, cpu)
+    with torch.no_grad():
+        read, near = model.proposal.read_state(z), model.proposal.steps_left(z, latents.read_z(rows + 1, cpu))
+        far = model.proposal.steps_left(z, later)
+    states = torch.from_numpy(latents.states[rows])[:, :2]
+    assert (read[:, :2] - states).square().mean() < 0.2 * states.var()
+    assert near.mean() < 0.9 * far.mean()
+    assert "imagined" in (tmp_path / "metrics.csv").read_text().splitlines()[0]
 
 
 def test_the_command_trains_and_wrong_inputs_are_named(data, world_model, tmp_path, capsys):

@@ -2,7 +2,9 @@
 
 Why this file exists: search from scratch finds no way to a goal that lies beyond a few steps, while trajectories are
 full of ways to whatever they show later. A proposal learns from them in hindsight what to do next on the way from one
-latent to another. It knows neither simulator nor planner; it is an optional part of a world model.
+latent to another. What it makes of the tokens also serves two readouts that change nothing in it: the robot's state in
+a picture, which says whether a goal picture's pose is reached, and the steps that are left from one picture to another.
+It knows neither simulator nor planner; it is an optional part of a world model.
 
 Letters: B batch, N tokens per frame, D width of the encoder, R width of the reader, M modes, A action, P state.
 
@@ -21,6 +23,8 @@ from torch import Tensor, nn
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.action_mixture import ActionMixture
 
+READOUT_DIM = 128
+"""Width of the hidden layer of readouts."""
 LEAST_LOG_STD, LARGEST_LOG_STD = -3.5, 1.0
 """Bounds of the modes' deviations, in units of the action's: a mode may neither vanish nor be everywhere."""
 
@@ -95,15 +99,21 @@ class Proposal(nn.Module):
             width = config.hidden_dim
         self.trunk = nn.Sequential(*layers)
         self.modes = nn.Linear(width, config.num_modes * (1 + 2 * config.action_dim))
+        self.state_readout = _readout(read, config.state_dim)
+        self.distance_readout = _readout(3 * read, 1)
         if config.object_dim:
-            self.object_readout = nn.Sequential(nn.Linear(read, 256), nn.GELU(), nn.Linear(256, config.object_dim))
+            self.object_readout = _readout(read, config.object_dim)
         self.register_buffer("action_unit", torch.tensor(config.action_scale or (1.0,) * config.action_dim))
         self.register_buffer("state_offset", torch.tensor(config.state_mean or (0.0,) * config.state_dim))
         self.register_buffer("state_unit", torch.tensor(config.state_scale or (1.0,) * config.state_dim))
+        self.register_buffer("state_tolerance", torch.zeros(config.state_dim))
 
     action_unit: Tensor
     state_offset: Tensor
     state_unit: Tensor
+    state_tolerance: Tensor
+    """How far the robot's state is from the one read off the goal picture in nine of ten training frames that have
+    arrived there, (P,); 0 where training did not say."""
 
     def read(self, z: Tensor) -> Tensor:
         """Reduce latents (B, N, D) to (B, N * R)."""
@@ -124,8 +134,7 @@ class Proposal(nn.Module):
             ValueError: if the shapes are not those of the configuration.
         """
         self._check(z, state, z_goal)
-        here, goal = self.read(z), self.read(z_goal).expand(len(z), -1)
-        parts = [here, goal, goal - here]
+        parts = [self.relate(z, z_goal)]
         if self.config.use_state:
             parts.append((state - self.state_offset) / self.state_unit)
         numbers = self.modes(self.trunk(torch.cat(parts, dim=-1))).unflatten(-1, (self.config.num_modes, -1)).float()
@@ -136,6 +145,29 @@ class Proposal(nn.Module):
             mean=mean * self.action_unit,
             std=std * self.action_unit,
         )
+
+    def relate(self, z: Tensor, z_goal: Tensor) -> Tensor:
+        """Read what is seen (B, N, D), the goal (B or 1, N, D) and their difference, (B, 3 * N * R)."""
+        here, goal = self.read(z), self.read(z_goal).expand(len(z), -1)
+        return torch.cat((here, goal, goal - here), dim=-1)
+
+    def read_state(self, z: Tensor) -> Tensor:
+        """Read the robot's state (B, P) off latents (B, N, D) of a picture alone.
+
+        The readout learns above the reader and does not change it.
+        """
+        return self.state_readout(self.read(z).detach()).float() * self.state_unit + self.state_offset
+
+    def steps_left(self, z: Tensor, z_goal: Tensor) -> Tensor:
+        """Estimate how many steps lead from latents (B, N, D) to the first arrival at others (B or 1, N, D), (B,).
+
+        The readout learns above the reader and does not change it.
+        """
+        return self.log_steps_left(z, z_goal).expm1().clamp_min(0.0)
+
+    def log_steps_left(self, z: Tensor, z_goal: Tensor) -> Tensor:
+        """Return log(1 + steps left), (B,), which is what is trained."""
+        return self.distance_readout(self.relate(z, z_goal).detach()).float().squeeze(-1)
 
     def read_objects(self, z: Tensor) -> Tensor:
         """Read the objects' poses off latents (B, N, D); only for a proposal that was trained with labels.
@@ -160,3 +192,7 @@ class Proposal(nn.Module):
             )
         if state.shape != (len(z), config.state_dim):
             raise ValueError(f"state must be {(len(z), config.state_dim)}, got {tuple(state.shape)}")
+
+
+def _readout(width: int, num_out: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(width, READOUT_DIM), nn.GELU(), nn.Linear(READOUT_DIM, num_out))

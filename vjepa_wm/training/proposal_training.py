@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vjepa_wm.checks import check_at_least
-from vjepa_wm.data.latents.hindsight import later_rows
+from vjepa_wm.data.latents.hindsight import first_arrivals, later_rows
 from vjepa_wm.data.latents.latent_set import LatentSet, number_units
 from vjepa_wm.data.latents.latent_store import encode_dataset
 from vjepa_wm.data.latents.window_mixture import WindowMixture
@@ -31,6 +30,7 @@ from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import WorldModel, save_world_model
+from vjepa_wm.training.proposal_losses import HindsightBatch, arrival_tolerance, distance_loss, proposal_losses
 from vjepa_wm.training.run.distributed import World
 from vjepa_wm.training.run.optimizer import make_optimizer, take_step
 from vjepa_wm.training.run.run_config import RunConfig, step_generator
@@ -72,6 +72,9 @@ class TrainProposalConfig(RunConfig):
     """Give it the robot's state beside the latents."""
     z_noise: float = 0.0
     """Deviation of noise on the latents in training, which are of unit deviation."""
+    imagined_share: float = 0.0
+    """Share of a batch on which the estimate of the steps left also learns from latents that the world model's
+    predictor imagines, for a search whose cost has it."""
     label_weight: float = 0.0
     """Weight of a loss that reads objects' poses, where the datasets tell them, off the same reader. Such a proposal
     is trained with labels and says so."""
@@ -86,70 +89,34 @@ class TrainProposalConfig(RunConfig):
         super().__post_init__()
         if not self.data:
             raise ValueError("data must name at least one dataset, got none")
-        for name in ("goal_at_end", "validation_share"):
+        for name in ("goal_at_end", "imagined_share", "validation_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         check_at_least(1, goal_within=self.goal_within)
         check_at_least(0, z_noise=self.z_noise, label_weight=self.label_weight)
 
 
-@dataclass(frozen=True)
-class HindsightBatch:
-    """Frames, a later frame of each, and what was done next."""
-
-    z: Tensor
-    """(B, N, D)."""
-    state: Tensor
-    """(B, P)."""
-    z_goal: Tensor
-    """(B, N, D)."""
-    action: Tensor
-    """(B, A)."""
-    objects: Tensor | None
-    """(B, O), or None where a data set tells none."""
-
-
-def proposal_losses(proposal: Proposal, batch: HindsightBatch, label_weight: float) -> dict[str, Tensor]:
-    """Return the losses of a batch by name: `nll` of the actions in units of their deviation, and `objects`.
-
-    Args:
-        proposal: gets the gradient.
-        batch: what to propose for.
-        label_weight: 0 leaves `objects` out; else it is that times the squared error of the readout.
-    """
-    mixture = proposal(batch.z, batch.state, batch.z_goal)
-    # in units of the actions, so that losses of robots with other units compare
-    losses = {"nll": -mixture.log_prob(batch.action).mean() - proposal.action_unit.log().sum()}
-    if label_weight:
-        assert batch.objects is not None  # the trainer refuses it
-        losses["objects"] = label_weight * F.mse_loss(proposal.read_objects(batch.z), object_code(batch.objects))
-    return losses
-
-
-def object_code(objects: Tensor) -> Tensor:
-    """Return objects' numbers (B, O) in a form that can be regressed: places in decimetres, the last as sine, cosine.
-
-    The last number of our tasks' objects is a heading, which jumps where its sine and cosine do not.
-    """
-    return torch.cat((10 * objects[:, :-1], objects[:, -1:].sin(), objects[:, -1:].cos()), dim=1)
-
-
 class ProposalTrainer:
     """The proposal, optimizer and schedule of a run."""
 
-    def __init__(self, config: TrainProposalConfig, proposal: ProposalConfig, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainProposalConfig, proposal: ProposalConfig, model: WorldModel, sets: tuple[LatentSet, ...]
+    ) -> None:
         """Build the proposal anew.
 
         Args:
             config: the run.
             proposal: what is trained.
-            device: where.
+            model: imagines, where the run asks for it.
+            sets: all that is drawn from.
         """
-        self.config, self.device = config, device
-        self.dtype = pick_dtype(config.precision, device)
+        self.config, self.model = config, model
+        self.device = next(model.parameters()).device
+        self._arrivals = [first_arrivals(one, proposal.near_energy) for one in sets]
+        self.dtype = pick_dtype(config.precision, self.device)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            self.proposal = Proposal(proposal).to(device)
+            self.proposal = Proposal(proposal).to(self.device)
         self.optimizer = make_optimizer([self.proposal], config.weight_decay)
         self.learning_rate = config.rate_schedule()
 
@@ -161,7 +128,7 @@ class ProposalTrainer:
             drawn: as `WindowMixture.draw` returns it.
             place: numbers that decide the draw of the goals.
         """
-        config, parts = self.config, []
+        config, parts, left = self.config, [], []
         for owner, rows in drawn:
             latents, generator = windows.sets[owner], generator_for(GOALS, *place, owner)
             goals = later_rows(
@@ -169,12 +136,14 @@ class ProposalTrainer:
             )
             both = latents.read_z(np.stack((rows, goals)), self.device)
             objects = None if latents.objects is None else torch.from_numpy(latents.objects[rows]).to(self.device)
+            left.append(np.maximum(self._arrivals[owner][goals] - rows, 0))
             parts.append(
                 (*both, latents.read_states(rows, self.device), latents.read_actions(rows, self.device), objects)
             )
         z, z_goal, state, action = (torch.cat([part[k] for part in parts]) for k in range(4))
         objects = torch.cat([part[4] for part in parts]) if config.label_weight else None
-        return HindsightBatch(z=z, state=state, z_goal=z_goal, action=action, objects=objects)
+        steps_left = torch.from_numpy(np.concatenate(left)).float().to(self.device)
+        return HindsightBatch(z=z, state=state, z_goal=z_goal, action=action, steps_left=steps_left, objects=objects)
 
     def step(self, step: int, windows: WindowMixture) -> dict[str, Tensor]:
         """Train on one batch of pairs and return its scalars.
@@ -191,6 +160,9 @@ class ProposalTrainer:
             batch = dataclasses.replace(batch, z=z, z_goal=z_goal)
         with autocast(self.device, self.dtype):
             losses = proposal_losses(self.proposal, batch, config.label_weight)
+            num_imagined = round(config.imagined_share * config.batch_size)
+            if num_imagined:
+                losses["imagined"] = self._distance_imagined(batch, num_imagined)
         grad_norm = take_step(
             self.optimizer,
             [torch.stack(list(losses.values())).sum()],
@@ -202,13 +174,23 @@ class ProposalTrainer:
 
     @torch.no_grad()
     def validate(self, windows: WindowMixture, max_pairs: int = 4096) -> dict[str, float]:
-        """Measure the losses on held-out episodes, the same pairs every time."""
+        """Measure the losses on held-out episodes, the same pairs every time, and how near is arrived."""
         drawn = windows.spread(max_pairs)
         self.proposal.eval()
         batch = self.batch(windows, drawn, 0)
         losses = proposal_losses(self.proposal, batch, self.config.label_weight)
+        tolerance = arrival_tolerance(self.proposal, batch)
+        if tolerance is not None:
+            self.proposal.state_tolerance.copy_(tolerance)
         self.proposal.train()
         return {f"val_{name}": float(loss) for name, loss in losses.items()}
+
+    def _distance_imagined(self, batch: HindsightBatch, num: int) -> Tensor:
+        """Return the loss of the steps left from what the world model imagines after the first actions of a batch."""
+        with torch.no_grad():
+            frame = self.model.predict(*(one[:num].unsqueeze(1) for one in (batch.z, batch.action, batch.state)))
+        left = (batch.steps_left[:num] - 1).clamp_min(0.0)
+        return distance_loss(self.proposal, frame[:, 0], batch.z_goal[:num], left)
 
 
 def proposal_config(config: TrainProposalConfig, sets: tuple[LatentSet, ...]) -> ProposalConfig:
@@ -271,7 +253,7 @@ def train_proposal(config: TrainProposalConfig) -> Path:
     train, validation = (
         WindowMixture([part[k] for part in parts], 2, weights=config.data_weights, seed=config.seed) for k in (0, 1)
     )
-    trainer = ProposalTrainer(config, proposal_config(config, train.sets), device)
+    trainer = ProposalTrainer(config, proposal_config(config, train.sets), model, tuple(sets))
     _check_fit(trainer.proposal.config, model)
     model.attach_proposal(trainer.proposal)
     state = TrainingState(

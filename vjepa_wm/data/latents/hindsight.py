@@ -1,6 +1,6 @@
 """Goals in hindsight: whatever an episode shows later was a goal that its actions led to.
 
-Letters: B pairs.
+Letters: B pairs, F frames of a data set, T of an episode.
 
 Source: hindsight relabelling (arXiv 1707.01495), goals of the `future` kind.
 """
@@ -33,3 +33,27 @@ def later_rows(
     most = ends - rows if max_ahead is None else np.minimum(ends - rows, max_ahead)
     ahead = 1 + np.floor(share * most).astype(np.int64)
     return np.where(at_end < end_share, ends, rows + ahead)
+
+
+def first_arrivals(latents: LatentSet, near: float) -> np.ndarray:
+    """Say since when each frame's picture had been there.
+
+    Who waits at a goal is not on the way to it any more: steps to a goal are counted to the first frame of the stretch
+    before it whose pictures differ by no more than `near`.
+
+    Args:
+        latents: where the frames are.
+        near: L2 energy up to which two frames show the same.
+
+    Returns:
+        For each frame row of the data set the row of that first frame, (F,); rows of other parts have their own.
+    """
+    arrivals = np.arange(len(latents.z))
+    for first, length in zip(latents.firsts, latents.lengths, strict=True):
+        z = np.asarray(latents.z[first : first + length], dtype=np.float32).reshape(length, -1)
+        squares = np.square(z).sum(axis=1)
+        energies = (squares[:, None] + squares[None, :] - 2 * z @ z.T) / z.shape[1]
+        is_far = np.tril(energies > near, k=-1)  # (T, T), of each frame the earlier ones
+        last_far = np.where(is_far.any(axis=1), length - 1 - is_far[:, ::-1].argmax(axis=1), -1)
+        arrivals[first : first + length] = first + last_far + 1
+    return arrivals
