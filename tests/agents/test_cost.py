@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vjepa_wm.agents.cost import ActionPrior, CostConfig, GoalDistance, Imagined, make_cost
+from vjepa_wm.agents.cost import ActionPrior, CostConfig, GoalDistance, Imagined, StateDistance, make_cost
+from vjepa_wm.models.proposal import Proposal, ProposalConfig
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGINED = Imagined(
@@ -49,6 +50,25 @@ def test_actions_are_free_up_to_twice_their_deviation():
     torch.testing.assert_close(costs, torch.tensor([0.0, 3.0 * (1.0**2 + 0.5**2)]))
 
 
+def test_steps_that_are_left_are_the_proposals():
+    proposal = Proposal(ProposalConfig(encoder_dim=6, num_tokens=4, action_dim=2, state_dim=2, hidden_dim=8))
+    config = CostConfig(distance_weight=0.5, steps="last")
+    with torch.no_grad():
+        left = proposal.steps_left(IMAGINED.z[:, -1], IMAGINED.z_goal[None])
+        costs = make_cost(config, (), proposal=proposal)(IMAGINED)
+    torch.testing.assert_close(costs, GoalDistance(config)(IMAGINED) + 0.5 * left)
+    with pytest.raises(ValueError, match="must be 0 for a world model without a proposal"):
+        make_cost(config, ())
+
+
+def test_states_count_in_units_of_their_deviation():
+    states = torch.randn(5, 3, 2, generator=GENERATOR)
+    imagined = replace(IMAGINED, states=states, state_goal=torch.tensor([0.1, -0.2]))
+    config = CostConfig(state_weight=3.0, steps="sum")
+    off = ((states - torch.tensor([0.1, -0.2])) / torch.tensor([0.5, 2.0])).square().mean(dim=-1)
+    torch.testing.assert_close(StateDistance(torch.tensor([0.5, 2.0]), config)(imagined), 3 * off.sum(dim=1))
+
+
 def test_parts_add_up_and_the_users_is_one():
     config = CostConfig(action_weight=1.0)
     alone = make_cost(config, (1.0, 1.0))(IMAGINED)
@@ -64,7 +84,8 @@ def test_parts_add_up_and_the_users_is_one():
         ({"steps": "first"}, "steps must be one of last, sum, discounted, least, got 'first'"),
         ({"patch_weights": "all"}, "patch_weights must be one of none, change, got 'all'"),
         ({"discount": 0.0}, "discount must be above 0 and at most 1, got 0.0"),
-        ({"action_weight": -1.0}, "action_weight must be at least 0, got -1.0"),
+        ({"action_weight": -1.0}, "action_weight must be finite and at least 0, got -1.0"),
+        ({"distance_weight": float("inf")}, "distance_weight must be finite and at least 0, got inf"),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from point_model import PointModel
+from point_model import PointModel, PointProposal
 from point_world import PointEnv
 
 from vjepa_wm.agents.agent import ScriptedAgent
+from vjepa_wm.agents.cost import CostConfig
 from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.envs.policy import RandomPolicy
 from vjepa_wm.evaluation.evaluated_episode import play_episode
@@ -29,14 +30,17 @@ class Handed:
 
     last_energy = None
 
-    def __init__(self):
-        self.kinds = set()
+    def __init__(self, wants_goal_state=False):
+        self.kinds, self.wants_goal_state = set(), wants_goal_state
 
     def reset(self, *given):
         self.note("reset", given)
 
     def show_goal(self, *given):
         self.note("show_goal", given)
+
+    def show_goal_state(self, *given):
+        self.note("show_goal_state", given)
 
     def act(self, *given):
         self.note("act", given)
@@ -69,3 +73,12 @@ def test_an_agent_is_handed_pictures_and_the_state_and_nothing_else():
     play_episode(agent, PointEnv(), PROTOCOL, PROTOCOL.episodes[0], seed=0)
     picture = (32, 32, 3)
     assert agent.kinds == {("reset", picture, int), ("act", picture, (7,)), ("measure", picture)}
+
+
+def test_only_who_asks_is_told_the_robots_state_at_the_goal():
+    agent = Handed(wants_goal_state=True)
+    play_episode(agent, PointEnv(), PROTOCOL, PROTOCOL.episodes[0], seed=0)
+    assert ("show_goal_state", (7,)) in agent.kinds and len(agent.kinds) == 4
+    for weight, source, wants in ((1.0, "given", True), (1.0, "read", False), (0.0, "given", False)):
+        config = PlanningConfig(cost=CostConfig(state_weight=weight), goal_state=source)
+        assert PlanningAgent(PointModel(PointProposal()), None, vjepa2_box(), config).wants_goal_state == wants

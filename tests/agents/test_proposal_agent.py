@@ -10,8 +10,8 @@ import torch
 from point_world import POINT, PointEnv
 from tiny_world_model import tiny_world_model
 
-from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
-from vjepa_wm.agents.policy_rollouts import branched, decided, imagine_policy
+from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig, states_after
+from vjepa_wm.agents.policy_rollouts import Imagination, branched, decided, roll_policy
 from vjepa_wm.agents.proposal_agent import ProposalAgent, ProposingConfig
 from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.models.action_mixture import ActionMixture
@@ -128,14 +128,20 @@ def test_a_policy_is_asked_again_at_every_imagined_step():
     z, state, z_goal = torch.randn(4, 24), torch.zeros(7), torch.randn(4, 24)
     first = torch.full((2, 7), 0.01)
     generator = torch.Generator().manual_seed(0)
-    sequences = imagine_policy(
-        model, z, state, z_goal, first, horizon=3, action_space=vjepa2_box(1.0, 1.0), generator=generator
+    sequences = roll_policy(
+        model.proposal,
+        first,
+        z_goal,
+        Imagination(model, z, state, 2),
+        horizon=3,
+        action_space=vjepa2_box(1.0, 1.0),
+        generator=generator,
     )
     generator.manual_seed(0)
     with torch.no_grad():
         for k in range(2):
             imagined = model.rollout(z[None, None].expand(2, -1, -1, -1), torch.zeros(2, 1, 7), sequences[:, : k + 1])
-            states = sequences[:, : k + 1].sum(dim=1)
+            states = states_after(sequences[:, : k + 1], torch.zeros(7))[:, -1]
             mixture = model.proposal(imagined[:, -1], states, z_goal[None])
             expected = vjepa2_box(1.0, 1.0).project(mixture.take(mixture.draw_modes(generator)))
             torch.testing.assert_close(sequences[:, k + 1], expected, atol=1e-5, rtol=1e-5)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from point_model import PointModel
+from point_model import PointModel, PointProposal
 from point_world import PointEnv, picture
 
 import vjepa_wm.envs as envs
@@ -62,6 +62,30 @@ def test_true_dynamics_render_only_the_frames_that_count_and_encode_them_at_once
     samples, iterations = PLANNER.config.num_samples, PLANNER.config.iterations
     assert simulator._scene.num_pictures == renders * (samples * iterations + 1)  # and once for the plan itself
     assert agent.world_model.encoded_batches == [1, 1] + [samples] * iterations + [1]
+
+
+def test_what_is_proposed_is_played_too():
+    # the world model does not know that the wall of the cube stops the point
+    env, simulator = PointEnv(), PointEnv()
+    agent = TrueDynamicsAgent(
+        PointModel(PointProposal()),
+        PLANNER,
+        vjepa2_box(),
+        PlanningConfig(horizon=3, num_proposed=2),
+        env=env,
+        simulator=simulator,
+    )
+    env.reset(options={"start": START * 0, "goal": GOAL})
+    agent.reset(picture(GOAL), 0)
+    agent.act(env.render(), START * 0)
+    before = env.get_state()
+    outward = torch.zeros(1, 7)
+    outward[:, 0] = -0.075
+    z, states = agent._advance(1)(outward)
+    assert z.abs().max() < 1e-6 and states.abs().max() < 1e-6
+    sequence = agent._propose(vjepa2_box())[0, :, 1]  # toward 0.12 m
+    torch.testing.assert_close(sequence, torch.tensor([0.075, 0.045, 0.0]), atol=3e-3, rtol=0)
+    np.testing.assert_array_equal(env.get_state(), before)
 
 
 def test_true_dynamics_need_a_second_environment():

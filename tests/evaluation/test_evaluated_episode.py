@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from point_model import PointModel
+from point_model import PointModel, PointProposal
 from point_world import PointEnv, picture, seen
 
 from vjepa_wm.agents.agent import ScriptedAgent, StandStill
+from vjepa_wm.agents.cost import CostConfig
+from vjepa_wm.agents.ordered_goals import OrderedGoals
 from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
+from vjepa_wm.agents.proposal_agent import ProposalAgent, ProposingConfig
 from vjepa_wm.evaluation.evaluated_episode import EpisodeResult, play_episode
 from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol, make_protocol
 from vjepa_wm.planners import CEM, vjepa2_box
@@ -24,6 +28,7 @@ class PassThrough:
     """Flies straight through the goal and on; keeps what it was given."""
 
     last_energy = None
+    wants_goal_state = False
 
     def __init__(self) -> None:
         self.given, self.goals, self.seeds = [], [], []
@@ -100,6 +105,40 @@ def test_ordered_goals_are_shown_in_order_at_the_right_steps():
         np.testing.assert_array_equal(shown, image)
 
 
+def test_who_goes_on_by_himself_is_shown_the_next_picture_at_his_arrival():
+    episode = Episode(seed=0, options={"start": [0.1, 0.1, 0.1], "goal": [0.3, 0.13, 0.4]})
+    model, box = PointModel(PointProposal()), vjepa2_box()
+    inner = ProposalAgent(model, box, ProposingConfig(choice="heaviest"))
+    ordered = protocol(goal_steps=(4, 2), steps=12)
+    played = play_episode(OrderedGoals(inner, model), PointEnv(has_parts=True), ordered, episode, seed=0)
+    # 0.2 m are three actions, 0.03 m one, 0.3 m four
+    assert list(played.goal_pictures) == [0, 3, 4] and played.result.first_reached == 8 and played.result.success_last
+    by_the_clock = play_episode(inner, PointEnv(has_parts=True), ordered, episode, seed=0)
+    assert list(by_the_clock.goal_pictures) == [0, 4, 6] and by_the_clock.result.first_reached == 10
+    never = PointModel(PointProposal(tolerance=-1.0))
+    late = OrderedGoals(ProposalAgent(never, box, ProposingConfig(choice="heaviest")), never)
+    played = play_episode(late, PointEnv(has_parts=True), replace(ordered, steps=16), episode, seed=0)
+    assert list(played.goal_pictures) == [0, 8, 12]  # twice the clock's time
+
+
+def test_goals_in_order_must_be_some():
+    model = PointModel(PointProposal())
+    agent = OrderedGoals(ProposalAgent(model, vjepa2_box(), ProposingConfig()), model)
+    for pictures, steps in (([], []), ([picture(np.zeros(3))], [3])):
+        with pytest.raises(ValueError, match="goal_images must be at least one, with most_steps for each but the last"):
+            agent.show_goals(pictures, steps)
+
+
+def test_a_state_that_does_not_come_with_a_picture_is_missed():
+    cost = CostConfig(state_weight=1.0)
+    agent = PlanningAgent(
+        PointModel(PointProposal()), CEM(cpu()), vjepa2_box(), PlanningConfig(horizon=1, cost=cost, goal_state="given")
+    )
+    with pytest.raises(ValueError, match="goal_state must be read where a goal picture comes without"):
+        play_episode(agent, PointEnv(), protocol(), FLY_BY, seed=0, goal_image=picture(np.zeros(3)))
+    assert play_episode(agent, PointEnv(), protocol(), FLY_BY, seed=0).result.success_last
+
+
 def test_energies_are_against_the_picture_that_is_shown_then():
     start, goal = np.array([0.1, 0.1, 0.1]), np.array([0.25, 0.3, 0.1])
     episode = Episode(seed=0, options={"start": start.tolist(), "goal": goal.tolist()})
@@ -116,7 +155,7 @@ def test_a_picture_of_ones_own_replaces_all_goals():
     agent, own = PassThrough(), picture(np.array([0.4, 0.4, 0.4]))
     played = play_episode(agent, PointEnv(has_parts=True), protocol(goal_steps=(2, 3)), FLY_BY, seed=0, goal_image=own)
     ((num_actions, image),) = agent.goals
-    assert num_actions == 0 and image is own and played.goal_pictures[0] is own
+    assert num_actions == 0 and (image == own).all() and (played.goal_pictures[0] == own).all()
     assert played.result.reached[3]  # the goal of the episode stays
 
 

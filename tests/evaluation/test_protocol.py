@@ -119,15 +119,15 @@ def test_with_another_budget_each_goal_picture_keeps_its_share_and_the_name_tell
 
 def test_goal_pictures_come_in_order():
     goal = PointEnv(has_parts=True).reset(seed=0)[1]["goal"]
-    shown = PROTOCOL.goal_pictures(goal)
+    shown = PROTOCOL.goals(goal)
     assert list(shown) == [0, 3, 6]
-    for picture, part in zip(shown.values(), goal["subgoals"], strict=True):
-        np.testing.assert_array_equal(picture, part["image"])
-    alone = replace(PROTOCOL, goal_steps=()).goal_pictures(goal)
+    for one, part in zip(shown.values(), goal["subgoals"], strict=True):
+        np.testing.assert_array_equal(one["image"], part["image"])
+    alone = replace(PROTOCOL, goal_steps=()).goals(goal)
     assert list(alone) == [0]
-    np.testing.assert_array_equal(alone[0], goal["image"])
+    np.testing.assert_array_equal(alone[0]["image"], goal["image"])
     with pytest.raises(ValueError, match="shows 2 goal pictures in order, but the environment gives 3"):
-        replace(PROTOCOL, goal_steps=(3,)).goal_pictures(goal)
+        replace(PROTOCOL, goal_steps=(3,)).goals(goal)
 
 
 def test_an_environment_that_starts_every_episode_solved_is_named():

@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import torch
-from point_world import SIDE
+from point_world import SIDE, STEP
 from torch import Tensor, nn
+
+from vjepa_wm.models.action_mixture import ActionMixture
+from vjepa_wm.models.proposal import ProposalConfig
+
+
+class PointProposal(nn.Module):
+    """Reads the place of the point off its latent, and goes straight to the goal or stays."""
+
+    config = ProposalConfig(encoder_dim=3, num_tokens=1, action_dim=7, state_dim=7)
+
+    def __init__(self, tolerance: float = 0.01) -> None:
+        super().__init__()
+        self.register_buffer("state_tolerance", torch.full((7,), tolerance))
+        self.register_buffer("state_unit", torch.full((7,), 0.1))
+
+    def read_state(self, z: Tensor) -> Tensor:
+        return nn.functional.pad(z[:, 0], (0, 4))
+
+    def steps_left(self, z: Tensor, z_goal: Tensor) -> Tensor:
+        return (z - z_goal).abs().amax(dim=(1, 2)) / STEP[0]
+
+    def forward(self, z: Tensor, state: Tensor, z_goal: Tensor) -> ActionMixture:
+        way = (self.read_state(z_goal) - self.read_state(z)).clamp(-STEP[0], STEP[0])
+        means = torch.stack((way, torch.zeros_like(way)), dim=1)
+        weights = torch.tensor([0.9, 0.1]).log().expand(len(z), 2)
+        return ActionMixture(log_weights=weights, mean=means, std=torch.full_like(means, 1e-4))
 
 
 class PointModel(nn.Module):
     """The true dynamics of the point; one token whose three channels are the position."""
 
-    def __init__(self) -> None:
+    def __init__(self, proposal: PointProposal | None = None) -> None:
         super().__init__()
+        self.proposal = proposal
         self.scale = nn.Parameter(torch.tensor(SIDE / 255))
         self.encoded_batches: list[int] = []
         self.contexts: list[tuple[int, ...]] = []

@@ -21,6 +21,8 @@ class Agent(Protocol):
 
     last_energy: float | None
     """Energy of the picture given to the last `act` against the goal; None for agents without energy."""
+    wants_goal_state: bool
+    """Whether `show_goal_state` is to tell it the robot's state at the goal; who goes by pictures alone does not."""
 
     def reset(self, goal_image: np.ndarray, seed: int) -> None:
         """Begin an episode.
@@ -33,6 +35,10 @@ class Agent(Protocol):
 
     def show_goal(self, goal_image: np.ndarray) -> None:
         """Show another picture to reach from now on, (H, W, 3) uint8."""
+        ...
+
+    def show_goal_state(self, state: np.ndarray) -> None:
+        """Tell the robot's state at the goal that was shown last, (P,); only to who wants it."""
         ...
 
     def act(self, image: np.ndarray, state: np.ndarray) -> np.ndarray:
@@ -59,6 +65,7 @@ class ScriptedAgent:
     """
 
     last_energy = None
+    wants_goal_state = False
 
     def __init__(self, make_policy: Callable[[np.random.Generator], Policy]) -> None:
         """Keep what makes the policy.

@@ -1,13 +1,15 @@
 """What a plan costs: parts that add up, each a function of what was imagined.
 
-A planner sees the sum alone. How far imagined frames are from the goal is the part that every plan has; others keep to
-actions that the training data hold, or are the user's own.
+A planner sees the sum alone. How far imagined frames are from the goal is the part that every plan has; others count
+the steps that the proposal says are left, compare the robot's imagined state with the goal's, keep to actions that the
+training data hold, or are the user's own.
 
 Letters: K candidates, H horizon, N tokens per frame, D width, A action, P state.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor
 
 from vjepa_wm.models.energy import EnergyName, energy, token_energy
+from vjepa_wm.models.proposal import Proposal
 
 StepsName = Literal["last", "sum", "discounted", "least"]
 PatchWeights = Literal["none", "change"]
@@ -35,6 +38,10 @@ class Imagined:
     """Latent of the goal picture, (N, D)."""
     state: Tensor
     """State of the robot now, (P,)."""
+    states: Tensor | None = None
+    """States of the robot after each action, (K, H, P); None where nothing asks for them."""
+    state_goal: Tensor | None = None
+    """State of the robot at the goal, (P,), as it is given or read off the goal picture; None where nothing asks."""
 
 
 CostPart = Callable[[Imagined], Tensor]
@@ -56,6 +63,11 @@ class CostConfig:
     patch_weights: PatchWeights = "none"
     """change weighs each patch by how much goal and start differ in it, so that a small object counts beside an arm
     that fills many patches; none: all alike."""
+    distance_weight: float = 0.0
+    """Weight of the steps to the goal that the proposal says are left, of the frames that count."""
+    state_weight: float = 0.0
+    """Weight of the squared distance between imagined states of the robot and that at the goal, in units of the
+    states' deviation, mean over their numbers, of the frames that count."""
     action_weight: float = 0.0
     """Weight of how far actions lie beyond twice the deviation of the training actions, squared, summed over steps."""
 
@@ -67,8 +79,20 @@ class CostConfig:
                 raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")
         if not 0 < self.discount <= 1:
             raise ValueError(f"discount must be above 0 and at most 1, got {self.discount}")
-        if self.action_weight < 0:
-            raise ValueError(f"action_weight must be at least 0, got {self.action_weight}")
+        for name in ("distance_weight", "state_weight", "action_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and at least 0, got {getattr(self, name)}")
+
+
+def over_steps(frames: Tensor, config: CostConfig) -> Tensor:
+    """Reduce numbers of each imagined frame (K, H) to one of each candidate (K,), as the configuration says."""
+    if config.steps == "last":
+        return frames[:, -1]
+    if config.steps == "least":
+        return frames.amin(dim=1)
+    if config.steps == "discounted":
+        frames = frames * config.discount ** torch.arange(frames.shape[1], device=frames.device)
+    return frames.sum(dim=1)
 
 
 class GoalDistance:
@@ -89,14 +113,44 @@ class GoalDistance:
         if config.patch_weights == "change":
             changes = token_energy(imagined.z_start.unsqueeze(0), imagined.z_goal, config.energy)[0]
             tokens = tokens * (changes / changes.mean().clamp_min(1e-9))
-        frames = tokens.mean(dim=-1).unflatten(0, z.shape[:2])
-        if config.steps == "last":
-            return frames[:, -1]
-        if config.steps == "least":
-            return frames.amin(dim=1)
-        if config.steps == "discounted":
-            frames = frames * config.discount ** torch.arange(frames.shape[1], device=frames.device)
-        return frames.sum(dim=1)
+        return over_steps(tokens.mean(dim=-1).unflatten(0, z.shape[:2]), config)
+
+
+class StepsLeft:
+    """How many steps the proposal says are left."""
+
+    def __init__(self, proposal: Proposal, config: CostConfig) -> None:
+        """Keep who estimates them.
+
+        Args:
+            proposal: of the world model.
+            config: weight, and which frames count.
+        """
+        self._proposal, self._config = proposal, config
+
+    def __call__(self, imagined: Imagined) -> Tensor:
+        """Return the cost of each candidate, (K,)."""
+        left = self._proposal.steps_left(imagined.z.flatten(0, 1), imagined.z_goal.unsqueeze(0))
+        return self._config.distance_weight * over_steps(left.unflatten(0, imagined.z.shape[:2]), self._config)
+
+
+class StateDistance:
+    """How far the robot's imagined states are from that at the goal."""
+
+    def __init__(self, unit: Tensor, config: CostConfig) -> None:
+        """Keep how it is measured.
+
+        Args:
+            unit: deviation of each number of the state, (P,).
+            config: weight, and which frames count.
+        """
+        self._unit, self._config = unit, config
+
+    def __call__(self, imagined: Imagined) -> Tensor:
+        """Return the cost of each candidate, (K,)."""
+        assert imagined.states is not None and imagined.state_goal is not None  # given to who weighs them
+        off = (imagined.states - imagined.state_goal) / self._unit
+        return self._config.state_weight * over_steps(off.square().mean(dim=-1), self._config)
 
 
 class ActionPrior:
@@ -147,18 +201,32 @@ class SumOfParts:
         return total
 
 
-def make_cost(config: CostConfig, action_scale: tuple[float, ...], own: CostPart | None = None) -> SumOfParts:
+def make_cost(
+    config: CostConfig,
+    action_scale: tuple[float, ...],
+    own: CostPart | None = None,
+    *,
+    proposal: Proposal | None = None,
+) -> SumOfParts:
     """Put a cost together.
 
     Args:
         config: what it is made of.
         action_scale: deviation of each number of the training actions; empty where it is not known.
         own: a part of the user's own; None: none.
+        proposal: of the world model, which estimates steps and knows the units of states; None: there is none.
 
     Raises:
-        ValueError: if actions are to be weighed and their scale is not known.
+        ValueError: if actions are to be weighed and their scale is not known, or steps or states are and there is no
+            proposal.
     """
     parts: list[CostPart] = [GoalDistance(config)]
+    if proposal is None and (config.distance_weight or config.state_weight):
+        raise ValueError("distance_weight and state_weight must be 0 for a world model without a proposal")
+    if proposal is not None and config.distance_weight:
+        parts.append(StepsLeft(proposal, config))
+    if proposal is not None and config.state_weight:
+        parts.append(StateDistance(proposal.state_unit, config))
     if config.action_weight:
         if not action_scale:
             raise ValueError("action_weight must be 0 for a world model that was trained on raw actions")

@@ -5,7 +5,8 @@ Letters: T context frames, K candidates, H horizon, N tokens per frame, D width,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -14,12 +15,16 @@ from torch import Tensor
 from vjepa_wm.agents.allowed_actions import StateLimits, allowed_from, check_state_limits
 from vjepa_wm.agents.cost import CostConfig, CostPart, Imagined, make_cost
 from vjepa_wm.agents.perception import Perception
-from vjepa_wm.agents.policy_rollouts import branched, imagine_policy, proposal_of
+from vjepa_wm.agents.policy_rollouts import Advance, Imagination, branched, proposal_of, roll_policy
 from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.energy import energy
+from vjepa_wm.models.pose import integrate_pose
 from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.planners import ActionBox, Plan, Planner, shift
+
+GoalState = Literal["read", "given"]
+"""The robot's state at the goal is read off the goal picture by the proposal, or given beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,8 @@ class PlanningConfig:
     state_limits: StateLimits = ((), ())
     """Lowest and highest values of the first numbers of the state. Actions whose first numbers would lead outside from
     the present state are not searched, because the training data hold none. Empty: no limit."""
+    goal_state: GoalState = "read"
+    """Where the robot's state at the goal comes from, if the cost weighs it."""
     num_proposed: int = 0
     """Candidates that the proposal of the world model rolls out, its modes first; 0: none."""
 
@@ -45,6 +52,8 @@ class PlanningConfig:
         check_state_limits(self.state_limits)
         check_at_least(1, horizon=self.horizon, context_frames=self.context_frames)
         check_at_least(0, num_proposed=self.num_proposed)
+        if self.goal_state not in get_args(GoalState):
+            raise ValueError(f"goal_state must be read or given, got {self.goal_state!r}")
 
 
 class PlanningAgent:
@@ -56,6 +65,7 @@ class PlanningAgent:
         last_energy: energy of the picture given to the last `act` against the goal.
         last_plan: the plan whose first action was given last; None at the start of an episode.
         needs_all_frames: whether the cost looks at other imagined frames than the last.
+        wants_goal_state: whether the cost weighs the robot's state against one that is given.
 
     Source: V-JEPA 2 (arXiv 2506.09985), section 3.2.
     """
@@ -93,7 +103,9 @@ class PlanningAgent:
         self.last_plan: Plan | None = None
         self._energy = energy(config.cost.energy)
         scale = world_model.config.predictor.action_scale if config.cost.action_weight else ()
-        self._sum_of_parts = make_cost(config.cost, scale, own_cost)
+        self._sum_of_parts = make_cost(config.cost, scale, own_cost, proposal=world_model.proposal)
+        self._state_goal: Tensor | None = None
+        self.wants_goal_state = config.cost.state_weight > 0 and config.goal_state == "given"
         self.needs_all_frames = config.cost.steps != "last" or own_cost is not None
 
     def reset(self, goal_image: np.ndarray, seed: int) -> None:
@@ -104,7 +116,7 @@ class PlanningAgent:
             seed: decides the candidates of all plans of the episode.
         """
         self.perception.begin(goal_image)
-        self.last_energy = self.last_plan = None
+        self.last_energy = self.last_plan = self._state_goal = None
         self.generator.manual_seed(seed)
         if self.recovery is not None:
             self.recovery.reset()
@@ -112,6 +124,11 @@ class PlanningAgent:
     def show_goal(self, goal_image: np.ndarray) -> None:
         """Aim at another picture from now on, (H, W, 3) uint8."""
         self.perception.show_goal(goal_image)
+        self._state_goal = None
+
+    def show_goal_state(self, state: np.ndarray) -> None:
+        """Take the robot's state at the goal, (P,), for the cost; without it, it is read off the goal picture."""
+        self._state_goal = torch.tensor(state, dtype=torch.float32, device=self.perception.device)
 
     @torch.no_grad()
     def act(self, image: np.ndarray, state: np.ndarray) -> np.ndarray:
@@ -155,16 +172,20 @@ class PlanningAgent:
         """Roll the proposal forward, (K, H, A)."""
         seen, proposal = self.perception, proposal_of(self.world_model)
         mixture = proposal(seen.z.unsqueeze(0), seen.state.unsqueeze(0), seen.z_goal.unsqueeze(0))
-        return imagine_policy(
-            self.world_model,
-            seen.z,
-            seen.state,
+        first = branched(mixture, self.config.num_proposed, self.generator)
+        return roll_policy(
+            proposal,
+            first,
             seen.z_goal,
-            branched(mixture, self.config.num_proposed, self.generator),
+            self._advance(len(first)),
             horizon=self.config.horizon,
             action_space=box,
             generator=self.generator,
         )
+
+    def _advance(self, num_candidates: int) -> Advance:
+        """Return what does the actions of candidates one by one, from now on."""
+        return Imagination(self.world_model, self.perception.z, self.perception.state, num_candidates)
 
     def _cost(self, actions: Tensor) -> Tensor:
         """Score candidates (K, H, A) with (K,)."""
@@ -172,7 +193,15 @@ class PlanningAgent:
         imagined = Imagined(
             z=self._imagine(actions), actions=actions, z_start=seen.z, z_goal=seen.z_goal, state=seen.state
         )
+        if self.config.cost.state_weight:
+            imagined = replace(imagined, states=states_after(actions, seen.state), state_goal=self._goal_state())
         return self._sum_of_parts(imagined)
+
+    def _goal_state(self) -> Tensor:
+        """Return the robot's state at the goal, (P,)."""
+        if self._state_goal is None:
+            self._state_goal = proposal_of(self.world_model).read_state(self.perception.z_goal.unsqueeze(0))[0]
+        return self._state_goal
 
     def _imagine(self, actions: Tensor) -> Tensor:
         """Give the latents of the frames that count, (K, H, N, D), or (K, 1, N, D) if only the last does."""
@@ -182,3 +211,15 @@ class PlanningAgent:
     def _goal_energy(self, z: Tensor) -> Tensor:
         """Give the energies (B,) of latents (B, N, D) against the goal."""
         return self._energy(z, self.perception.z_goal)
+
+
+def states_after(actions: Tensor, state: Tensor) -> Tensor:
+    """Return the states (K, H, P) after actions (K, H, A) from a state (P,), which stays if they do not displace it."""
+    now = state.expand(len(actions), -1)
+    if actions.shape[-1] != state.shape[-1]:
+        return now.unsqueeze(1).expand(-1, actions.shape[1], -1)
+    states = []
+    for action in actions.unbind(dim=1):
+        now = integrate_pose(now, action)
+        states.append(now)
+    return torch.stack(states, dim=1)

@@ -1,4 +1,4 @@
-"""A proposal rolled forward inside the world model: closed-loop candidates for a search.
+"""A proposal rolled forward, in imagination or for real: closed-loop candidates for a search.
 
 Why this file exists: a sequence of actions drawn at once does not react to what it leads to; a policy that is asked
 again at every imagined step does. Its modes are branched at the first step, where the choice matters, and what comes
@@ -8,6 +8,8 @@ Letters: K candidates, H horizon, M modes, N tokens per frame, D width, A action
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -69,13 +71,16 @@ def branched(mixture: ActionMixture, num_candidates: int, generator: torch.Gener
     return torch.cat((means, many.draw(generator)))
 
 
+Advance = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Does the next action of every candidate, (K, A), and returns latents (K, N, D) and states (K, P) after it."""
+
+
 @torch.no_grad()
-def imagine_policy(
-    world_model: WorldModel,
-    z: Tensor,
-    state: Tensor,
-    z_goal: Tensor,
+def roll_policy(
+    proposal: Proposal,
     first: Tensor,
+    z_goal: Tensor,
+    advance: Advance,
     *,
     horizon: int,
     action_space: ActionBox,
@@ -84,36 +89,47 @@ def imagine_policy(
     """Go on from each of several first actions as the proposal would.
 
     Args:
-        world_model: imagines, and has the proposal.
-        z: latent of what is seen, (N, D).
-        state: of the robot, (P,).
-        z_goal: latent of the goal picture, (N, D).
+        proposal: is asked again after every step.
         first: first actions, (K, A).
+        z_goal: latent of the goal picture, (N, D).
+        advance: says what actions lead to.
         horizon: steps H.
         action_space: allowed actions; all are moved into it.
         generator: source of the modes that are drawn after the first step.
 
     Returns:
         Action sequences, (K, H, A).
-
-    Raises:
-        ValueError: if the world model has no proposal.
     """
-    proposal = proposal_of(world_model)
-    num = len(first)
-    frame, states = z.expand(num, 1, *z.shape), state.expand(num, 1, -1)
-    action, cache, actions = decided(first, action_space), KeyValueCache(), []
-    adds_up = action.shape[-1] == states.shape[-1]
-    for step in range(horizon):
-        actions.append(action)
-        if step + 1 == horizon:
-            break
-        frame = world_model.predict(frame, action.unsqueeze(1), states, cache=cache)
-        if adds_up:
-            states = integrate_pose(states, action.unsqueeze(1))
-        mixture = proposal(frame[:, 0], states[:, 0], z_goal.unsqueeze(0))
-        action = decided(mixture.take(mixture.draw_modes(generator)), action_space)
+    actions = [decided(first, action_space)]
+    while len(actions) < horizon:
+        mixture = proposal(*advance(actions[-1]), z_goal.unsqueeze(0))
+        actions.append(decided(mixture.take(mixture.draw_modes(generator)), action_space))
     return torch.stack(actions, dim=1)
+
+
+class Imagination:
+    """Advances candidates inside a world model, from one moment on."""
+
+    def __init__(self, world_model: WorldModel, z: Tensor, state: Tensor, num_candidates: int) -> None:
+        """Begin at what is seen.
+
+        Args:
+            world_model: imagines.
+            z: latent of what is seen, (N, D).
+            state: of the robot, (P,).
+            num_candidates: how many go on from there, K.
+        """
+        self._world_model, self._cache = world_model, KeyValueCache()
+        self._frame = z.expand(num_candidates, 1, *z.shape)
+        self._states = state.expand(num_candidates, 1, -1)
+
+    def __call__(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Do the next action of every candidate, (K, A); returns latents (K, N, D) and states (K, P)."""
+        action = actions.unsqueeze(1)
+        self._frame = self._world_model.predict(self._frame, action, self._states, cache=self._cache)
+        if action.shape[-1] == self._states.shape[-1]:
+            self._states = integrate_pose(self._states, action)
+        return self._frame[:, 0], self._states[:, 0]
 
 
 def proposal_of(world_model: WorldModel) -> Proposal:

@@ -56,6 +56,8 @@ class ProposalAgent:
         last_energy: energy of the picture given to the last `act` against the goal.
     """
 
+    wants_goal_state = False
+
     def __init__(
         self,
         world_model: WorldModel,
@@ -98,6 +100,9 @@ class ProposalAgent:
     def show_goal(self, goal_image: np.ndarray) -> None:
         """Aim at another picture from now on, (H, W, 3) uint8."""
         self.perception.show_goal(goal_image)
+
+    def show_goal_state(self, state: np.ndarray) -> None:
+        """Do nothing: it goes by the picture."""
 
     @torch.no_grad()
     def act(self, image: np.ndarray, state: np.ndarray) -> np.ndarray:

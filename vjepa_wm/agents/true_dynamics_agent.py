@@ -8,10 +8,12 @@ Letters: K candidates, H horizon, N tokens per frame, D width, A numbers of an a
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vjepa_wm.agents.cost import CostPart
 from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
+from vjepa_wm.agents.policy_rollouts import Advance
 from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.models.world_model import WorldModel
@@ -22,7 +24,7 @@ class TrueDynamicsAgent(PlanningAgent):
     """Plans as `PlanningAgent` does, but sees what actions really lead to.
 
     Candidates are played in a second copy of the environment from the exact state of the first, their frames rendered
-    and encoded: planner, energy and encoder stay, only the world model's prediction is replaced.
+    and encoded: planner, energy, encoder and proposal stay, only the world model's prediction is replaced.
     """
 
     def __init__(
@@ -56,6 +58,22 @@ class TrueDynamicsAgent(PlanningAgent):
         if env is simulator:
             raise ValueError("simulator must be another instance than env: planning would move the real robot")
         self.env, self.simulator = env, simulator
+
+    def _advance(self, num_candidates: int) -> Advance:
+        """Return what plays the actions of candidates one by one, from now on."""
+        moments = [self.env.get_state()] * num_candidates
+
+        def play(actions: Tensor) -> tuple[Tensor, Tensor]:
+            frames, states = [], []
+            for k, action in enumerate(actions.cpu().numpy()):
+                self.simulator.set_state(moments[k])
+                states.append(self.simulator.advance(action))
+                moments[k] = self.simulator.get_state()
+                frames.append(self.simulator.render().copy())
+            z = self.perception.encode(np.stack(frames)[:, None])[:, 0]
+            return z, torch.tensor(np.stack(states), dtype=torch.float32, device=z.device)
+
+        return play
 
     def _imagine(self, actions: Tensor) -> Tensor:
         """Play candidates (K, H, A) and encode the frames that count."""

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from vjepa_wm.agents.agent import Agent, ScriptedAgent, policy_of
-from vjepa_wm.envs.goal_env import GoalEnv
+from vjepa_wm.agents.ordered_goals import OrderedGoals
+from vjepa_wm.envs.goal_env import Goal, GoalEnv
 from vjepa_wm.envs.play import Rollout, play, record
 from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol
 
@@ -126,13 +127,16 @@ def play_episode(
     energies: list[float | None] = []
     if seen[0].info["is_success"]:
         raise ValueError(f"the episode with seed {episode.seed} is solved before the first action")
-    goals = {0: goal_image} if goal_image is not None else protocol.goal_pictures(seen[0].info["goal"])
-    agent.reset(goals[0], seed)
+    goals = {0: {"image": goal_image}} if goal_image is not None else protocol.goals(seen[0].info["goal"])
+    by_the_clock = not isinstance(agent, OrderedGoals)
+    _show(agent, goals[0], seed)
+    if isinstance(agent, OrderedGoals):
+        agent.show_goals([goal["image"] for goal in goals.values()], [2 * steps for steps in protocol.goal_steps])
     for moment in moments:
         energies.append(agent.last_energy)
         seen.append(moment)
-        if len(energies) in goals:
-            agent.show_goal(goals[len(energies)])
+        if len(energies) in goals and by_the_clock:
+            _show(agent, goals[len(energies)])
     if len(energies) < protocol.steps:
         raise ValueError(f"steps must fit the environment, which ended after {len(energies)} of {protocol.steps} steps")
     energies.append(agent.measure(seen[-1].obs["image"]))
@@ -146,7 +150,21 @@ def play_episode(
         states=_rounded(rollout.states),
         objects=None if rollout.objects is None else _rounded(rollout.objects),
     )
-    return EvaluatedEpisode(result=result, rollout=rollout, goal_pictures=goals)
+    shown = goals if by_the_clock else dict(zip(agent.shown, goals.values(), strict=False))
+    pictures = {step: np.array(goal["image"]) for step, goal in shown.items()}
+    return EvaluatedEpisode(result=result, rollout=rollout, goal_pictures=pictures)
+
+
+def _show(agent: Agent | ScriptedAgent, goal: Goal, seed: int | None = None) -> None:
+    """Show an agent a goal: its picture, and the robot's state at it only if it asks for that."""
+    if seed is None:
+        agent.show_goal(np.array(goal["image"]))
+    else:
+        agent.reset(np.array(goal["image"]), seed)
+    if agent.wants_goal_state:
+        if "state" not in goal:
+            raise ValueError("goal_state must be read where a goal picture comes without the robot's state")
+        agent.show_goal_state(np.array(goal["state"]))
 
 
 def _rounded(values: np.ndarray) -> tuple[tuple[float, ...], ...]:

@@ -127,8 +127,8 @@ class EvaluationProtocol:
         words = ", ".join(f"{name} {value}" for name, value in variation.items()) or "nothing varied"
         return replace(self, name=f"{self.name}, {words}", variation=dict(variation))
 
-    def goal_pictures(self, goal: Goal) -> dict[int, np.ndarray]:
-        """Return the pictures to show, (H, W, 3) uint8, by the number of actions after which each is shown first.
+    def goals(self, goal: Goal) -> dict[int, Goal]:
+        """Return what to show, by the number of actions after which each is shown first.
 
         Args:
             goal: of the environment.
@@ -137,14 +137,14 @@ class EvaluationProtocol:
             ValueError: if the goal has not as many ordered pictures as `goal_steps` wants.
         """
         if not self.goal_steps:
-            return {0: np.array(goal["image"])}
-        pictures = [np.array(part["image"]) for part in goal.get("subgoals", ())]
-        if len(pictures) != len(self.goal_steps) + 1:
+            return {0: goal}
+        parts = list(goal.get("subgoals", ()))
+        if len(parts) != len(self.goal_steps) + 1:
             raise ValueError(
                 f"protocol {self.name} shows {len(self.goal_steps) + 1} goal pictures in order, but the environment "
-                f"gives {len(pictures) or 1}"
+                f"gives {len(parts) or 1}"
             )
-        return dict(zip((0, *accumulate(self.goal_steps)), pictures, strict=True))
+        return dict(zip((0, *accumulate(self.goal_steps)), parts, strict=True))
 
 
 def make_protocol(

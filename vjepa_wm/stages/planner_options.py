@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Literal, cast, get_args
 
 import torch
 
 from vjepa_wm.agents.cost import CostConfig, CostPart, PatchWeights, StepsName
-from vjepa_wm.agents.planning_agent import PlanningConfig
+from vjepa_wm.agents.planning_agent import GoalState, PlanningConfig
 from vjepa_wm.agents.proposal_agent import ModeChoice, ProposingConfig
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs.task import ActionLimits
@@ -41,6 +41,9 @@ PROPOSED_SEARCH = CEMConfig(num_samples=48, num_elites=6, iterations=2, keep_mea
 PROPOSED_HORIZON = 4
 
 
+SwitchName = Literal["clock", "arrival"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlannerOptions:
     """How to plan: a preset, and what to change of it."""
@@ -66,6 +69,16 @@ class PlannerOptions:
     """change: each patch counts by how much goal and start differ in it."""
     action_weight: float = 0.0
     """Weight of how far actions lie beyond twice the deviation of the training actions."""
+    distance_weight: float = 0.0
+    """Weight of the steps that the proposal says are left from imagined frames."""
+    state_weight: float = 0.0
+    """Weight of how far the robot's imagined state is from that at the goal."""
+    goal_state: GoalState = "read"
+    """read: the robot's state at the goal is read off the goal picture by the proposal; given: it comes with the goal,
+    as a robot that was led there by hand knows it."""
+    switch: SwitchName = "clock"
+    """When the next of ordered goal pictures is shown: by the protocol's clock, or at the arrival at the one before, as
+    the robot's state and the one that the proposal reads off the picture say, at the latest after twice that time."""
     cost: str | None = None
     """module:name of a function of your own that is added to the cost: it takes a `vjepa_wm.agents.cost.Imagined` and
     returns a number for each candidate."""
@@ -87,6 +100,8 @@ class PlannerOptions:
         check_at_least(4 if self.method == "icem" else 2, num_samples=self.num_samples)
         if self.max_displacement is not None and self.max_displacement <= 0:
             raise ValueError(f"max_displacement must be positive, got {self.max_displacement}")
+        if self.switch not in get_args(SwitchName):
+            raise ValueError(f"switch must be clock or arrival, got {self.switch!r}")
         self._cost_config()
 
     def make_planner(self, num_actions: int, *, proposed: bool = False) -> Planner:
@@ -150,6 +165,7 @@ class PlannerOptions:
             horizon=self.horizon or (PROPOSED_HORIZON if proposed else 1),
             num_proposed=min(self.num_proposed, self._cem(len(limits.size), proposed).num_samples) if proposed else 0,
             cost=self._cost_config(),
+            goal_state=self.goal_state,
             state_limits=(limits.state_low, limits.state_high),
         )
 
@@ -159,6 +175,8 @@ class PlannerOptions:
             steps=self.cost_steps or ("sum" if self.preset == "cpu" else "last"),
             patch_weights=self.patch_weights,
             action_weight=self.action_weight,
+            distance_weight=self.distance_weight,
+            state_weight=self.state_weight,
         )
 
     def _cem(self, num_actions: int, proposed: bool) -> CEMConfig:

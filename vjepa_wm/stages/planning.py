@@ -11,7 +11,8 @@ from typing import Literal, cast
 
 import torch
 
-from vjepa_wm.agents.agent import ScriptedAgent, StandStill
+from vjepa_wm.agents.agent import Agent, ScriptedAgent, StandStill
+from vjepa_wm.agents.ordered_goals import OrderedGoals
 from vjepa_wm.agents.planning_agent import PlanningAgent
 from vjepa_wm.agents.proposal_agent import ProposalAgent
 from vjepa_wm.agents.recovery import Recovery
@@ -83,7 +84,8 @@ class StandRecipe:
         check_fit(model, self.task, env)
         if policy in ("proposal", "proposal_recovery"):
             recovery = Recovery(limits) if policy == "proposal_recovery" else None
-            return Stand(ProposalAgent(model, options.box(limits), options.proposing(limits), recovery), env)
+            agent = ProposalAgent(model, options.box(limits), options.proposing(limits), recovery)
+            return Stand(self._in_order(agent, model), env)
         proposed = policy == "proposal_search" or (policy != "search" and model.proposal is not None)
         parts = (
             model,
@@ -94,10 +96,15 @@ class StandRecipe:
             options.own_cost(),
         )
         if policy != "true_dynamics":
-            return Stand(PlanningAgent(*parts), env)
+            return Stand(self._in_order(PlanningAgent(*parts), model), env)
         simulator = make(task, variation=self.variation).unwrapped
         simulator.reset(seed=0)
-        return Stand(TrueDynamicsAgent(*parts, env=env, simulator=simulator), env, simulator)
+        foreseeing = TrueDynamicsAgent(*parts, env=env, simulator=simulator)
+        return Stand(self._in_order(foreseeing, model), env, simulator)
+
+    def _in_order(self, agent: PlanningAgent | ProposalAgent, model: WorldModel) -> Agent:
+        """Return the agent, or what shows it ordered pictures as it arrives at each."""
+        return agent if self.planner.switch == "clock" else OrderedGoals(agent, model)
 
     def load_model(self) -> WorldModel:
         """Load the world model, its predictor in the number format it plans in."""
