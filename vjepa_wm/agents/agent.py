@@ -19,10 +19,15 @@ from vjepa_wm.envs.policy import Policy
 class Agent(Protocol):
     """What an evaluation needs of somebody who is told by pictures what to do."""
 
-    last_energy: float | None
-    """Energy of the picture given to the last `act` against the goal; None for agents without energy."""
-    wants_goal_state: bool
-    """Whether `show_goal_state` is to tell it the robot's state at the goal; who goes by pictures alone does not."""
+    @property
+    def last_energy(self) -> float | None:
+        """Energy of the picture given to the last `act` against the goal; None for agents without energy."""
+        ...
+
+    @property
+    def wants_goal_state(self) -> bool:
+        """Whether `show_goal_state` is to tell it the robot's state at the goal; who goes by pictures does not."""
+        ...
 
     def reset(self, goal_image: np.ndarray, seed: int) -> None:
         """Begin an episode.
@@ -65,7 +70,6 @@ class ScriptedAgent:
     """
 
     last_energy = None
-    wants_goal_state = False
 
     def __init__(self, make_policy: Callable[[np.random.Generator], Policy]) -> None:
         """Keep what makes the policy.

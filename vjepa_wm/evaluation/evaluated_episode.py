@@ -128,14 +128,14 @@ def play_episode(
     if seen[0].info["is_success"]:
         raise ValueError(f"the episode with seed {episode.seed} is solved before the first action")
     goals = {0: {"image": goal_image}} if goal_image is not None else protocol.goals(seen[0].info["goal"])
-    by_the_clock = not isinstance(agent, OrderedGoals)
+    ordered = agent if isinstance(agent, OrderedGoals) else None
     _show(agent, goals[0], seed)
-    if isinstance(agent, OrderedGoals):
-        agent.show_goals([goal["image"] for goal in goals.values()], [2 * steps for steps in protocol.goal_steps])
+    if ordered is not None:
+        ordered.show_goals([goal["image"] for goal in goals.values()], [2 * steps for steps in protocol.goal_steps])
     for moment in moments:
         energies.append(agent.last_energy)
         seen.append(moment)
-        if len(energies) in goals and by_the_clock:
+        if len(energies) in goals and ordered is None:
             _show(agent, goals[len(energies)])
     if len(energies) < protocol.steps:
         raise ValueError(f"steps must fit the environment, which ended after {len(energies)} of {protocol.steps} steps")
@@ -150,7 +150,7 @@ def play_episode(
         states=_rounded(rollout.states),
         objects=None if rollout.objects is None else _rounded(rollout.objects),
     )
-    shown = goals if by_the_clock else dict(zip(agent.shown, goals.values(), strict=False))
+    shown = goals if ordered is None else dict(zip(ordered.shown, goals.values(), strict=False))
     pictures = {step: np.array(goal["image"]) for step, goal in shown.items()}
     return EvaluatedEpisode(result=result, rollout=rollout, goal_pictures=pictures)
 
@@ -161,7 +161,7 @@ def _show(agent: Agent | ScriptedAgent, goal: Goal, seed: int | None = None) -> 
         agent.show_goal(np.array(goal["image"]))
     else:
         agent.reset(np.array(goal["image"]), seed)
-    if agent.wants_goal_state:
+    if not isinstance(agent, ScriptedAgent) and agent.wants_goal_state:
         if "state" not in goal:
             raise ValueError("goal_state must be read where a goal picture comes without the robot's state")
         agent.show_goal_state(np.array(goal["state"]))
