@@ -14,13 +14,13 @@ def test_it_learns_to_read_what_moved_in_any_batch_shape():
     z_next = z.clone()
     z_next[:, :, 2, :2] += moved
     actions = moved * torch.tensor(FORM.action_scale)
-    before = float(network.loss(z, z_next, actions))
+    before = network.loss(z, z_next, actions).item()
     assert network(z, z_next).shape == (64, 3, 2) and before > 0.5
     for _ in range(100):
         optimizer.zero_grad()
         network.loss(z, z_next, actions).backward()
         optimizer.step()
-    assert float(network.loss(z, z_next, actions)) < 0.3 * before
+    assert network.loss(z, z_next, actions).item() < 0.3 * before
     torch.testing.assert_close(network(z[0], z_next[0]), network(z, z_next)[0])
 
 

@@ -76,15 +76,15 @@ def metrics(out):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module")
-def board(tmp_path_factory):
-    """Trajectories in which the action decides which patch is bright next: what copying never gets right."""
-    return write_slides(tmp_path_factory.mktemp("board") / "set", num_episodes=30, by_patches=True)
+def test_it_learns_more_than_copying(encoder, tmp_path):
+    """Half of the picture is bright, and action and picture say which half is next.
 
-
-def test_it_learns_more_than_copying(board, encoder, tmp_path):
-    train_ac(config(board, encoder, tmp_path, steps=200, save_every=200, learning_rate=5e-3, batch_size=32))
-    assert float(metrics(tmp_path)[-1]["val_over_copy"]) < 0.8
+    A copy of what is seen is half of the time wrong in all of the picture, and the best single picture always in half.
+    """
+    data = write_slides(tmp_path / "halves", num_episodes=20, board=(1, 2))
+    short = {"num_frames": 2, "rollout_steps": 1, "steps": 300, "save_every": 300, "batch_size": 32}
+    train_ac(config(data, encoder, tmp_path / "out", learning_rate=5e-3, **short))
+    assert float(metrics(tmp_path / "out")[-1]["val_over_copy"]) < 0.5
 
 
 def test_units_come_from_the_training_episodes(data, encoder, tmp_path):
@@ -198,7 +198,7 @@ def test_without_the_weight_training_is_that_of_the_two_losses_alone(data, encod
         losses = world_model_losses(trainer.model, z, actions, states, 2)
         optimizer.zero_grad()
         (losses["teacher"] + losses["rollout"]).backward()
-        torch.nn.utils.clip_grad_norm_(predictor.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_([*matrices, *others], 1.0)
         for group in optimizer.param_groups:
             group["lr"] = trainer.learning_rate(step)
         optimizer.param_groups[0]["weight_decay"] = 0.04
