@@ -73,7 +73,9 @@ def test_the_weight_keeps_what_actions_move_in_imagination(tmp_path):
     form = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
     torch.manual_seed(0)
     encoder = VideoEncoder(form)
-    latents = encode_dataset(encoder, TrajectoryDataset(write_slides(tmp_path / "set", num_episodes=30, board=(4, 4))))
+    latents = encode_dataset(
+        encoder, TrajectoryDataset(write_slides(tmp_path / "set", num_episodes=30, board=(4, 4), reach=1))
+    )
     train, held_out = latents.split(0.2, 0)
     reader = train_reader(train)
     z, actions, states = held_out.windows(held_out.window_starts(2), 2, CPU)
@@ -81,7 +83,7 @@ def test_the_weight_keeps_what_actions_move_in_imagination(tmp_path):
     for weight in (0.0, 1.0):
         config = TrainACConfig(
             **{"data": (tmp_path,), "encoder": tmp_path, "out": tmp_path, "precision": "fp32", "device": "cpu"},
-            **{"predictor_dim": 24, "predictor_depth": 2, "predictor_heads": 2, "steps": 100, "batch_size": 32},
+            **{"predictor_dim": 24, "predictor_depth": 2, "predictor_heads": 2, "steps": 200, "batch_size": 32},
             learning_rate=5e-3,
             inverse_weight=weight,
         )

@@ -13,7 +13,8 @@ true pair (z, z'), one off the imagined pair (z, prediction of z'). The predicto
 So it is a distance between predicted and true latents that counts the directions in which actions move them. It can
 help where these hold a small part of the loss: small objects, long rollouts that lose them, narrow predictors. It
 cannot make latents hold more, since the encoder is frozen: where the action is not to be read off true latents, where
-`inverse` stays at 1, it says nothing.
+`inverse` does not fall, it says nothing. A predictor may also please this one network without becoming truer: another
+one, trained on the same pairs, reads less off its predictions. So judge it by `val_teacher`, and by success.
 
 Letters: B windows, T frames, R steps of the rollout, N tokens per frame, D width, A action, P state.
 
