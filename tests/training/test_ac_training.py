@@ -82,7 +82,7 @@ def test_it_learns_more_than_copying(encoder, tmp_path):
     A copy of what is seen is half of the time wrong in all of the picture, and the best single picture always in half.
     """
     data = write_slides(tmp_path / "halves", num_episodes=20, board=(1, 2))
-    short = {"num_frames": 2, "rollout_steps": 1, "steps": 150, "save_every": 150, "batch_size": 32}
+    short = {"num_frames": 2, "rollout_steps": 1, "steps": 300, "save_every": 300, "batch_size": 32}
     train_ac(config(data, encoder, tmp_path / "out", learning_rate=5e-3, **short))
     assert float(metrics(tmp_path / "out")[-1]["val_over_copy"]) < 0.5
 
