@@ -90,6 +90,15 @@ def test_a_step_is_known_from_its_number():
     assert not torch.equal(late[0], other.windows(50, 8, CPU)[0])
 
 
+def test_shares_of_a_step_are_the_whole_step():
+    mixture = WindowMixture([latent_set(30), latent_set(40, offset=100)], 4, seed=3)
+    whole = mixture.windows(5, 12, CPU)
+    for count in (1, 2, 3, 12):
+        shares = [mixture.windows(5, 12, CPU, share=(which, count)) for which in range(count)]
+        assert {len(share[0]) for share in shares} == {12 // count}
+        assert all(torch.equal(torch.cat(parts), all_) for *parts, all_ in zip(*shares, whole, strict=True))
+
+
 def test_spread_windows_cover_all_sets_in_order():
     mixture = WindowMixture([latent_set(11), latent_set(11)], 2)
     assert [(owner, rows.tolist()) for owner, rows in mixture.spread(4)] == [(0, [0, 6]), (1, [2, 9])]

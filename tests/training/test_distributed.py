@@ -5,8 +5,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 import runs_in_turn
 import torch
+from several_processes import finish, start
 
 from vjepa_wm.cli import main
 from vjepa_wm.data.media.video import write_video
@@ -45,22 +44,8 @@ def arguments(videos, out, *options):
     return ["pretrain", "--data", str(videos), "--out", str(out), *OPTIONS, *options]
 
 
-def start(program, *, processes=2, restarts=0):
-    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    launch += ["--max-restarts", str(restarts), "--monitor-interval", "0.2"]
-    command = [sys.executable, "-m", *launch, *program]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
 def start_run(*words, **settings):
     return start(["-m", "vjepa_wm", *arguments(*words)], **settings)
-
-
-def finish(process):
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
-    return output
 
 
 def losses(out: Path):

@@ -8,54 +8,42 @@ Letters: B pairs, N tokens per frame, D width, A action, P state, O numbers that
 from __future__ import annotations
 
 import dataclasses
-import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.data.latents.hindsight import first_arrivals, later_rows
 from vjepa_wm.data.latents.latent_set import LatentSet, number_units
-from vjepa_wm.data.latents.latent_store import encode_dataset
-from vjepa_wm.data.latents.window_mixture import WindowMixture
+from vjepa_wm.data.latents.window_mixture import WindowMixture, share_of
 from vjepa_wm.data.randomness import generator_for
-from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
-from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.energy import l2_energy
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
-from vjepa_wm.models.world_model import WorldModel, save_world_model
+from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.training.proposal_losses import HindsightBatch, arrival_tolerance, distance_loss, proposal_losses
-from vjepa_wm.training.run.distributed import World
+from vjepa_wm.training.run.distributed import World, joined_world
+from vjepa_wm.training.run.latent_training import LatentRunConfig, Windows, open_windows, train_on_latents
 from vjepa_wm.training.run.optimizer import make_optimizer, take_step
-from vjepa_wm.training.run.run_config import RunConfig, step_generator
-from vjepa_wm.training.run.run_log import RunLog
-from vjepa_wm.training.run.training_state import TrainingState
+from vjepa_wm.training.run.run_config import step_generator
 
-logger = logging.getLogger(__name__)
 GOALS = 1
 """Purpose of the draws of goals and noise in a step; validation has its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainProposalConfig(RunConfig):
+class TrainProposalConfig(LatentRunConfig):
     """Train a proposal on trajectories in hindsight, and give it to a world model."""
 
     data: tuple[Path, ...]
     """LeRobot v3 dataset folders; what they show must lead somewhere, as an expert with noise does."""
-    data_weights: tuple[float, ...] = ()
-    """Share of each dataset in what is drawn; none: by their frames."""
-    read: TrajectoryOptions = field(default_factory=TrajectoryOptions)
-    """What of them is read: camera, rate, columns, and how they become states and actions."""
     world_model: Path
     """World model whose encoder gives the latents; OUT/world_model is it with the proposal."""
-    latents: Path | None = None
-    """Folder that keeps latents, for this run and others; none: a hidden one inside each dataset."""
     goal_at_end: float = 0.5
     """Share of the goals that are the episode's last frame; the others are any later one."""
     goal_within: int | None = None
@@ -82,14 +70,11 @@ class TrainProposalConfig(RunConfig):
     batch_size: int = 256
     weight_decay: float = 0.05
     validation_share: float = 0.05
-    """Share of the episodes kept out of training to measure the loss on."""
 
     def __post_init__(self) -> None:
         """Check what is not checked by the parts."""
         super().__post_init__()
-        if not self.data:
-            raise ValueError("data must name at least one dataset, got none")
-        for name in ("goal_at_end", "imagined_share", "validation_share"):
+        for name in ("goal_at_end", "imagined_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         check_at_least(1, goal_within=self.goal_within)
@@ -97,43 +82,77 @@ class TrainProposalConfig(RunConfig):
 
 
 class ProposalTrainer:
-    """The proposal, optimizer and schedule of a run."""
+    """The proposal, optimizer and schedule of a run, in one process of its world.
+
+    Attributes:
+        model: the world model, of which the proposal is to be a part.
+    """
 
     def __init__(
-        self, config: TrainProposalConfig, proposal: ProposalConfig, model: WorldModel, sets: tuple[LatentSet, ...]
+        self,
+        config: TrainProposalConfig,
+        proposal: ProposalConfig,
+        model: WorldModel,
+        windows: Windows,
+        world: World | None = None,
     ) -> None:
         """Build the proposal anew.
 
         Args:
             config: the run.
             proposal: what is trained.
-            model: imagines, where the run asks for it.
-            sets: all that is drawn from.
+            model: what gets it, and imagines, where the run asks for it.
+            windows: all that is drawn from.
+            world: the processes that train together; None: this one.
         """
-        self.config, self.model = config, model
-        self.device = next(model.parameters()).device
-        self._arrivals = [first_arrivals(one, proposal.near_energy) for one in sets]
-        self.dtype = pick_dtype(config.precision, self.device)
+        self.config, self.model, self.world = config, model, world or World()
+        self.device = device = pick_device(config.device)
+        self._arrivals = [
+            np.minimum(first_arrivals(train, proposal.near_energy), first_arrivals(validation, proposal.near_energy))
+            for train, validation in zip(windows.train.sets, windows.validation.sets, strict=True)
+        ]
+        self.dtype = pick_dtype(config.precision, device)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            self.proposal = Proposal(proposal).to(self.device)
+            self.proposal = Proposal(proposal).to(device)
         self.optimizer = make_optimizer([self.proposal], config.weight_decay)
         self.learning_rate = config.rate_schedule()
 
-    def batch(self, windows: WindowMixture, drawn: list[tuple[int, np.ndarray]], *place: int) -> HindsightBatch:
-        """Read frames, goals of a draw of their own, and what was done between them.
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """All networks that change, by name."""
+        return {"proposal": self.proposal}
+
+    def draw_goals(
+        self, windows: WindowMixture, drawn: list[tuple[int, np.ndarray]], *place: int
+    ) -> list[tuple[int, np.ndarray]]:
+        """Draw a goal for each frame.
 
         Args:
             windows: where the frames are; windows of two frames, so that none is the last of its episode.
             drawn: as `WindowMixture.draw` returns it.
-            place: numbers that decide the draw of the goals.
+            place: numbers that decide the draw.
+
+        Returns:
+            As `drawn`, but rows of frames and of their goals, (2, B).
         """
-        config, parts, left = self.config, [], []
+        pairs = []
         for owner, rows in drawn:
-            latents, generator = windows.sets[owner], generator_for(GOALS, *place, owner)
             goals = later_rows(
-                latents, rows, end_share=config.goal_at_end, max_ahead=config.goal_within, generator=generator
+                windows.sets[owner],
+                rows,
+                end_share=self.config.goal_at_end,
+                max_ahead=self.config.goal_within,
+                generator=generator_for(GOALS, *place, owner),
             )
+            pairs.append((owner, np.stack((rows, goals))))
+        return pairs
+
+    def batch(self, windows: WindowMixture, pairs: list[tuple[int, np.ndarray]]) -> HindsightBatch:
+        """Read frames, their goals, and what was done next; `pairs` as `draw_goals` returns them."""
+        config, parts, left = self.config, [], []
+        for owner, (rows, goals) in pairs:
+            latents = windows.sets[owner]
             both = latents.read_z(np.stack((rows, goals)), self.device)
             objects = None if latents.objects is None else torch.from_numpy(latents.objects[rows]).to(self.device)
             left.append(np.maximum(self._arrivals[owner][goals] - rows, 0))
@@ -146,21 +165,24 @@ class ProposalTrainer:
         return HindsightBatch(z=z, state=state, z_goal=z_goal, action=action, steps_left=steps_left, objects=objects)
 
     def step(self, step: int, windows: WindowMixture) -> dict[str, Tensor]:
-        """Train on one batch of pairs and return its scalars.
+        """Train on this process's share of a batch of pairs and return its scalars.
 
         Raises:
             FloatingPointError: if the loss is not finite.
         """
-        config = self.config
-        batch = self.batch(windows, windows.draw(step, config.batch_size), config.seed, step)
+        config, world = self.config, self.world
+        # goals and noise are drawn for the whole batch, so that they do not depend on the number of processes
+        pairs = self.draw_goals(windows, windows.draw(step, config.batch_size), config.seed, step)
+        batch = self.batch(windows, share_of(pairs, world.rank, world.size))
         if config.z_noise:
-            generator = step_generator(config.seed, step)
-            noise = torch.randn((2, *batch.z.shape), generator=generator).to(self.device)
+            shape = (2, config.batch_size, *batch.z.shape[1:])
+            noise = torch.randn(shape, generator=step_generator(config.seed, step))
+            noise = noise.chunk(world.size, dim=1)[world.rank].to(self.device)
             z, z_goal = torch.stack((batch.z, batch.z_goal)) + config.z_noise * noise
             batch = dataclasses.replace(batch, z=z, z_goal=z_goal)
         with autocast(self.device, self.dtype):
             losses = proposal_losses(self.proposal, batch, config.label_weight)
-            num_imagined = round(config.imagined_share * config.batch_size)
+            num_imagined = round(config.imagined_share * len(batch.z))
             if num_imagined:
                 losses["imagined"] = self._distance_imagined(batch, num_imagined)
         grad_norm = take_step(
@@ -169,15 +191,15 @@ class ProposalTrainer:
             learning_rate=self.learning_rate(step),
             weight_decay=config.decay_at(step),
             clip_grad_norm=config.clip_grad_norm,
+            world=world,
         )
         return {name: loss.detach() for name, loss in losses.items()} | {"grad_norm": grad_norm}
 
     @torch.no_grad()
     def validate(self, windows: WindowMixture, max_pairs: int = 4096) -> dict[str, float]:
         """Measure the losses on held-out episodes, the same pairs every time, and how near is arrived."""
-        drawn = windows.spread(max_pairs)
         self.proposal.eval()
-        batch = self.batch(windows, drawn, 0)
+        batch = self.batch(windows, self.draw_goals(windows, windows.spread(max_pairs), 0))
         losses = proposal_losses(self.proposal, batch, self.config.label_weight)
         tolerance = arrival_tolerance(self.proposal, batch)
         if tolerance is not None:
@@ -229,61 +251,26 @@ def near_energy(sets: tuple[LatentSet, ...], max_pairs: int = 2048) -> float:
 
 
 def train_proposal(config: TrainProposalConfig) -> Path:
-    """Run or resume the training of a proposal and return the folder of the world model that has it.
+    """Run or resume the training of a proposal, in this process or with the others that `torchrun` started.
+
+    Returns:
+        The folder of the world model that has it.
 
     Raises:
         CheckpointError: if the world model is missing or broken, or `config.out` holds another run.
         TrajectoryError: if a dataset is missing or lacks what is needed.
-        ValueError: if the datasets do not fit each other or the world model.
+        ValueError: if the datasets do not fit each other or the world model, or the batch size is no multiple of the
+            number of processes.
     """
     device = pick_device(config.device)
-    model = load_world_model(config.world_model).to(device)
-    dtype = pick_dtype(config.precision, device)
-    sets = [
-        encode_dataset(
-            model.encoder,
-            TrajectoryDataset(path, config.read),
-            antialias=model.config.antialias,
-            dtype=dtype,
-            store=config.latents,
-        )
-        for path in config.data
-    ]
-    parts = [one.split(config.validation_share, config.seed) for one in sets]
-    train, validation = (
-        WindowMixture([part[k] for part in parts], 2, weights=config.data_weights, seed=config.seed) for k in (0, 1)
-    )
-    trainer = ProposalTrainer(config, proposal_config(config, train.sets), model, tuple(sets))
-    _check_fit(trainer.proposal.config, model)
-    model.attach_proposal(trainer.proposal)
-    state = TrainingState(
-        config.out, modules={"proposal": trainer.proposal}, optimizer=trainer.optimizer, world=World()
-    )
-    first_step = state.load()
-    logger.info("%d training and %d validation frames", train.num_windows, validation.num_windows)
-    log = RunLog(
-        config.out,
-        first_step=first_step,
-        total_steps=config.steps,
-        samples_per_step=config.batch_size,
-        tensorboard=config.tensorboard,
-        name="train-proposal",
-        samples="pairs",
-    )
-    with state, log:
-        config.record("train_proposal.json")
-        for step in range(first_step, config.steps):
-            row = {name: float(value) for name, value in trainer.step(step, train).items()}
-            log.step(step)
-            is_saved = config.is_due(step, config.save_every)
-            if is_saved:
-                row |= trainer.validate(validation)
-            if config.is_due(step, config.log_every) or is_saved:
-                log.write(step, row)
-            if is_saved:  # the state last: a run goes on after it, and never writes again what belongs before it
-                save_world_model(model, config.out / "world_model")
-                state.save(step + 1)
-    return config.out / "world_model"
+    with joined_world(device) as world:
+        model = load_world_model(config.world_model).to(device)
+        windows = open_windows(config, model.encoder, 2, world, antialias=model.config.antialias)
+        proposal = proposal_config(config, windows.train.sets)
+        _check_fit(proposal, model)
+        trainer = ProposalTrainer(config, proposal, model, windows, world)
+        model.attach_proposal(trainer.proposal)
+        return train_on_latents(trainer, windows, name="train-proposal", samples="pairs")
 
 
 def _check_fit(proposal: ProposalConfig, model: WorldModel) -> None:

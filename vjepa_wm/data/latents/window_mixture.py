@@ -76,11 +76,22 @@ class WindowMixture:
             drawn.setdefault(owner, []).append(int(rows[item]))
         return [(owner, np.array(drawn[owner])) for owner in sorted(drawn)]
 
-    def windows(self, step: int, batch_size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Read the windows of a step: latents (B, T, N, D), actions (B, T, A), states (B, T, P)."""
-        parts = [
-            self.sets[owner].windows(starts, self.num_frames, device) for owner, starts in self.draw(step, batch_size)
-        ]
+    def windows(
+        self, step: int, batch_size: int, device: torch.device, *, share: tuple[int, int] = (0, 1)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Read the windows of a step, or one of several equal shares of them.
+
+        Args:
+            step: number of the step.
+            batch_size: windows of the whole step.
+            device: where to.
+            share: as of `share_of`.
+
+        Returns:
+            Latents (B, T, N, D), actions (B, T, A), states (B, T, P).
+        """
+        drawn = share_of(self.draw(step, batch_size), *share)
+        parts = [self.sets[owner].windows(starts, self.num_frames, device) for owner, starts in drawn]
         z, actions, states = (torch.cat(values) for values in zip(*parts, strict=True))
         return z, actions, states
 
@@ -94,6 +105,24 @@ class WindowMixture:
             (int(owner), starts[owner][chosen[owners == owner] - (ends[owner] - len(starts[owner]))])
             for owner in np.unique(owners)
         ]
+
+
+def share_of(drawn: list[tuple[int, np.ndarray]], which: int, count: int) -> list[tuple[int, np.ndarray]]:
+    """Return one of the equal shares into which what was drawn for a step is divided among processes.
+
+    Args:
+        drawn: as `WindowMixture.draw` returns it; the last axis of its arrays counts windows, whose number over all of
+            them is a multiple of `count`.
+        which: number of the share.
+        count: how many there are.
+    """
+    size = sum(rows.shape[-1] for _, rows in drawn) // count
+    first, own = which * size, []
+    for owner, rows in drawn:
+        kept = rows[..., max(first, 0) : max(first + size, 0)]
+        first -= rows.shape[-1]
+        own += [(owner, kept)] if kept.shape[-1] else []
+    return own
 
 
 def _by_motion(starts: np.ndarray, moving: np.ndarray, num_frames: int) -> list[np.ndarray]:

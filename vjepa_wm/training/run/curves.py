@@ -66,6 +66,16 @@ PANELS = (
         {"rollout_loss": "training", "val_rollout": "held-out episodes"},
     ),
     Panel(
+        "Actions read off true latents",
+        "squared error, in deviations; lower is better",
+        {"inverse_loss": "training", "val_inverse": "held-out episodes"},
+    ),
+    Panel(
+        "Actions read off predictions",
+        "squared distance from those read off true latents; lower is better",
+        {"imagined_inverse_loss": "training", "val_imagined_inverse": "held-out episodes"},
+    ),
+    Panel(
         "Loss over that of the mean feature",
         "1: nothing learned; lower is better",
         {"loss_over_mean": "loss / loss of the mean"},

@@ -6,9 +6,10 @@ Source: torch.distributed; `torchrun` sets the environment variables that are re
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -21,6 +22,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.layers import Block
+
+PATIENCE = timedelta(days=7)
+"""How long processes wait while one prepares what all of them use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,17 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Do the block in the main process, however long that takes, and only then in the others."""
+        # A group of its own, because those of the training give up after minutes.
+        group = dist.new_group(backend="gloo", timeout=PATIENCE) if self.size > 1 else None
+        if group and not self.is_main:
+            dist.barrier(group)
+        yield
+        if group and self.is_main:
+            dist.barrier(group)
+
 
 @contextmanager
 def joined_world(device: torch.device) -> Iterator[World]:
@@ -104,6 +119,20 @@ def distribute(network: nn.Module, world: World, parallel: str, *, partly_used: 
     if world.size == 1 or parallel == "fsdp":
         return network
     return DistributedDataParallel(network, find_unused_parameters=partly_used)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
+    """Replace the gradients by their means over all processes.
+
+    For losses that are no module's `forward`, which `distribute` needs; the same parameters must have gradients in all
+    processes.
+    """
+    if world.size == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    for exchange in [dist.all_reduce(gradient, async_op=True) for gradient in gradients]:
+        exchange.wait()
+    torch._foreach_div_(gradients, world.size)
 
 
 def hold_gradients(network: nn.Module, *, hold: bool) -> AbstractContextManager:

@@ -1,4 +1,4 @@
-"""The optimizer of both training stages and its step.
+"""The optimizer of all training stages and its step.
 
 Source: V-JEPA 2 (arXiv 2506.09985), appendix: AdamW, no decay on biases and one-dimensional parameters.
 """
@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+
+from vjepa_wm.training.run.distributed import World, average_gradients
 
 
 def make_optimizer(modules: list[nn.Module], weight_decay: float) -> torch.optim.AdamW:
@@ -29,12 +31,14 @@ def take_step(
     learning_rate: float,
     weight_decay: float,
     clip_grad_norm: float | None,
+    world: World | None = None,
 ) -> Tensor:
     """Move the optimizer's parameters down the gradient of the sum of `losses`; return its norm before clipping.
 
     Losses are taken one after the other, so that only one graph is in memory: the parts of a batch, each already
     divided by their number. `weight_decay` goes to the group of matrices that `make_optimizer` made, the first.
-    Gradients are not clipped if `clip_grad_norm` is None. Parameters may be sharded (FSDP2).
+    Gradients are not clipped if `clip_grad_norm` is None. Parameters may be sharded (FSDP2). With a `world`, gradients
+    are averaged over its processes first; without one this process is alone, or a wrapper has shared them already.
 
     Raises:
         FloatingPointError: if a loss is not finite; no parameter has been changed.
@@ -45,6 +49,8 @@ def take_step(
             raise FloatingPointError(f"the loss is {float(loss.detach())}; lower learning_rate")
         loss.backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if world is not None:
+        average_gradients(parameters, world)
     grad_norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if clip_grad_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, clip_grad_norm, grad_norm)

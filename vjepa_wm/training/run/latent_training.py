@@ -1,0 +1,178 @@
+"""What the trainings above a frozen encoder share: their data, and the loop of one process or many.
+
+Latents of all frames are computed once and kept on disk; after that only what is trained runs. The windows of a step
+are dealt out by its number, and divided among the processes that `torchrun` started, so that many train as one.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from vjepa_wm.data.latents.latent_store import encode_dataset
+from vjepa_wm.data.latents.window_mixture import WindowMixture
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
+from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.precision import pick_device, pick_dtype
+from vjepa_wm.models.world_model import WorldModel, save_world_model
+from vjepa_wm.training.run.distributed import World
+from vjepa_wm.training.run.run_config import RunConfig
+from vjepa_wm.training.run.run_log import RunLog
+from vjepa_wm.training.run.training_state import TrainingState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentRunConfig(RunConfig):
+    """Options of a training above latents of trajectories."""
+
+    data: tuple[Path, ...]
+    """LeRobot v3 dataset folders."""
+    data_weights: tuple[float, ...] = ()
+    """Share of each dataset in what is drawn; none: by what there is to draw in them."""
+    read: TrajectoryOptions = field(default_factory=TrajectoryOptions)
+    """What of them is read: camera, rate, columns, and how they become states and actions."""
+    latents: Path | None = None
+    """Folder that keeps latents, for this run and others; none: a hidden one inside each dataset."""
+    validation_share: float = 0.1
+    """Share of the episodes kept out of training to measure the loss on."""
+
+    def __post_init__(self) -> None:
+        """Check what is not checked by the parts."""
+        super().__post_init__()
+        if not self.data:
+            raise ValueError("data must name at least one dataset, got none")
+        if not 0 <= self.validation_share <= 1:
+            raise ValueError(f"validation_share must be from 0 to 1, got {self.validation_share}")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of latents."""
+
+    train: WindowMixture
+    """To train on."""
+    validation: WindowMixture
+    """Of the episodes that are kept out."""
+
+
+class LatentTrainer(Protocol):
+    """What is trained, in one process of its world."""
+
+    @property
+    def config(self) -> LatentRunConfig:
+        """The run."""
+
+    @property
+    def world(self) -> World:
+        """The processes that train together."""
+
+    @property
+    def model(self) -> WorldModel:
+        """The world model that the run leaves, in OUT/world_model."""
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """All networks that change, by name."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Of these networks."""
+
+    def step(self, step: int, windows: WindowMixture) -> dict[str, Tensor]:
+        """Train on the share of a step that is this process's, and return the scalars of this share."""
+
+    def validate(self, windows: WindowMixture) -> dict[str, float]:
+        """Measure on held-out episodes; one process does it."""
+
+
+def open_windows(
+    config: LatentRunConfig, encoder: VideoEncoder, num_frames: int, world: World, *, antialias: bool = True
+) -> Windows:
+    """Open the data of a run after encoding what is not yet, which one process does.
+
+    Args:
+        config: the run.
+        encoder: what gives the latents.
+        num_frames: frames of a window.
+        world: the processes that train together.
+        antialias: as of `encode_dataset`.
+
+    Raises:
+        TrajectoryError: if a dataset is missing or lacks what is needed.
+        ValueError: if no episode is as long as a window, the datasets do not fit each other, or a batch cannot be
+            divided among the processes.
+    """
+    if config.batch_size % world.size:
+        raise ValueError(f"batch_size must be a multiple of the {world.size} processes, got {config.batch_size}")
+    dtype = pick_dtype(config.precision, pick_device(config.device))
+    datasets = [TrajectoryDataset(path, config.read) for path in config.data]
+    with world.main_first():
+        sets = [
+            encode_dataset(encoder, dataset, antialias=antialias, dtype=dtype, store=config.latents)
+            for dataset in datasets
+        ]
+    parts = zip(*(one.split(config.validation_share, config.seed) for one in sets), strict=True)
+    return Windows(*(WindowMixture(part, num_frames, weights=config.data_weights, seed=config.seed) for part in parts))
+
+
+def train_on_latents(trainer: LatentTrainer, windows: Windows, *, name: str, samples: str) -> Path:
+    """Run or resume a training, and return the folder of its world model.
+
+    Args:
+        trainer: what is trained.
+        windows: what on.
+        name: of the command, for the log.
+        samples: what the samples are called there.
+
+    Raises:
+        CheckpointError: if the folder of the run holds another run.
+        FolderInUseError: if another run is writing there.
+    """
+    config, world = trainer.config, trainer.world
+    state = TrainingState(config.out, modules=trainer.modules, optimizer=trainer.optimizer, world=world)
+    first_step, folder = state.load(), config.out / "world_model"
+    counts = windows.train.num_windows, windows.validation.num_windows
+    logger.info("%d %s to train on and %d to validate on", counts[0], samples, counts[1])
+    with state, _open_log(config, world, first_step, name, samples) as log:
+        if world.is_main:
+            config.record(f"{name.replace('-', '_')}.json")
+        for step in range(first_step, config.steps):
+            scalars = trainer.step(step, windows.train)
+            is_saved = config.is_due(step, config.save_every)
+            if log:
+                log.step(step)
+            if config.is_due(step, config.log_every) or is_saved:
+                row = {key: float(world.mean(value)) for key, value in scalars.items()}
+                if log:
+                    log.write(step, row | (trainer.validate(windows.validation) if is_saved else {}))
+            if is_saved:  # the state last: a run goes on after it, and never writes again what belongs before it
+                if world.is_main:
+                    save_world_model(trainer.model, folder)
+                state.save(step + 1)
+    return folder
+
+
+def _open_log(
+    config: LatentRunConfig, world: World, first_step: int, name: str, samples: str
+) -> AbstractContextManager[RunLog | None]:
+    """Return the log in the process that writes it, None in the others."""
+    if not world.is_main:
+        return nullcontext()
+    return RunLog(
+        config.out,
+        first_step=first_step,
+        total_steps=config.steps,
+        samples_per_step=config.batch_size,
+        tensorboard=config.tensorboard,
+        name=name,
+        samples=samples,
+    )
