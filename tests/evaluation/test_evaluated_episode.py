@@ -115,7 +115,7 @@ def test_who_goes_on_by_himself_is_shown_the_next_picture_at_his_arrival():
     assert list(played.goal_pictures) == [0, 3, 4] and played.result.first_reached == 8 and played.result.success_last
     by_the_clock = play_episode(inner, PointEnv(has_parts=True), ordered, episode, seed=0)
     assert list(by_the_clock.goal_pictures) == [0, 4, 6] and by_the_clock.result.first_reached == 10
-    never = PointModel(PointProposal(tolerance=-1.0))
+    never = PointModel(PointProposal(arrival_radius=-1.0))
     late = OrderedGoals(ProposalAgent(never, box, ProposingConfig(choice="heaviest")), never)
     played = play_episode(late, PointEnv(has_parts=True), replace(ordered, steps=16), episode, seed=0)
     assert list(played.goal_pictures) == [0, 8, 12]  # twice the clock's time

@@ -15,13 +15,16 @@ class PointProposal(nn.Module):
 
     config = ProposalConfig(encoder_dim=3, num_tokens=1, action_dim=7, state_dim=7)
 
-    def __init__(self, tolerance: float = 0.01) -> None:
+    def __init__(self, arrival_radius: float = 0.1) -> None:
         super().__init__()
-        self.register_buffer("state_tolerance", torch.full((7,), tolerance))
+        self.register_buffer("arrival_radius", torch.tensor(arrival_radius))
         self.register_buffer("state_unit", torch.full((7,), 0.1))
 
     def read_state(self, z: Tensor) -> Tensor:
         return nn.functional.pad(z[:, 0], (0, 4))
+
+    def state_distance(self, state: Tensor, z_goal: Tensor) -> Tensor:
+        return ((state - self.read_state(z_goal)) / self.state_unit).abs().amax(dim=-1)
 
     def steps_left(self, z: Tensor, z_goal: Tensor) -> Tensor:
         return (z - z_goal).abs().amax(dim=(1, 2)) / STEP[0]

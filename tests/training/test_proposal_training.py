@@ -14,7 +14,7 @@ from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world_model
-from vjepa_wm.training.proposal_losses import HindsightBatch, arrival_tolerance, object_code, proposal_losses
+from vjepa_wm.training.proposal_losses import HindsightBatch, arrival_radius, object_code, proposal_losses
 from vjepa_wm.training.proposal_training import ProposalTrainer, TrainProposalConfig, train_proposal
 
 pytestmark = pytest.mark.usefixtures("without_curves")
@@ -120,11 +120,12 @@ def random_batch():
 def test_near_enough_is_what_nine_of_ten_that_arrived_are():
     form = ProposalConfig(encoder_dim=8, num_tokens=4, action_dim=7, state_dim=7, hidden_dim=16)
     model, batch = Proposal(form), random_batch()
-    assert (model.state_tolerance == 0).all()  # nothing is near enough before it is trained
+    assert model.arrival_radius == 0  # nothing is near enough before it is trained
     arrived = replace(batch, steps_left=torch.tensor([0.0, 0, 0, 0, 0, 3]))
-    off = (batch.state[:5] - model.read_state(batch.z_goal[:5])).abs()
-    torch.testing.assert_close(arrival_tolerance(model, arrived), off.quantile(0.9, dim=0))
-    assert arrival_tolerance(model, replace(batch, steps_left=torch.ones(6))) is None
+    model.state_unit[3] = 0.01
+    off = (batch.state[:5] - model.read_state(batch.z_goal[:5])).abs() / model.state_unit
+    torch.testing.assert_close(arrival_radius(model, arrived), off.max(dim=1).values.quantile(0.9))
+    assert arrival_radius(model, replace(batch, steps_left=torch.ones(6))) is None
 
 
 def test_readouts_learn_and_leave_the_proposal_as_it_is():

@@ -104,6 +104,7 @@ class OrderedGoals:
 
     @torch.no_grad()
     def _has_arrived(self, state: np.ndarray) -> bool:
-        goal = self._proposal.read_state(self.agent.perception.z_goal.unsqueeze(0))[0]
-        off = (torch.tensor(state, dtype=torch.float32, device=goal.device) - goal).abs()
-        return bool((off <= self._proposal.state_tolerance).all())
+        perception = self.agent.perception
+        here = torch.tensor(state, dtype=torch.float32, device=perception.device).unsqueeze(0)
+        distance = self._proposal.state_distance(here, perception.z_goal.unsqueeze(0))
+        return bool(distance <= self._proposal.arrival_radius)

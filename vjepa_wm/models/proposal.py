@@ -106,14 +106,14 @@ class Proposal(nn.Module):
         self.register_buffer("action_unit", torch.tensor(config.action_scale or (1.0,) * config.action_dim))
         self.register_buffer("state_offset", torch.tensor(config.state_mean or (0.0,) * config.state_dim))
         self.register_buffer("state_unit", torch.tensor(config.state_scale or (1.0,) * config.state_dim))
-        self.register_buffer("state_tolerance", torch.zeros(config.state_dim))
+        self.register_buffer("arrival_radius", torch.zeros(()))
 
     action_unit: Tensor
     state_offset: Tensor
     state_unit: Tensor
-    state_tolerance: Tensor
-    """How far the robot's state is from the one read off the goal picture in nine of ten training frames that have
-    arrived there, (P,); 0 where training did not say."""
+    arrival_radius: Tensor
+    """How far, by `state_distance`, nine of ten training frames that have arrived are at most; 0 where training did not
+    say."""
 
     def read(self, z: Tensor) -> Tensor:
         """Reduce latents (B, N, D) to (B, N * R)."""
@@ -157,6 +157,13 @@ class Proposal(nn.Module):
         The readout learns above the reader and does not change it.
         """
         return self.state_readout(self.read(z).detach()).float() * self.state_unit + self.state_offset
+
+    def state_distance(self, state: Tensor, z_goal: Tensor) -> Tensor:
+        """Return how far states (B, P) are from the one read off goal pictures (B or 1, N, D), (B,).
+
+        It is the largest difference of any of their numbers, in units of its deviation.
+        """
+        return ((state - self.read_state(z_goal)) / self.state_unit).abs().amax(dim=-1)
 
     def steps_left(self, z: Tensor, z_goal: Tensor) -> Tensor:
         """Estimate how many steps lead from latents (B, N, D) to the first arrival at others (B or 1, N, D), (B,).

@@ -67,15 +67,15 @@ def distance_loss(proposal: Proposal, z: Tensor, z_goal: Tensor, steps_left: Ten
 
 
 @torch.no_grad()
-def arrival_tolerance(proposal: Proposal, batch: HindsightBatch) -> Tensor | None:
-    """Return how far nine of ten states are from the one read off a goal picture at which they are, (P,).
+def arrival_radius(proposal: Proposal, batch: HindsightBatch) -> Tensor | None:
+    """Return how far nine of ten states are at most from the one read off a goal picture at which they are.
 
     None where nothing of the batch has arrived.
     """
     arrived = batch.steps_left == 0
     if not arrived.any():
         return None
-    return (batch.state - proposal.read_state(batch.z_goal))[arrived].abs().quantile(0.9, dim=0)
+    return proposal.state_distance(batch.state[arrived], batch.z_goal[arrived]).quantile(0.9)
 
 
 def object_code(objects: Tensor) -> Tensor:

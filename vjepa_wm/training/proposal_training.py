@@ -26,7 +26,7 @@ from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import WorldModel
-from vjepa_wm.training.proposal_losses import HindsightBatch, arrival_tolerance, distance_loss, proposal_losses
+from vjepa_wm.training.proposal_losses import HindsightBatch, arrival_radius, distance_loss, proposal_losses
 from vjepa_wm.training.run.distributed import World, joined_world
 from vjepa_wm.training.run.latent_training import LatentRunConfig, Windows, open_windows, train_on_latents
 from vjepa_wm.training.run.optimizer import make_optimizer, take_step
@@ -201,9 +201,9 @@ class ProposalTrainer:
         self.proposal.eval()
         batch = self.batch(windows, self.draw_goals(windows, windows.spread(max_pairs), 0))
         losses = proposal_losses(self.proposal, batch, self.config.label_weight)
-        tolerance = arrival_tolerance(self.proposal, batch)
-        if tolerance is not None:
-            self.proposal.state_tolerance.copy_(tolerance)
+        radius = arrival_radius(self.proposal, batch)
+        if radius is not None:
+            self.proposal.arrival_radius.copy_(radius)
         self.proposal.train()
         return {f"val_{name}": float(loss) for name, loss in losses.items()}
 
