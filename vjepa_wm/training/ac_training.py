@@ -23,6 +23,7 @@ from torch import Tensor
 
 from vjepa_wm.data.latents.latent_set import LatentSet, number_units
 from vjepa_wm.data.latents.latent_store import encode_dataset
+from vjepa_wm.data.latents.object_motion import moving_frames
 from vjepa_wm.data.latents.window_mixture import WindowMixture
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
@@ -32,6 +33,7 @@ from vjepa_wm.models.key_value_cache import KeyValueCache
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world_model
+from vjepa_wm.training.imagined_objects import report_imagined_objects
 from vjepa_wm.training.losses import prediction_loss
 from vjepa_wm.training.run.distributed import World
 from vjepa_wm.training.run.optimizer import make_optimizer, take_step
@@ -68,6 +70,8 @@ class TrainACConfig(RunConfig):
     """Frames in a training window."""
     rollout_steps: int = 2
     """Steps of the rollout whose loss is added to teacher forcing's."""
+    balance_motion: bool = False
+    """Draw half of a dataset's windows among those in which something but the robot moves, found without labels."""
     steps: int = 2_000
     batch_size: int = 64
     validation_share: float = 0.1
@@ -201,11 +205,13 @@ def open_windows(
     datasets = [TrajectoryDataset(path, config.read) for path in config.data]
     sets = [encode_dataset(encoder, dataset, dtype=dtype, store=config.latents) for dataset in datasets]
     parts = [one.split(config.validation_share, config.seed) for one in sets]
-    train, validation = (
-        WindowMixture([part[k] for part in parts], config.num_frames, weights=config.data_weights, seed=config.seed)
-        for k in (0, 1)
-    )
-    return train, validation
+    options = {"weights": config.data_weights, "seed": config.seed}
+    moving = None
+    if config.balance_motion:
+        device = pick_device(config.device)
+        moving = [moving_frames(part, seed=config.seed, device=device) for part, _ in parts]
+    train = WindowMixture([part for part, _ in parts], config.num_frames, moving=moving, **options)
+    return train, WindowMixture([part for _, part in parts], config.num_frames, **options)
 
 
 def train_ac(config: TrainACConfig) -> Path:
@@ -246,4 +252,5 @@ def train_ac(config: TrainACConfig) -> Path:
             if is_saved:  # the state last: a run goes on after it, and never writes again what belongs before it
                 save_world_model(trainer.model, config.out / "world_model")
                 state.save(step + 1)
+    report_imagined_objects(trainer.model, train.sets, validation.sets, config.out, seed=config.seed)
     return config.out / "world_model"
