@@ -14,6 +14,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,13 +206,12 @@ def open_windows(
     datasets = [TrajectoryDataset(path, config.read) for path in config.data]
     sets = [encode_dataset(encoder, dataset, dtype=dtype, store=config.latents) for dataset in datasets]
     parts = [one.split(config.validation_share, config.seed) for one in sets]
-    options = {"weights": config.data_weights, "seed": config.seed}
+    deal = partial(WindowMixture, num_frames=config.num_frames, weights=config.data_weights, seed=config.seed)
     moving = None
     if config.balance_motion:
         device = pick_device(config.device)
         moving = [moving_frames(part, seed=config.seed, device=device) for part, _ in parts]
-    train = WindowMixture([part for part, _ in parts], config.num_frames, moving=moving, **options)
-    return train, WindowMixture([part for _, part in parts], config.num_frames, **options)
+    return deal([part for part, _ in parts], moving=moving), deal([part for _, part in parts])
 
 
 def train_ac(config: TrainACConfig) -> Path:

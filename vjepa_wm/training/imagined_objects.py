@@ -84,9 +84,10 @@ class ObjectProbe:
         rows = sets.frames()
         targets = self._encode(torch.from_numpy(sets.objects[rows]))
         self._mean, self._scale = targets.mean(dim=0), targets.std(dim=0).clamp_min(1e-4)
+        num_tokens, encoder_dim = sets.z.shape[1:]
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self._net = FrameReadout(*sets.z.shape[1:], targets.shape[1], reader_dim=32).to(device)
+            self._net = FrameReadout(num_tokens, encoder_dim, targets.shape[1], reader_dim=32).to(device)
         self._fit(sets, rows, (targets - self._mean) / self._scale, seed)
 
     @torch.no_grad()

@@ -62,12 +62,16 @@ class ObjectMotionConfig:
 class _SceneCode(nn.Module):
     """Code of what a frame shows beside the robot, and what the robot's states alone tell of two frames."""
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, latents: LatentSet, code_dim: int) -> None:
         super().__init__()
         units = number_units([latents], "states")
         self.register_buffer("mean", torch.tensor(units["mean"]))
         self.register_buffer("scale", torch.tensor(units["scale"]))
-        self.read = FrameReadout(*latents.z.shape[1:], code_dim)
+        num_tokens, encoder_dim = latents.z.shape[1:]
+        self.read = FrameReadout(num_tokens, encoder_dim, code_dim)
         self.first, self.second = (
             nn.Sequential(nn.Linear(len(units["mean"]), 128), nn.GELU(), nn.Linear(128, 32)) for _ in range(2)
         )
@@ -76,7 +80,7 @@ class _SceneCode(nn.Module):
     def logits(self, z: Tensor, states: Tensor) -> Tensor:
         """Return how likely each of B frames and each of B others are of one moment, (B, B); z is (2, B, N, D)."""
         codes = self.read(z.flatten(0, 1)).unflatten(0, z.shape[:2])
-        likeness = -2 * self.log_sharpness.exp() * torch.cdist(*codes).square().log1p()
+        likeness = -2 * self.log_sharpness.exp() * torch.cdist(codes[0], codes[1]).square().log1p()
         first, second = (states - self.mean) / self.scale
         return likeness + self.first(first) @ self.second(second).T / 4
 
