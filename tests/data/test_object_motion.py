@@ -52,7 +52,7 @@ def test_what_moves_beside_the_robot_is_found():
     amounts = object_motion(made, QUICK)
     change = np.abs(made.z[rows + 1].astype(np.float32) - made.z[rows]).mean(axis=(1, 2))
     assert auc(change, moves[rows]) < 0.65  # what the picture alone tells
-    assert auc(amounts[rows], moves[rows]) > 0.8
+    assert auc(amounts[rows], moves[rows]) > 0.7
     assert not amounts[19::20].any()
 
 

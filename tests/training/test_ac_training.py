@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -149,3 +150,15 @@ def test_any_rollout_length_trains(data, encoder, tmp_path):
     row = (tmp_path / "metrics.csv").read_text().splitlines()
     values = dict(zip(row[0].split(","), row[-1].split(","), strict=True))
     assert float(values["rollout_loss"]) > 0 and values["rollout_loss"] != values["teacher_loss"]
+
+
+def test_windows_are_balanced_by_motion_and_a_run_ends_with_imagined_objects(encoder, tmp_path):
+    recorded = write_slides(tmp_path / "set", has_objects=True)
+    plain, balanced = (
+        load_world_model(train_ac(config(recorded, encoder, tmp_path / str(on), steps=2, balance_motion=on)))
+        for on in (False, True)
+    )
+    pairs = zip(plain.predictor.parameters(), balanced.predictor.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
+    rows = json.loads((tmp_path / "True/imagined_objects.json").read_text())["rows"]
+    assert {row["step"] for row in rows} == {1, 2, 4, 8} and all(row["seen"] > 0 for row in rows)
