@@ -38,7 +38,7 @@ FRAMES_AT_ONCE = 1024
 class ObjectMotionConfig:
     """How object motion is found."""
 
-    steps: int = 600
+    steps: int = 400
     """Optimizer steps."""
     batch_size: int = 256
     """Pairs of frames in a step."""
