@@ -1,4 +1,5 @@
 import csv
+import json
 from contextlib import closing
 from dataclasses import replace
 
@@ -226,3 +227,15 @@ def test_what_reads_actions_goes_on_with_the_run_and_is_no_part_of_the_world_mod
 def test_a_weight_below_zero_is_refused(data, encoder, tmp_path):
     with pytest.raises(ValueError, match="inverse_weight must be at least 0, got -1"):
         config(data, encoder, tmp_path, inverse_weight=-1.0)
+
+
+def test_windows_are_balanced_by_motion_and_a_run_ends_with_imagined_objects(encoder, tmp_path):
+    recorded = write_slides(tmp_path / "set", has_objects=True)
+    plain, balanced = (
+        load_world_model(train_ac(config(recorded, encoder, tmp_path / str(on), steps=2, balance_motion=on)))
+        for on in (False, True)
+    )
+    pairs = zip(plain.predictor.parameters(), balanced.predictor.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
+    rows = json.loads((tmp_path / "True/imagined_objects.json").read_text())["rows"]
+    assert {row["step"] for row in rows} == {1, 2, 4, 8} and all(row["seen"] > 0 for row in rows)

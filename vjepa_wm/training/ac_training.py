@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.data.latents.latent_set import LatentSet, number_units
+from vjepa_wm.data.latents.object_motion import moving_frames
 from vjepa_wm.data.latents.window_mixture import WindowMixture
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.encoder import VideoEncoder
@@ -27,6 +29,7 @@ from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
 from vjepa_wm.training.ac_objective import world_model_losses
+from vjepa_wm.training.imagined_objects import report_imagined_objects
 from vjepa_wm.training.losses import prediction_loss
 from vjepa_wm.training.run.distributed import World, joined_world
 from vjepa_wm.training.run.latent_training import LatentRunConfig, open_windows, train_on_latents
@@ -56,6 +59,8 @@ class TrainACConfig(LatentRunConfig):
     inverse_weight: float = 0.0
     """Weight of a loss that compares actions as read off predicted and off true latents, by a network trained beside
     the predictor; 0: no such network."""
+    balance_motion: bool = False
+    """Draw half of a dataset's windows among those in which something but the robot moves, found without labels."""
     steps: int = 2_000
     batch_size: int = 64
 
@@ -198,6 +203,11 @@ def train_ac(config: TrainACConfig) -> Path:
     device = pick_device(config.device)
     with joined_world(device) as world:
         encoder = load_encoder(config.encoder).to(device)
-        windows = open_windows(config, encoder, config.num_frames, world)
+        find_motion = partial(moving_frames, seed=config.seed, device=device) if config.balance_motion else None
+        windows = open_windows(config, encoder, config.num_frames, world, find_motion=find_motion)
         trainer = ACTrainer(config, encoder, windows.train.sets, world)
-        return train_on_latents(trainer, windows, name="train-ac", samples="windows")
+        folder = train_on_latents(trainer, windows, name="train-ac", samples="windows")
+        if world.is_main:
+            sets = windows.train.sets, windows.validation.sets
+            report_imagined_objects(trainer.model, *sets, config.out, seed=config.seed)
+        return folder

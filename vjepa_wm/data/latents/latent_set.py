@@ -36,6 +36,8 @@ class LatentSet:
     """First frame of each episode of this part, (E,)."""
     lengths: np.ndarray
     """Its number of frames, (E,)."""
+    object_names: tuple[str, ...] = ()
+    """What the O numbers are; empty where the data set tells none."""
 
     @property
     def num_episodes(self) -> int:

@@ -85,7 +85,8 @@ def encode_dataset(
     for name, values in arrays.items():
         if len(values) != lengths.sum():
             raise LatentStoreError(_damaged(folder / f"{name}.npy", f"{len(values)} frames of {lengths.sum()}"))
-    return LatentSet(**arrays, objects=objects, firsts=np.cumsum(lengths) - lengths, lengths=lengths)
+    firsts = np.cumsum(lengths) - lengths
+    return LatentSet(**arrays, objects=objects, firsts=firsts, lengths=lengths, object_names=dataset.object_names)
 
 
 def fingerprint(encoder: VideoEncoder) -> str:

@@ -7,14 +7,18 @@ are dealt out by its number, and divided among the processes that `torchrun` sta
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vjepa_wm.data.latents.latent_set import LatentSet
 from vjepa_wm.data.latents.latent_store import encode_dataset
 from vjepa_wm.data.latents.window_mixture import WindowMixture
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
@@ -95,7 +99,13 @@ class LatentTrainer(Protocol):
 
 
 def open_windows(
-    config: LatentRunConfig, encoder: VideoEncoder, num_frames: int, world: World, *, antialias: bool = True
+    config: LatentRunConfig,
+    encoder: VideoEncoder,
+    num_frames: int,
+    world: World,
+    *,
+    antialias: bool = True,
+    find_motion: Callable[[LatentSet], np.ndarray] | None = None,
 ) -> Windows:
     """Open the data of a run after encoding what is not yet, which one process does.
 
@@ -105,6 +115,8 @@ def open_windows(
         num_frames: frames of a window.
         world: the processes that train together.
         antialias: as of `encode_dataset`.
+        find_motion: tells of which frames something moves on to the next, for windows to train on that are balanced by
+            it; None: all windows are alike.
 
     Raises:
         TrajectoryError: if a dataset is missing or lacks what is needed.
@@ -120,8 +132,10 @@ def open_windows(
             encode_dataset(encoder, dataset, antialias=antialias, dtype=dtype, store=config.latents)
             for dataset in datasets
         ]
-    parts = zip(*(one.split(config.validation_share, config.seed) for one in sets), strict=True)
-    return Windows(*(WindowMixture(part, num_frames, weights=config.data_weights, seed=config.seed) for part in parts))
+    parts = [one.split(config.validation_share, config.seed) for one in sets]
+    moving = None if find_motion is None else [find_motion(train) for train, _ in parts]
+    deal = partial(WindowMixture, num_frames=num_frames, weights=config.data_weights, seed=config.seed)
+    return Windows(deal([train for train, _ in parts], moving=moving), deal([rest for _, rest in parts]))
 
 
 def train_on_latents(trainer: LatentTrainer, windows: Windows, *, name: str, samples: str) -> Path:
