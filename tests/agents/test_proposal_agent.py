@@ -35,9 +35,7 @@ class Says(torch.nn.Module):
 
     def __init__(self, near_energy):
         super().__init__()
-        self.config = replace(
-            ProposalConfig(encoder_dim=24, num_tokens=4, action_dim=7, state_dim=7), near_energy=near_energy
-        )
+        self.near_energy = near_energy
 
     def forward(self, z, state, z_goal):
         mean = torch.zeros(3, 7)
@@ -129,7 +127,15 @@ def test_a_policy_is_asked_again_at_every_imagined_step():
     first = torch.full((2, 7), 0.01)
     generator = torch.Generator().manual_seed(0)
     sequences = imagine_policy(
-        model, z, state, z_goal, first, horizon=3, action_space=vjepa2_box(1.0, 1.0), generator=generator
+        model,
+        model.proposal,
+        z,
+        state,
+        z_goal,
+        first,
+        horizon=3,
+        action_space=vjepa2_box(1.0, 1.0),
+        generator=generator,
     )
     generator.manual_seed(0)
     with torch.no_grad():

@@ -14,7 +14,8 @@ from torch import Tensor
 from vjepa_wm.agents.allowed_actions import StateLimits, allowed_from, check_state_limits
 from vjepa_wm.agents.cost import CostConfig, CostPart, Imagined, make_cost
 from vjepa_wm.agents.perception import Perception
-from vjepa_wm.agents.policy_rollouts import branched, imagine_policy, proposal_of
+from vjepa_wm.agents.policy_rollouts import branched, imagine_policy
+from vjepa_wm.agents.proposing import Proposes, proposal_of
 from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.energy import energy
@@ -38,7 +39,7 @@ class PlanningConfig:
     """Lowest and highest values of the first numbers of the state. Actions whose first numbers would lead outside from
     the present state are not searched, because the training data hold none. Empty: no limit."""
     num_proposed: int = 0
-    """Candidates that the proposal of the world model rolls out, its modes first; 0: none."""
+    """Candidates that the proposal rolls out, its modes first; 0: none."""
 
     def __post_init__(self) -> None:
         """Check counts, names and limits."""
@@ -68,6 +69,7 @@ class PlanningAgent:
         config: PlanningConfig,
         recovery: Recovery | None = None,
         own_cost: CostPart | None = None,
+        own_proposal: Proposes | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -76,15 +78,17 @@ class PlanningAgent:
             planner: minimises the energy of imagined frames against the goal.
             action_space: allowed actions.
             config: how the cost is made.
-            recovery: what leaves fixed points, for a world model with a proposal; None: nothing does.
+            recovery: what leaves fixed points, where there is a proposal; None: nothing does.
             own_cost: a part of the cost of the user's own, added to the others; None: none.
+            own_proposal: a proposal of the user's own, in place of the world model's; None: the world model's.
 
         Raises:
-            ValueError: if candidates are to be proposed and the world model has no proposal, or actions are to be
-                weighed and it does not know their scale.
+            ValueError: if candidates are to be proposed and there is no proposal, or actions are to be weighed and
+                the world model does not know their scale.
         """
+        self._proposal = None
         if config.num_proposed or recovery is not None:
-            proposal_of(world_model)
+            self._proposal = proposal_of(world_model, own_proposal)
         self.world_model, self.planner, self.config, self.recovery = world_model, planner, config, recovery
         self.generator = torch.Generator()
         self.perception = Perception(world_model, config.context_frames)
@@ -137,13 +141,13 @@ class PlanningAgent:
             horizon=self.config.horizon,
             action_space=box,
             warm_start=None if last is None else shift(last.actions),
-            candidates=self._propose(box) if self.config.num_proposed else None,
+            candidates=self._propose(box),
             generator=self.generator,
         )
         action = self.last_plan.actions[0].float().cpu().numpy()
-        if self.recovery is None:
+        if self.recovery is None or self._proposal is None:
             return action
-        is_far = self.last_energy > proposal_of(self.world_model).config.near_energy
+        is_far = self.last_energy > self._proposal.near_energy
         action = self.recovery(action, state, goal_is_far=is_far, generator=self.generator)
         return box.project(torch.from_numpy(action).to(box.low)).float().cpu().numpy()
 
@@ -151,12 +155,15 @@ class PlanningAgent:
         """Give the energy of a picture (H, W, 3) uint8 against the goal of the episode."""
         return self._goal_energy(self.perception.encode_image(image).unsqueeze(0)).item()
 
-    def _propose(self, box: ActionBox) -> Tensor:
-        """Roll the proposal forward, (K, H, A)."""
-        seen, proposal = self.perception, proposal_of(self.world_model)
+    def _propose(self, box: ActionBox) -> Tensor | None:
+        """Roll the proposal forward, (K, H, A); None if nothing is to be proposed."""
+        seen, proposal = self.perception, self._proposal
+        if proposal is None or not self.config.num_proposed:
+            return None
         mixture = proposal(seen.z.unsqueeze(0), seen.state.unsqueeze(0), seen.z_goal.unsqueeze(0))
         return imagine_policy(
             self.world_model,
+            proposal,
             seen.z,
             seen.state,
             seen.z_goal,

@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vjepa_wm.agents.proposing import Proposes
 from vjepa_wm.models.action_mixture import ActionMixture
 from vjepa_wm.models.key_value_cache import KeyValueCache
 from vjepa_wm.models.pose import integrate_pose
-from vjepa_wm.models.proposal import Proposal
 from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.planners import ActionBox
 
@@ -72,6 +72,7 @@ def branched(mixture: ActionMixture, num_candidates: int, generator: torch.Gener
 @torch.no_grad()
 def imagine_policy(
     world_model: WorldModel,
+    proposal: Proposes,
     z: Tensor,
     state: Tensor,
     z_goal: Tensor,
@@ -84,7 +85,8 @@ def imagine_policy(
     """Go on from each of several first actions as the proposal would.
 
     Args:
-        world_model: imagines, and has the proposal.
+        world_model: imagines.
+        proposal: is asked again at every imagined step.
         z: latent of what is seen, (N, D).
         state: of the robot, (P,).
         z_goal: latent of the goal picture, (N, D).
@@ -95,11 +97,7 @@ def imagine_policy(
 
     Returns:
         Action sequences, (K, H, A).
-
-    Raises:
-        ValueError: if the world model has no proposal.
     """
-    proposal = proposal_of(world_model)
     num = len(first)
     frame, states = z.expand(num, 1, *z.shape), state.expand(num, 1, -1)
     action, cache, actions = decided(first, action_space), KeyValueCache(), []
@@ -114,14 +112,3 @@ def imagine_policy(
         mixture = proposal(frame[:, 0], states[:, 0], z_goal.unsqueeze(0))
         action = decided(mixture.take(mixture.draw_modes(generator)), action_space)
     return torch.stack(actions, dim=1)
-
-
-def proposal_of(world_model: WorldModel) -> Proposal:
-    """Return the proposal of a world model.
-
-    Raises:
-        ValueError: if it has none.
-    """
-    if world_model.proposal is None:
-        raise ValueError("the world model has no proposal; train one with: vjepa-wm train-proposal")
-    return world_model.proposal

@@ -105,6 +105,11 @@ class Proposal(nn.Module):
     state_offset: Tensor
     state_unit: Tensor
 
+    @property
+    def near_energy(self) -> float:
+        """L2 energy of latents below which what is seen is called near the goal."""
+        return self.config.near_energy
+
     def read(self, z: Tensor) -> Tensor:
         """Reduce latents (B, N, D) to (B, N * R)."""
         return self.reader(z).flatten(1)
