@@ -1,5 +1,6 @@
 """Latents of a data set that grows: what is there is taken over, if it is of the same episodes, and never changes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from small_trajectories import contents, make_dataset, make_episode, make_objects, make_writer
+from small_trajectories import contents, make_dataset, make_episode, make_objects, make_writer, write_foreign
 
 from vjepa_wm.data.latents import latent_store
 from vjepa_wm.data.latents.latent_store import encode_dataset, encode_episode
@@ -85,14 +86,20 @@ def test_objects_grow_too(tmp_path):
 
 
 def test_all_episodes_in_one_growing_file(tmp_path, monkeypatch):
-    """As LeRobot writes them: the parquet file and the video of the first episodes are others when there are more."""
-    dataset = make_dataset(tmp_path / "set")
-    table = pq.read_table(dataset.root / "data/chunk-000/file-001.parquet")
-    encode_dataset(encoder(), dataset, store=tmp_path / "store")
-    pq.write_table(table, dataset.root / "data/chunk-000/file-001.parquet", compression="gzip", use_dictionary=False)
+    """As LeRobot writes them: the file that holds the first episodes is another when there are more."""
+    root = tmp_path / "set"
+    write_foreign(root)
+    for folder in ("data", "meta/episodes"):
+        path = root / folder / "chunk-000/file-000.parquet"
+        pq.write_table(pq.read_table(path, filters=[("episode_index", "<", 2)]), path)
+    info = json.loads((root / "meta/info.json").read_text())
+    (root / "meta/info.json").write_text(json.dumps(info | {"total_episodes": 2}))
+    assert encode_dataset(encoder(), TrajectoryDataset(root)).num_episodes == 2
+    write_foreign(root)
     seen = note_episodes(monkeypatch)
-    encode_dataset(encoder(), TrajectoryDataset(dataset.root), store=tmp_path / "store")
-    assert not seen
+    latents = encode_dataset(encoder(), TrajectoryDataset(root))
+    assert seen == [2]
+    check_whole(latents, TrajectoryDataset(root), tmp_path)
 
 
 def test_who_reads_while_a_set_grows_sees_what_was_there(dataset, tmp_path, monkeypatch):

@@ -95,7 +95,7 @@ class LatentFolder:
         common = min(self.read_note().num_episodes, dataset.num_episodes)
         if not common or self._memo(stamp, common).exists():
             return True
-        if self._first_difference(dataset, common) is not None:
+        if not self._agrees(dataset, common):
             return False
         self.remember(stamp, common)
         return True
@@ -138,21 +138,18 @@ class LatentFolder:
     def _episodes(self, num: int) -> np.ndarray:
         return self._map("episodes", EPISODES, num)
 
-    def _first_difference(self, dataset: TrajectoryDataset, num: int) -> int | None:
-        """Return the first episode that is not the same here and in a data set, of so many; None: all are."""
+    def _agrees(self, dataset: TrajectoryDataset, num: int) -> bool:
+        """Tell whether the first episodes, so many, are the same here and in a data set."""
         stored, latents = self._episodes(num), self.open(num)
-        differing = np.flatnonzero(latents.lengths != dataset.lengths[:num])
-        if len(differing):
-            return int(differing[0])
+        if not np.array_equal(latents.lengths, dataset.lengths[:num]):
+            return False
         for index in range(num):
             rows = slice(latents.firsts[index], latents.firsts[index] + latents.lengths[index])
             for name, values in numbers_of(dataset.numbers(index)).items():
                 if not np.array_equal(getattr(latents, name)[rows], values):
-                    return index
-        for index in np.unique(np.linspace(0, num - 1, PICTURES_COMPARED).astype(int)).tolist():
-            if stored["pictures"][index] != pictures_number(dataset.episode(index)):
-                return index
-        return None
+                    return False
+        some = np.unique(np.linspace(0, num - 1, PICTURES_COMPARED).astype(int)).tolist()
+        return all(stored["pictures"][index] == pictures_number(dataset.episode(index)) for index in some)
 
 
 class LatentAppender:
