@@ -26,16 +26,16 @@ def reach_picture(folder, picture):
 
 
 def test_of_a_goal_picture_of_another_size_the_centre_square_is_taken_and_that_is_said(tmp_path, caplog, capsys):
-    square = np.zeros((96, 96, 3), np.uint8)
+    square = np.zeros((128, 128, 3), np.uint8)
     square[20:60, 30:70] = 255
     np.testing.assert_array_equal(reach_picture(tmp_path / "square", square), square)
     assert "goal picture" not in caplog.text
-    wide = np.full((96, 160, 3), 99, np.uint8)
-    wide[:, 32:128] = square
+    wide = np.full((128, 200, 3), 99, np.uint8)
+    wide[:, 36:164] = square
     np.testing.assert_array_equal(reach_picture(tmp_path / "wide", wide), square)
     assert (
-        "the goal picture has 160 x 96 pixels, the camera's pictures have 96 x 96; its centre square of 96 x 96 is "
-        "taken and resized" in caplog.text
+        "the goal picture has 200 x 128 pixels, the camera's pictures have 128 x 128; its centre square of 128 x 128 "
+        "is taken and resized" in caplog.text
     )
     lines = capsys.readouterr().out.splitlines()
     energies = [line.split("energy ")[1].split()[0] for line in lines if line.startswith("step")]
