@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Union
+from typing import Annotated, Any, Union
 
 import tyro
 
@@ -68,9 +68,12 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Callable, object]:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     known, kinds = stages(), []
     for name, (config, _) in known.items():
-        default = {"default": chosen_recipe(arguments)} if name == "pretrain" else {}
-        kinds.append(Annotated[config, tyro.conf.subcommand(name, **default)])
-    config = tyro.cli(Union[tuple(kinds)], prog="vjepa-wm", description=DESCRIPTION, args=arguments)  # noqa: UP007
+        command = tyro.conf.subcommand(name)
+        if name == "pretrain":
+            command = tyro.conf.subcommand(name, default=chosen_recipe(arguments))
+        kinds.append(Annotated[config, command])
+    any_kind: Any = Union[tuple(kinds)]  # noqa: UP007
+    config = tyro.cli(any_kind, prog="vjepa-wm", description=DESCRIPTION, args=arguments)
     return next(run for kind, run in known.values() if kind is type(config)), config
 
 

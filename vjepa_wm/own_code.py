@@ -1,4 +1,4 @@
-"""What a user's own file has under a name, `module:name` on the command line: a task, a planner, a cost.
+"""What a user's own file has under a name, `module:name` on the command line: a task, a planner, a cost, a proposal.
 
 Why this file exists: whoever extends this package should not have to change it.
 """
@@ -6,8 +6,24 @@ Why this file exists: whoever extends this package should not have to change it.
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+
+_WHILE_IMPORTED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What goes wrong when a user's file is run for the first time."""
 
 
 def load_own(name: str, what: str, example: str) -> object:
@@ -19,10 +35,10 @@ def load_own(name: str, what: str, example: str) -> object:
         example: how such a name looks, for messages.
 
     Returns:
-        Whatever it is; None if the module has no such name.
+        Whatever it is.
 
     Raises:
-        ValueError: if it is not written so, or the module cannot be imported.
+        ValueError: if it is not written so, the module cannot be imported or fails when it is, or has no such name.
     """
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), attribute)):
@@ -31,11 +47,16 @@ def load_own(name: str, what: str, example: str) -> object:
     if here not in sys.path:  # where an installed command does not look; its worker processes take over this path
         sys.path.append(here)
     try:
-        return getattr(import_module(module), attribute, None)
+        found = vars(import_module(module))
     except ModuleNotFoundError as error:
         raise ValueError(
             f"{what} {name} needs the module {error.name!r}, which cannot be imported; it is written as in "
             f"Python, for example {example} for {example.split(':')[1]} in {example.split(':')[0]}.py in {here}"
         ) from error
-    except (ImportError, SyntaxError) as error:
+    except _WHILE_IMPORTED as error:
         raise ValueError(f"{what} {name} cannot be imported: {type(error).__name__}: {error}") from error
+    if attribute not in found:
+        close = get_close_matches(attribute, found, n=1)
+        hint = f", did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"{what} {name} is not there: {module} has no {attribute!r}{hint}")
+    return found[attribute]

@@ -35,9 +35,7 @@ class Says(torch.nn.Module):
 
     def __init__(self, near_energy):
         super().__init__()
-        self.config = replace(
-            ProposalConfig(encoder_dim=24, num_tokens=4, action_dim=7, state_dim=7), near_energy=near_energy
-        )
+        self.near_energy = near_energy
 
     def forward(self, z, state, z_goal):
         mean = torch.zeros(3, 7)

@@ -128,6 +128,10 @@ def test_goal_pictures_come_in_order():
     np.testing.assert_array_equal(alone[0]["image"], goal["image"])
     with pytest.raises(ValueError, match="shows 2 goal pictures in order, but the environment gives 3"):
         replace(PROTOCOL, goal_steps=(3,)).goals(goal)
+    with pytest.raises(
+        ValueError, match="shows 3 goal pictures in order, but the environment's sequence of them is em"
+    ):
+        PROTOCOL.goals(goal | {"subgoals": []})
 
 
 def test_an_environment_that_starts_every_episode_solved_is_named():

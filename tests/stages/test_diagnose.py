@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -97,6 +98,34 @@ def test_a_folder_of_another_diagnosis_is_refused(first, checkpoint):
         run_diagnose(config(first, checkpoint, steps=3))
     with pytest.raises(ValueError, match="holds another diagnosis: seed 1, asked for 2"):
         run_diagnose(config(first, checkpoint, seed=2))
+
+
+MINE = """
+import torch
+from vjepa_wm.models.action_mixture import ActionMixture
+
+
+def upward(z, state, z_goal):
+    mean = torch.zeros(len(z), 1, 7)
+    mean[..., 2] = 0.03
+    return ActionMixture(log_weights=torch.zeros(len(z), 1), mean=mean, std=torch.full_like(mean, 1e-6))
+"""
+
+
+def test_a_proposal_of_ones_own_takes_the_place_of_the_world_models(checkpoint, tmp_path, monkeypatch):
+    for name in ("draw_landscapes", "draw_open_loop"):
+        monkeypatch.setattr(f"vjepa_wm.stages.diagnose.{name}", lambda *arguments: Figure(figsize=(1, 1)))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_upward.py").write_text(MINE)
+    asked = config(tmp_path / "out", checkpoint, states=1, proposal="mine_upward:upward")
+    run_diagnose(asked)
+    with np.load(tmp_path / "out/bank/000.npz", allow_pickle=False) as bank:
+        np.testing.assert_allclose(bank["mode_means"], [[0, 0, 0.03, 0, 0, 0, 0]], atol=1e-6)
+        proposed = bank["actions"][bank["sources"] == "proposal"]
+    np.testing.assert_allclose(proposed[..., 2], 0.03, atol=1e-4)
+    with pytest.raises(ValueError, match=r"holds another diagnosis: .*proposal"):
+        run_diagnose(config(tmp_path / "out", checkpoint, states=1))
+    sys.modules.pop("mine_upward", None)
 
 
 def test_results_of_another_task_or_of_nothing_are_refused(checkpoint, tmp_path):

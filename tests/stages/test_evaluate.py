@@ -109,6 +109,7 @@ def test_a_world_model_with_a_proposal_has_its_rows(tmp_path, capsys):
 
 MINE_TOO = """
 import torch
+from vjepa_wm.models.action_mixture import ActionMixture
 from vjepa_wm.planners import CEM, CEMConfig
 
 
@@ -129,15 +130,30 @@ def unknown(imagined):
     return torch.full((len(imagined.z),), float("nan"))
 
 
+def flat(z, state, z_goal):
+    one = torch.ones(len(z), 2)
+    return ActionMixture(log_weights=torch.zeros(len(z), 1), mean=one, std=one)
+
+
+class Rightward:
+    near_energy = -1.0
+
+    def __call__(self, z, state, z_goal):
+        assert z.shape == z_goal.shape == (len(state), 4, 24)
+        mean = torch.tensor([0.02, 0.0]).expand(len(z), 1, 2)
+        return ActionMixture(log_weights=torch.zeros(len(z), 1), mean=mean, std=torch.full_like(mean, 1e-6))
+
+
 LIST = [1]
 """
 
 
-def test_a_planner_and_a_cost_of_ones_own_are_named(tmp_path, monkeypatch):
+def test_a_planner_a_cost_and_a_proposal_of_ones_own_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine_too.py").write_text(MINE_TOO)
     (tmp_path / "broken.py").write_text("import nothing_of_that_name")
     (tmp_path / "spelled.py").write_text("def (")
+    (tmp_path / "failing.py").write_text("f = nothing")
     save_world_model(tiny_world_model(2, 2), tmp_path / "wm")
 
     def play(**planner):
@@ -148,19 +164,39 @@ def test_a_planner_and_a_cost_of_ones_own_are_named(tmp_path, monkeypatch):
     assert len(play(method="mine_too:Mine", cost="mine_too:along_x")[0].episodes) == 2
     for wrong, message in (
         ({"cost": "mine_too:wrong"}, r"one number for each candidate, shape \(16,\); wrong returned \(3,\)"),
-        ({"cost": "mine_too:unknown"}, "cost returned NaN"),
+        ({"cost": "mine_too:unknown"}, "cost unknown returned NaN for 16 of 16 candidates"),
+        ({"cost": "mine_too:along_y"}, "cost mine_too:along_y is not there: .* 'along_y', did you mean 'along_x'"),
+        ({"cost": "failing:f"}, "cost failing:f cannot be imported: NameError: name 'nothing' is not defined"),
         ({"cost": "mine_too:LIST"}, "cost mine_too:LIST must be a function, got list"),
         ({"cost": "nowhere:f"}, "cost nowhere:f needs the module 'nowhere', which cannot be imported"),
         ({"cost": "broken:f"}, "cost broken:f needs the module 'nothing_of_that_name'"),
         ({"cost": "spelled:f"}, "cost spelled:f cannot be imported: SyntaxError"),
         ({"method": "mine_too:LIST"}, "planner mine_too:LIST must be a class or function that makes one, got list"),
-        ({"method": "mine_too:print"}, "planner mine_too:print must be a class or function"),
+        ({"method": "mine_too:print"}, "planner mine_too:print is not there: mine_too has no 'print'"),
+        ({"proposal": "mine_too:LIST"}, "proposal mine_too:LIST must be a function, got list"),
+        ({"proposal": "nowhere:f"}, "proposal nowhere:f needs the module 'nowhere', which cannot be imported"),
+        ({"proposal": "mine_too:flat"}, r"proposal mine_too:flat must return mean \(1, 1, 2\), .* got \(1, 2\)"),
     ):
         with pytest.raises(ValueError, match=message):
             play(**wrong)
     with pytest.raises(ValueError, match=r"method must be one of cem, icem, .* or module:name, got 'cemm'"):
         replace(SEARCH, method="cemm")
     sys.modules.pop("mine_too", None)
+
+
+def test_a_proposal_of_ones_own_plays_every_row_that_proposes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_three.py").write_text(MINE_TOO)
+    save_world_model(tiny_world_model(2, 2), tmp_path / "wm")
+    rows = ("search", "proposal", "proposal_recovery", "proposal_search", "world_model", "true_dynamics")
+    planner = replace(SEARCH, proposal="mine_three:Rightward", num_proposed=4, horizon=2)
+    asked = config(tmp_path / "out", str(tmp_path / "wm"), policies=rows)
+    played = {result.policy: result.episodes for result in run_evaluate(replace(asked, planner=planner))}
+    (path,) = (np.array(played["proposal"][0].states),)
+    np.testing.assert_allclose(np.diff(path[:, :2], axis=0), [[0.02, 0.0]] * 2, atol=2e-3)
+    ends = {name: episodes[0].states for name, episodes in played.items()}
+    assert ends["world_model"] == ends["proposal_search"] != ends["search"]
+    sys.modules.pop("mine_three", None)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -7,13 +7,12 @@ from point_world import SIDE, STEP
 from torch import Tensor, nn
 
 from vjepa_wm.models.action_mixture import ActionMixture
-from vjepa_wm.models.proposal import ProposalConfig
 
 
 class PointProposal(nn.Module):
     """Reads the place of the point off its latent, and goes straight to the goal or stays."""
 
-    config = ProposalConfig(encoder_dim=3, num_tokens=1, action_dim=7, state_dim=7)
+    near_energy = 0.0
 
     def __init__(self, arrival_radius: float = 0.1) -> None:
         super().__init__()

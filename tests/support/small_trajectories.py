@@ -87,6 +87,6 @@ def write_foreign(root, cameras=("observation.images.top",)):
         "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
     }
     for name, columns in (("data", data), ("meta/episodes", rows)):
-        (root / name / "chunk-000").mkdir(parents=True)
+        (root / name / "chunk-000").mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(columns), root / name / "chunk-000/file-000.parquet")
     (root / "meta/info.json").write_text(json.dumps(info))

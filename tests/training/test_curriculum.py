@@ -4,7 +4,7 @@ import pytest
 
 from vjepa_wm.cli import parse
 from vjepa_wm.training.pretrain.config import PretrainConfig
-from vjepa_wm.training.pretrain.curriculum import Stage, parse_stage, stage_text
+from vjepa_wm.training.pretrain.curriculum import FullStage, Stage, parse_stage, stage_text
 
 
 def test_a_stage_is_one_word_of_the_command_line():
@@ -35,8 +35,8 @@ def test_what_a_stage_leaves_out_is_as_the_run_says():
         data="videos", out="out", steps=3, stages=(Stage(steps=1), Stage(steps=2, image_size=128, picture_size=160))
     )
     first, second = config.all_stages
-    assert first == Stage(steps=1, num_frames=4, image_size=96, picture_size=96)
-    assert second == Stage(steps=2, num_frames=4, image_size=128, picture_size=160)
+    assert first == FullStage(steps=1, num_frames=4, image_size=96, picture_size=96)
+    assert second == FullStage(steps=2, num_frames=4, image_size=128, picture_size=160)
     apart = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, image_tokenizer=True))
     assert [stream.grid for stream in config.streams(first)] == [(2, 6, 6)]
     assert [stream.grid for stream in apart.streams(second)] == [(2, 8, 8), (1, 10, 10)]

@@ -186,7 +186,7 @@ class SumOfParts:
         """Return the cost of each candidate, (K,).
 
         Raises:
-            ValueError: if a part gives something else than one number for each candidate.
+            ValueError: if a part gives something else than one number for each candidate, or NaN.
         """
         total = imagined.z.new_zeros(len(imagined.z))
         for part in self._parts:
@@ -197,6 +197,9 @@ class SumOfParts:
                     f"a cost must return one number for each candidate, shape {tuple(total.shape)}; "
                     f"{_name_of(part)} returned {got}"
                 )
+            num_bad = int(costs.isnan().sum())
+            if num_bad:
+                raise ValueError(f"cost {_name_of(part)} returned NaN for {num_bad} of {len(total)} candidates")
             total = total + costs
         return total
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from vjepa_wm.agents.planning_agent import PlanningAgent
-from vjepa_wm.agents.policy_rollouts import proposal_of
 from vjepa_wm.agents.proposal_agent import ProposalAgent
+from vjepa_wm.agents.proposing import trained_proposal
 from vjepa_wm.models.world_model import WorldModel
 
 
@@ -40,7 +40,7 @@ class OrderedGoals:
         """
         self.agent = agent
         self.shown: list[int] = []
-        self._proposal = proposal_of(world_model)
+        self._proposal = trained_proposal(world_model)
         self._left: list[tuple[np.ndarray, int]] = []
         self._deadline = self._num_actions = 0
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from vjepa_wm.agents.allowed_actions import StateLimits, allowed_from, check_state_limits
 from vjepa_wm.agents.cost import CostConfig, CostPart, Imagined, make_cost
 from vjepa_wm.agents.perception import Perception
-from vjepa_wm.agents.policy_rollouts import Advance, Imagination, branched, proposal_of, roll_policy
+from vjepa_wm.agents.policy_rollouts import Advance, Imagination, branched, roll_policy
+from vjepa_wm.agents.proposing import Proposes, proposal_of, trained_proposal
 from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.energy import energy
@@ -45,7 +46,7 @@ class PlanningConfig:
     goal_state: GoalState = "read"
     """Where the robot's state at the goal comes from, if the cost weighs it."""
     num_proposed: int = 0
-    """Candidates that the proposal of the world model rolls out, its modes first; 0: none."""
+    """Candidates that the proposal rolls out, its modes first; 0: none."""
 
     def __post_init__(self) -> None:
         """Check counts, names and limits."""
@@ -78,6 +79,7 @@ class PlanningAgent:
         config: PlanningConfig,
         recovery: Recovery | None = None,
         own_cost: CostPart | None = None,
+        own_proposal: Proposes | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -86,15 +88,17 @@ class PlanningAgent:
             planner: minimises the energy of imagined frames against the goal.
             action_space: allowed actions.
             config: how the cost is made.
-            recovery: what leaves fixed points, for a world model with a proposal; None: nothing does.
+            recovery: what leaves fixed points, where there is a proposal; None: nothing does.
             own_cost: a part of the cost of the user's own, added to the others; None: none.
+            own_proposal: a proposal of the user's own, in place of the world model's; None: the world model's.
 
         Raises:
-            ValueError: if candidates are to be proposed and the world model has no proposal, or actions are to be
-                weighed and it does not know their scale.
+            ValueError: if candidates are to be proposed and there is no proposal, or actions are to be weighed and
+                the world model does not know their scale.
         """
+        self._proposal = None
         if config.num_proposed or recovery is not None:
-            proposal_of(world_model)
+            self._proposal = proposal_of(world_model, own_proposal)
         self.world_model, self.planner, self.config, self.recovery = world_model, planner, config, recovery
         self.generator = torch.Generator()
         self.perception = Perception(world_model, config.context_frames)
@@ -154,13 +158,13 @@ class PlanningAgent:
             horizon=self.config.horizon,
             action_space=box,
             warm_start=None if last is None else shift(last.actions),
-            candidates=self._propose(box) if self.config.num_proposed else None,
+            candidates=self._propose(box),
             generator=self.generator,
         )
         action = self.last_plan.actions[0].float().cpu().numpy()
-        if self.recovery is None:
+        if self.recovery is None or self._proposal is None:
             return action
-        is_far = self.last_energy > proposal_of(self.world_model).config.near_energy
+        is_far = self.last_energy > self._proposal.near_energy
         action = self.recovery(action, state, goal_is_far=is_far, generator=self.generator)
         return box.project(torch.from_numpy(action).to(box.low)).float().cpu().numpy()
 
@@ -168,9 +172,11 @@ class PlanningAgent:
         """Give the energy of a picture (H, W, 3) uint8 against the goal of the episode."""
         return self._goal_energy(self.perception.encode_image(image).unsqueeze(0)).item()
 
-    def _propose(self, box: ActionBox) -> Tensor:
-        """Roll the proposal forward, (K, H, A)."""
-        seen, proposal = self.perception, proposal_of(self.world_model)
+    def _propose(self, box: ActionBox) -> Tensor | None:
+        """Roll the proposal forward, (K, H, A); None if nothing is to be proposed."""
+        seen, proposal = self.perception, self._proposal
+        if proposal is None or not self.config.num_proposed:
+            return None
         mixture = proposal(seen.z.unsqueeze(0), seen.state.unsqueeze(0), seen.z_goal.unsqueeze(0))
         first = branched(mixture, self.config.num_proposed, self.generator)
         return roll_policy(
@@ -200,7 +206,7 @@ class PlanningAgent:
     def _goal_state(self) -> Tensor:
         """Return the robot's state at the goal, (P,)."""
         if self._state_goal is None:
-            self._state_goal = proposal_of(self.world_model).read_state(self.perception.z_goal.unsqueeze(0))[0]
+            self._state_goal = trained_proposal(self.world_model).read_state(self.perception.z_goal.unsqueeze(0))[0]
         return self._state_goal
 
     def _imagine(self, actions: Tensor) -> Tensor:

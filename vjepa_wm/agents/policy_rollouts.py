@@ -14,10 +14,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from vjepa_wm.agents.proposing import Proposes
 from vjepa_wm.models.action_mixture import ActionMixture
 from vjepa_wm.models.key_value_cache import KeyValueCache
 from vjepa_wm.models.pose import integrate_pose
-from vjepa_wm.models.proposal import Proposal
 from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.planners import ActionBox
 
@@ -77,7 +77,7 @@ Advance = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @torch.no_grad()
 def roll_policy(
-    proposal: Proposal,
+    proposal: Proposes,
     first: Tensor,
     z_goal: Tensor,
     advance: Advance,
@@ -130,14 +130,3 @@ class Imagination:
         if action.shape[-1] == self._states.shape[-1]:
             self._states = integrate_pose(self._states, action)
         return self._frame[:, 0], self._states[:, 0]
-
-
-def proposal_of(world_model: WorldModel) -> Proposal:
-    """Return the proposal of a world model.
-
-    Raises:
-        ValueError: if it has none.
-    """
-    if world_model.proposal is None:
-        raise ValueError("the world model has no proposal; train one with: vjepa-wm train-proposal")
-    return world_model.proposal

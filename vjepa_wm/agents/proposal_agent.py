@@ -14,7 +14,8 @@ from torch import Tensor
 
 from vjepa_wm.agents.allowed_actions import StateLimits, allowed_from, check_state_limits
 from vjepa_wm.agents.perception import Perception
-from vjepa_wm.agents.policy_rollouts import decided, proposal_of
+from vjepa_wm.agents.policy_rollouts import decided
+from vjepa_wm.agents.proposing import Proposes, proposal_of
 from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.models.action_mixture import ActionMixture
 from vjepa_wm.models.energy import EnergyName, energy
@@ -50,7 +51,7 @@ class ProposingConfig:
 
 
 class ProposalAgent:
-    """Acts by the proposal of a world model.
+    """Acts by a proposal.
 
     Attributes:
         last_energy: energy of the picture given to the last `act` against the goal.
@@ -64,19 +65,21 @@ class ProposalAgent:
         action_space: ActionBox,
         config: ProposingConfig,
         recovery: Recovery | None = None,
+        own_proposal: Proposes | None = None,
     ) -> None:
         """Put the parts together.
 
         Args:
-            world_model: gives latents of pictures, and has the proposal.
+            world_model: gives latents of pictures.
             action_space: allowed actions.
             config: how to choose.
             recovery: what leaves fixed points; None: nothing does.
+            own_proposal: a proposal of the user's own, in place of the world model's; None: the world model's.
 
         Raises:
-            ValueError: if the world model has no proposal.
+            ValueError: if there is no proposal.
         """
-        self.proposal = proposal_of(world_model)
+        self.proposal = proposal_of(world_model, own_proposal)
         self.config, self.recovery = config, recovery
         self.perception = Perception(world_model)
         self.action_space = action_space.to(self.perception.device)
@@ -118,7 +121,7 @@ class ProposalAgent:
         seen = self.perception
         seen.see(image, state)
         self.last_energy = self._energy(seen.z.unsqueeze(0), seen.z_goal).item()
-        is_far = self.last_energy > self.proposal.config.near_energy
+        is_far = self.last_energy > self.proposal.near_energy
         mixture = self.proposal(seen.z.unsqueeze(0), seen.state.unsqueeze(0), seen.z_goal.unsqueeze(0))
         action = self._choose(mixture, is_far)[0].cpu().numpy()
         if self.recovery is not None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from vjepa_wm.agents.cost import CostPart
 from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
 from vjepa_wm.agents.policy_rollouts import Advance
+from vjepa_wm.agents.proposing import Proposes
 from vjepa_wm.agents.recovery import Recovery
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.models.world_model import WorldModel
@@ -35,6 +36,7 @@ class TrueDynamicsAgent(PlanningAgent):
         config: PlanningConfig,
         recovery: Recovery | None = None,
         own_cost: CostPart | None = None,
+        own_proposal: Proposes | None = None,
         *,
         env: GoalEnv,
         simulator: GoalEnv,
@@ -48,13 +50,14 @@ class TrueDynamicsAgent(PlanningAgent):
             config: as for `PlanningAgent`; `context_frames` does not matter.
             recovery: as for `PlanningAgent`.
             own_cost: as for `PlanningAgent`.
+            own_proposal: as for `PlanningAgent`.
             env: the environment that is being acted in.
             simulator: another instance of it.
 
         Raises:
             ValueError: if simulator is env.
         """
-        super().__init__(world_model, planner, action_space, config, recovery, own_cost)
+        super().__init__(world_model, planner, action_space, config, recovery, own_cost, own_proposal)
         if env is simulator:
             raise ValueError("simulator must be another instance than env: planning would move the real robot")
         self.env, self.simulator = env, simulator

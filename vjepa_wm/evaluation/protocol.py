@@ -134,11 +134,17 @@ class EvaluationProtocol:
             goal: of the environment.
 
         Raises:
-            ValueError: if the goal has not as many ordered pictures as `goal_steps` wants.
+            ValueError: if the goal has not as many ordered pictures as `goal_steps` wants, or none in its
+                sequence.
         """
         if not self.goal_steps:
             return {0: goal}
         parts = list(goal.get("subgoals", ()))
+        if "subgoals" in goal and not parts:
+            raise ValueError(
+                f"protocol {self.name} shows {len(self.goal_steps) + 1} goal pictures in order, but the environment's "
+                "sequence of them is empty"
+            )
         if len(parts) != len(self.goal_steps) + 1:
             raise ValueError(
                 f"protocol {self.name} shows {len(self.goal_steps) + 1} goal pictures in order, but the environment "

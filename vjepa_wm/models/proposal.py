@@ -115,6 +115,11 @@ class Proposal(nn.Module):
     """How far, by `state_distance`, nine of ten training frames that have arrived are at most; 0 where training did not
     say."""
 
+    @property
+    def near_energy(self) -> float:
+        """L2 energy of latents below which what is seen is called near the goal."""
+        return self.config.near_energy
+
     def read(self, z: Tensor) -> Tensor:
         """Reduce latents (B, N, D) to (B, N * R)."""
         return self.reader(z).flatten(1)

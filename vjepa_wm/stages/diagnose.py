@@ -58,6 +58,8 @@ class DiagnoseConfig:
     """Which task; `vjepa-wm envs` lists them. One of your own: module:name."""
     checkpoint: str | None = None
     """World model: a folder, a file of V-JEPA 2-AC weights, or their name; none: the released one of the task."""
+    proposal: str | None = None
+    """module:name of a proposal of your own, in place of the world model's, as `--planner.proposal` of evaluate."""
     states: int = 20
     """Held-out states."""
     candidates: int = BankConfig.candidates
@@ -111,6 +113,8 @@ def run_diagnose(config: DiagnoseConfig) -> Diagnosis:
         "precision": str(next(model.predictor.parameters()).dtype),
         "bank": asdict(config.bank()),
     }
+    if config.proposal is not None:
+        settings["proposal"] = config.proposal
     evaluated = {} if config.results is None else read_results(config.results, task.name, weights)
     with (
         closing(make(task, variation=VariationConfig.of(variation)).unwrapped) as env,
@@ -153,7 +157,9 @@ def _play(config: DiagnoseConfig, task: Task, env: GoalEnv, model: WorldModel, f
     protocol = make_protocol(
         env, name="diagnosis", task=task.name, num_episodes=config.states, steps=task.usual_steps, seed=config.seed
     )
-    builder = BankBuilder(task, env, model, PlannerOptions().box(task.limits), config.bank(), config.seed)
+    options = PlannerOptions(proposal=config.proposal)
+    proposal = options.own_proposal(len(task.limits.size))
+    builder = BankBuilder(task, env, model, options.box(task.limits), config.bank(), config.seed, proposal)
     for k in tqdm(missing, unit="state", initial=config.states - len(missing), total=config.states):
         folder.save(k, builder.build(k, protocol.episodes[k]))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
+import numpy as np
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.data.media.pictures import read_picture
@@ -20,6 +22,8 @@ from vjepa_wm.models.precision import Precision
 from vjepa_wm.stages.planner_options import PlannerOptions
 from vjepa_wm.stages.planning import StandRecipe
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanConfig:
@@ -30,7 +34,8 @@ class PlanConfig:
     env: str = "reach"
     """Which task; `vjepa-wm envs` lists them. One of your own: module:name."""
     goal_image: Path | None = None
-    """Picture to reach (png or jpg, as the environment's camera sees it); none: one is rendered from an exact state."""
+    """Picture to reach (png or jpg, as the environment's camera sees it; of one of another size the centre square is
+    taken and resized); none: one is rendered from an exact state."""
     checkpoint: str | None = None
     """World model: a folder, a file of V-JEPA 2-AC weights, or their name; none: the released one of the task."""
     planner: PlannerOptions = field(default_factory=PlannerOptions)
@@ -48,6 +53,29 @@ class PlanConfig:
         check_at_least(0, seed=self.seed)
 
 
+def centre_square(goal_image: np.ndarray, camera: tuple[int, ...]) -> np.ndarray:
+    """Return what of a goal picture is looked at, and say so where it is not as the camera's pictures are.
+
+    Args:
+        goal_image: (height, width, 3) uint8.
+        camera: shape of the camera's pictures.
+
+    Returns:
+        The largest square in its middle, (S, S, 3); what encodes it also resizes it.
+    """
+    height, width = goal_image.shape[:2]
+    if goal_image.shape == camera:
+        return goal_image
+    side = min(height, width)
+    logger.warning(
+        "the goal picture has %d x %d pixels, the camera's pictures have %d x %d; its centre square of %d x %d is "
+        "taken and resized",
+        *(width, height, camera[1], camera[0], side, side),
+    )
+    top, left = (height - side) // 2, (width - side) // 2
+    return goal_image[top : top + side, left : left + side]
+
+
 def run_plan(config: PlanConfig) -> None:
     """Play one episode towards a goal picture, printing every step, and write its video.
 
@@ -61,6 +89,8 @@ def run_plan(config: PlanConfig) -> None:
         task=config.env, checkpoint=config.checkpoint, planner=config.planner, precision=config.precision
     )
     agent, env, _ = recipe.make_stand("world_model")
+    if goal_image is not None:
+        goal_image = centre_square(goal_image, env.observation_space["image"].shape or ())
     settings: dict[str, Any] = {"steps": task.usual_steps}
     if config.env in shipped_protocols():  # whose budget, and whose way of showing ordered pictures, is the task's
         shipped = load_protocol(config.env)

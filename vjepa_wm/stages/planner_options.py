@@ -11,6 +11,7 @@ import torch
 from vjepa_wm.agents.cost import CostConfig, CostPart, PatchWeights, StepsName
 from vjepa_wm.agents.planning_agent import GoalState, PlanningConfig
 from vjepa_wm.agents.proposal_agent import ModeChoice, ProposingConfig
+from vjepa_wm.agents.proposing import OwnProposal
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs.task import ActionLimits
 from vjepa_wm.models.energy import EnergyName
@@ -82,6 +83,9 @@ class PlannerOptions:
     cost: str | None = None
     """module:name of a function of your own that is added to the cost: it takes a `vjepa_wm.agents.cost.Imagined` and
     returns a number for each candidate."""
+    proposal: str | None = None
+    """module:name of a proposal of your own, in place of the world model's: called with z (B, N, D), state (B, P) and
+    z_goal (B, N, D) it returns a `vjepa_wm.models.action_mixture.ActionMixture`."""
     choice: ModeChoice = "drawn"
     """Which action is taken of what the proposal says, where there is no search, while the goal is far: the heaviest
     mode, the heaviest that moves, a mode drawn by weight, or a draw from all of it. Near the goal: the heaviest."""
@@ -143,6 +147,20 @@ class PlannerOptions:
         if not callable(part):
             raise ValueError(f"cost {self.cost} must be a function, got {type(part).__name__}")
         return cast(CostPart, part() if isinstance(part, type) else part)
+
+    def own_proposal(self, num_actions: int) -> OwnProposal | None:
+        """Return the proposal that is of the user's own, for actions of so many numbers, if there is one.
+
+        Raises:
+            ValueError: if it cannot be imported or called.
+        """
+        if self.proposal is None:
+            return None
+        propose = load_own(self.proposal, "proposal", "my_proposals:straight_on")
+        propose = propose() if isinstance(propose, type) else propose
+        if not callable(propose):
+            raise ValueError(f"proposal {self.proposal} must be a function, got {type(propose).__name__}")
+        return OwnProposal(propose, self.proposal, num_actions)
 
     def box(self, limits: ActionLimits) -> ActionBox:
         """Return the actions that are searched, of those that a task lets plans do."""

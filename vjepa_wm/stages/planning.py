@@ -37,7 +37,7 @@ RowName = Literal[
     "random",
     "zero",
 ]
-"""Rows of a table. `world_model` is all that the world model has: with a proposal `proposal_search`, else `search`."""
+"""Rows of a table. `world_model` is all that there is: with a proposal `proposal_search`, else `search`."""
 PLANNED = ("world_model", "search", "proposal", "proposal_recovery", "proposal_search", "true_dynamics")
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
@@ -82,11 +82,13 @@ class StandRecipe:
             return Stand(ScriptedAgent(partial(task.make_policy, cast(PolicyName, policy), env)), env)
         model, options, limits = self.load_model(), self.planner, task.limits
         check_fit(model, self.task, env)
+        own_proposal = options.own_proposal(len(limits.size))
         if policy in ("proposal", "proposal_recovery"):
             recovery = Recovery(limits) if policy == "proposal_recovery" else None
-            agent = ProposalAgent(model, options.box(limits), options.proposing(limits), recovery)
+            agent = ProposalAgent(model, options.box(limits), options.proposing(limits), recovery, own_proposal)
             return Stand(self._in_order(agent, model), env)
-        proposed = policy == "proposal_search" or (policy != "search" and model.proposal is not None)
+        has_proposal = model.proposal is not None or own_proposal is not None
+        proposed = policy == "proposal_search" or (policy != "search" and has_proposal)
         parts = (
             model,
             options.make_planner(len(limits.size), proposed=proposed),
@@ -94,6 +96,7 @@ class StandRecipe:
             options.planning(limits, proposed=proposed),
             Recovery(limits) if proposed else None,
             options.own_cost(),
+            own_proposal,
         )
         if policy != "true_dynamics":
             return Stand(self._in_order(PlanningAgent(*parts), model), env)

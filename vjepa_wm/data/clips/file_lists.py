@@ -6,12 +6,16 @@ every worker process would come to hold a copy; here they are two blocks of byte
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar, overload
 
 import numpy as np
+
+Item = TypeVar("Item")
 
 FileKey = tuple[int, int]
 """Number of a list, and of the file in it."""
@@ -38,7 +42,25 @@ class ListedVideo:
         return self.path.with_name(f"{self.path.name}#t={max(self.start_s, 0.0):.3f},{self.end_s:.3f}")
 
 
-class Names(Sequence[str]):
+class _List(Sequence[Item]):
+    """A sequence whose items are made when asked for."""
+
+    @abstractmethod
+    def _item(self, i: int) -> Item:
+        """Make the item at a place from 0 on."""
+
+    @overload
+    def __getitem__(self, i: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> list[Item]: ...
+
+    def __getitem__(self, i: int | slice) -> Item | list[Item]:
+        """Return an item, or those of a slice."""
+        return [self._item(k) for k in range(*i.indices(len(self)))] if isinstance(i, slice) else self._item(i)
+
+
+class Names(_List[str]):
     """Texts end to end in one block; more can be appended."""
 
     def __init__(self, names: Iterable[str] = ()):
@@ -60,14 +82,14 @@ class Names(Sequence[str]):
         """Count the names."""
         return len(self._ends) - 1
 
-    def __getitem__(self, i: int) -> str:
+    def _item(self, i: int) -> str:
         """Return a name."""
         if not 0 <= i < len(self):
             raise IndexError(f"i must be from 0 to {len(self) - 1}, got {i}")
         return self._content[self._ends[i] : self._ends[i + 1]].decode("utf-8", "surrogateescape")
 
 
-class PictureList(Sequence[Path]):
+class PictureList(_List[Path]):
     """Picture files."""
 
     def __init__(self, root: Path, names: Names):
@@ -83,12 +105,12 @@ class PictureList(Sequence[Path]):
         """Count the pictures."""
         return len(self._names)
 
-    def __getitem__(self, i: int) -> Path:
+    def _item(self, i: int) -> Path:
         """Return the path of a picture."""
         return self._root / self._names[i]
 
 
-class VideoList(Sequence[ListedVideo]):
+class VideoList(_List[ListedVideo]):
     """Videos: whole files and folders of pictures, or parts of files."""
 
     def __init__(
@@ -114,7 +136,7 @@ class VideoList(Sequence[ListedVideo]):
         """Count the videos."""
         return len(self._names) if self._parts is None else len(self._parts[0])
 
-    def __getitem__(self, i: int) -> ListedVideo:
+    def _item(self, i: int) -> ListedVideo:
         """Return a video."""
         if self._parts is None:
             name = self._names[i]

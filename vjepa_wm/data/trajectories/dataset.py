@@ -10,6 +10,7 @@ Letters: T frames of an episode, H height, W width, P state, A action, E numbers
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from vjepa_wm.data.trajectories.columns import choose_numbers, join_numbers
-from vjepa_wm.data.trajectories.episode_frames import kept_frames
+from vjepa_wm.data.trajectories.episode_frames import kept_frames, num_kept
 from vjepa_wm.data.trajectories.layout import ENVIRONMENT_STATE, IMAGES, TrajectoryError, element_names, listed
 from vjepa_wm.data.trajectories.poses import PoseConverter, displacements
 from vjepa_wm.data.trajectories.stored_episodes import StoredEpisodes
@@ -27,21 +28,27 @@ from vjepa_wm.models.pose import POSE_DIM
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trajectory:
-    """What is read of one episode."""
+class TrajectoryNumbers:
+    """What is read of one episode without its frames."""
 
-    frames: np.ndarray
-    """Camera images, uint8 RGB, (T, H, W, 3)."""
     states: np.ndarray
     """Robot state at each frame, float32 (T, P)."""
     actions: np.ndarray
     """Action that moves frame t to frame t + 1, float32 (T, A); the last row moves nothing."""
+    objects: np.ndarray | None = None
+    """Poses of the objects in the scene at each frame, float32 (T, E); None where no column has them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trajectory(TrajectoryNumbers):
+    """What is read of one episode."""
+
+    frames: np.ndarray
+    """Camera images, uint8 RGB, (T, H, W, 3)."""
     task: str
     """What the episode shows, in words."""
     index: int
     """Number of the episode in its data set."""
-    objects: np.ndarray | None = None
-    """Poses of the objects in the scene at each frame, float32 (T, E); None where no column has them."""
     variation: dict[str, str] = field(default_factory=dict)
     """Value of each factor of look and physics that can vary, by their names; empty where none is recorded."""
 
@@ -100,7 +107,7 @@ class TrajectoryDataset:
     @property
     def lengths(self) -> list[int]:
         """Frames of each episode in this part, as they are read."""
-        return [len(self._kept(number)) for number in self.episodes]
+        return [num_kept(self._stored.length(number), self._stride) for number in self.episodes]
 
     @property
     def num_episodes(self) -> int:
@@ -126,10 +133,32 @@ class TrajectoryDataset:
                 not finite, or numbers that are no rotation where they should be one.
             VideoError: if the video cannot be decoded.
         """
+        number, numbers = self._number(i), self.numbers(i)
+        return Trajectory(
+            frames=self._stored.frames(number, self.camera, self._kept(number)),
+            states=numbers.states,
+            actions=numbers.actions,
+            objects=numbers.objects,
+            task=self._stored.task(number),
+            index=number,
+            variation=self._stored.variation(number),
+        )
+
+    def numbers(self, i: int) -> TrajectoryNumbers:
+        """Read one episode without its frames.
+
+        Args:
+            i: its place in this part, 0 to num_episodes - 1.
+
+        Raises:
+            IndexError: if i is out of range.
+            TrajectoryError: if the file holds another number of frames than the episode's row says, numbers that are
+                not finite, or numbers that are no rotation where they should be one.
+        """
         number = self._number(i)
-        numbers = self._numbers(number)
-        states = self._convert(join_numbers(numbers, self._state))
-        actions = displacements(states) if self._action is None else join_numbers(numbers, self._action)
+        columns = self._columns(number)
+        states = self._convert(join_numbers(columns, self._state))
+        actions = displacements(states) if self._action is None else join_numbers(columns, self._action)
         for name, values in (("state", states), ("action", actions)):
             if not np.isfinite(values).all():
                 frame = int(np.argmin(np.isfinite(values).all(axis=1)))
@@ -137,14 +166,8 @@ class TrajectoryDataset:
                     f"{name} must be finite, got {values[frame].tolist()} in frame {frame} of episode {number} of "
                     f"{self.root}"
                 )
-        return Trajectory(
-            frames=self._stored.frames(number, self.camera, self._kept(number)),
-            states=states.astype(np.float32),
-            actions=actions.astype(np.float32),
-            task=self._stored.task(number),
-            index=number,
-            objects=self._objects(numbers),
-            variation=self._stored.variation(number),
+        return TrajectoryNumbers(
+            states=states.astype(np.float32), actions=actions.astype(np.float32), objects=self._objects(columns)
         )
 
     def frames(self, i: int, camera: str) -> np.ndarray:
@@ -178,11 +201,13 @@ class TrajectoryDataset:
         Raises:
             IndexError: if i is out of range.
         """
-        return self._objects(self._numbers(self._number(i)))
+        return self._objects(self._columns(self._number(i)))
 
-    def fingerprint(self) -> str:
-        """Return a number that tells the whole data set from others, as text."""
-        return self._stored.fingerprint()
+    def stamp(self) -> str:
+        """Return a number that is another one as soon as a file of the data set, or the choice of episodes, is."""
+        chosen = hashlib.blake2b(np.array(self.episodes).tobytes(), digest_size=8)
+        chosen.update(self._stored.stamp().encode())
+        return chosen.hexdigest()
 
     def split(self, val_share: float, seed: int) -> tuple[TrajectoryDataset, TrajectoryDataset]:
         """Divide the episodes at random into two parts.
@@ -251,14 +276,14 @@ class TrajectoryDataset:
     def _kept(self, number: int) -> np.ndarray:
         return kept_frames(self._stored.length(number), self._stride)
 
-    def _numbers(self, number: int) -> dict[str, np.ndarray]:
+    def _columns(self, number: int) -> dict[str, np.ndarray]:
         """Read the columns of numbers that are used of an episode."""
         names = {part.column for part in (*self._state, *(self._action or ()))}
         names |= {ENVIRONMENT_STATE} if self.object_names else set()
         return self._stored.columns(number, names, self._kept(number))
 
-    def _objects(self, numbers: dict[str, np.ndarray]) -> np.ndarray | None:
+    def _objects(self, columns: dict[str, np.ndarray]) -> np.ndarray | None:
         if not self.object_names:
             return None
-        values = numbers[ENVIRONMENT_STATE]
+        values = columns[ENVIRONMENT_STATE]
         return values.reshape(len(values), -1).astype(np.float32)

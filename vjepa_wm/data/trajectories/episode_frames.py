@@ -20,6 +20,11 @@ from vjepa_wm.data.media.random_access import read_frames_at, scan_video
 from vjepa_wm.data.trajectories.layout import TrajectoryError, check_columns
 
 
+def num_kept(length: int, stride: float) -> int:
+    """Count what `kept_frames` chooses."""
+    return math.floor((length - 1) / stride + 1e-9) + 1
+
+
 def kept_frames(length: int, stride: float) -> np.ndarray:
     """Choose frames at a lower rate: of each wanted moment the nearest frame, of two equally near ones the earlier.
 
@@ -30,7 +35,7 @@ def kept_frames(length: int, stride: float) -> np.ndarray:
     Returns:
         Their numbers, increasing from 0.
     """
-    moments = np.arange(math.floor((length - 1) / stride + 1e-9) + 1) * stride
+    moments = np.arange(num_kept(length, stride)) * stride
     return np.ceil(moments - 0.5 - 1e-9).astype(np.int64)
 
 

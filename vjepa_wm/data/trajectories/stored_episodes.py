@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -92,14 +93,14 @@ class StoredEpisodes:
         """
         source = self._data_path(number), sorted({*names, "episode_index", "frame_index"})
         if self._source != source:
-            self._table, self._source = read_columns(*source), source
-        columns = self._table
-        ids = np.flatnonzero(columns["episode_index"] == number)
-        length = self.length(number)
-        if len(ids) != length:
-            raise TrajectoryError(f"episode {number} of {self.root} has {length} frames, its parquet file {len(ids)}")
-        ids = ids[np.argsort(columns["frame_index"][ids])][kept]
-        return {name: columns[name][ids] for name in names}
+            self._table, self._source = _in_order(read_columns(*source)), source
+        columns, length = self._table, self.length(number)
+        begin, end = np.searchsorted(columns["episode_index"], (number, number + 1))
+        if end - begin != length:
+            raise TrajectoryError(
+                f"episode {number} of {self.root} has {length} frames, its parquet file {end - begin}"
+            )
+        return {name: columns[name][begin + kept] for name in names}
 
     def frames(self, number: int, camera: str, kept: np.ndarray) -> np.ndarray:
         """Decode what a camera saw.
@@ -129,18 +130,24 @@ class StoredEpisodes:
         path = self.root / STATS_PATH
         return to_arrays(json.loads(path.read_text())) if path.is_file() else {}
 
-    def fingerprint(self) -> str:
-        """Return a number that tells this data set from others, from what its rows say and how large its files are."""
+    def stamp(self) -> str:
+        """Return a number that is another one as soon as any file of the data set is, from their sizes and times."""
         digest = hashlib.blake2b(digest_size=8)
-        for path in sorted(self.root.rglob("*")):
-            name = path.relative_to(self.root)
-            if path.is_file() and not name.parts[0].startswith("."):
-                digest.update(f"{name.as_posix()} {path.stat().st_size}".encode())
-                if name.parts[:2] == ("meta", "episodes"):
-                    digest.update(path.read_bytes())
+        for folder, folders, names in os.walk(self.root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(name for name in names if not name.startswith(".")):
+                status = os.stat(os.path.join(folder, name))
+                place = os.path.relpath(folder, self.root)
+                digest.update(f"{place}/{name} {status.st_size} {status.st_mtime_ns}".encode())
         return digest.hexdigest()
 
     def _data_path(self, number: int) -> Path:
         row = self._rows[number]
         place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
         return self.root / self._info["data_path"].format(**place)
+
+
+def _in_order(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Sort rows by episode and frame, as most recorders write them."""
+    order = np.lexsort((columns["frame_index"], columns["episode_index"]))
+    return {name: values[order] for name, values in columns.items()}

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vjepa_wm.agents.allowed_actions import StateLimits
 from vjepa_wm.agents.perception import Perception
+from vjepa_wm.agents.proposing import Proposes
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.play import Moment, play
@@ -114,7 +115,14 @@ class BankBuilder:
     """Makes the candidates of states, one state at a time; each depends on nothing but its episode and the seed."""
 
     def __init__(
-        self, task: Task, env: GoalEnv, world_model: WorldModel, box: ActionBox, config: BankConfig, seed: int
+        self,
+        task: Task,
+        env: GoalEnv,
+        world_model: WorldModel,
+        box: ActionBox,
+        config: BankConfig,
+        seed: int,
+        own_proposal: Proposes | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -125,16 +133,17 @@ class BankBuilder:
             box: actions of plans.
             config: size of the bank.
             seed: with the number of a state it decides all that is drawn.
+            own_proposal: a proposal of the user's own, in place of the world model's; None: the world model's, if any.
         """
         self._task, self._env, self._config, self._seed = task, env, config, seed
-        self._world_model = world_model
+        self._world_model, self._proposal = world_model, own_proposal or world_model.proposal
         self._perception = Perception(world_model)
         self._box = box.to(self._perception.device)
         self._limits: StateLimits = (task.limits.state_low, task.limits.state_high)
 
     def source_names(self) -> tuple[SourceName, ...]:
         """Return which sources there are."""
-        names: list[SourceName] = [] if self._world_model.proposal is None else ["proposal"]
+        names: list[SourceName] = [] if self._proposal is None else ["proposal"]
         names += ["expert"] if "expert" in self._task.policies else []
         return (*names, "gaussian")
 
@@ -178,10 +187,10 @@ class BankBuilder:
         """Make the sources of a state, each with a stream of its own, so that none depends on the others' counts."""
         words = np.random.SeedSequence((HELD_OUT, CANDIDATES_STREAM, self._seed, k)).generate_state(3)
         made: dict[SourceName, CandidateSource] = {}
-        if self._world_model.proposal is not None:
+        if self._proposal is not None:
             generator = torch.Generator().manual_seed(int(words[0]))
             made["proposal"] = ProposalSource(
-                self._world_model.proposal, self._perception.z_goal, self._box, self._limits, generator
+                self._proposal, self._perception.z_goal, self._box, self._limits, generator
             )
         if "expert" in shares:
             noise = np.linspace(0.0, self._config.noise, shares["expert"])
@@ -229,10 +238,10 @@ class BankBuilder:
 
     def _modes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return means (M, A) and weights (M,) of what the proposal says of the state."""
-        if self._world_model.proposal is None:
+        if self._proposal is None:
             return np.zeros((0, self._box.dim), dtype=np.float32), np.zeros(0, dtype=np.float32)
         seen = self._perception
-        mixture = self._world_model.proposal(seen.z[None], seen.state[None], seen.z_goal[None])
+        mixture = self._proposal(seen.z[None], seen.state[None], seen.z_goal[None])
         return mixture.mean[0].cpu().numpy(), mixture.log_weights[0].exp().cpu().numpy()
 
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from vjepa_wm.agents.allowed_actions import StateLimits, allowed_from
 from vjepa_wm.agents.policy_rollouts import branched
+from vjepa_wm.agents.proposing import Proposes
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.play import Moment
 from vjepa_wm.envs.task import Task
-from vjepa_wm.models.proposal import Proposal
 from vjepa_wm.planners import ActionBox
 
 SourceName = Literal["proposal", "expert", "gaussian"]
@@ -46,12 +46,12 @@ class ProposalSource:
     """Asks the proposal again at every step: its modes first, heaviest first, then modes drawn by their weights."""
 
     def __init__(
-        self, proposal: Proposal, z_goal: Tensor, box: ActionBox, limits: StateLimits, generator: torch.Generator
+        self, proposal: Proposes, z_goal: Tensor, box: ActionBox, limits: StateLimits, generator: torch.Generator
     ) -> None:
         """Keep what it acts by.
 
         Args:
-            proposal: of the world model.
+            proposal: what is asked.
             z_goal: latent of the goal picture, (N, D).
             box: allowed actions.
             limits: of the state.

@@ -24,7 +24,7 @@ from vjepa_wm.data.masks.mask import Mask
 from vjepa_wm.data.media.video import VideoError
 from vjepa_wm.data.randomness import generator_for
 from vjepa_wm.training.pretrain.config import PretrainConfig
-from vjepa_wm.training.pretrain.curriculum import Stage
+from vjepa_wm.training.pretrain.curriculum import FullStage
 from vjepa_wm.training.pretrain.streams import Stream
 from vjepa_wm.training.run.distributed import World
 
@@ -103,7 +103,7 @@ class StepData:
 class StepBatches(Dataset[StepData]):
     """The batches of one process in one stage, by the number of the step."""
 
-    def __init__(self, config: PretrainConfig, stage: Stage, mixture: ClipMixture, world: World) -> None:
+    def __init__(self, config: PretrainConfig, stage: FullStage, mixture: ClipMixture, world: World) -> None:
         """Check that the batches can be shared out.
 
         Args:

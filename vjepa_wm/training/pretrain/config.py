@@ -5,10 +5,9 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 2 and appendix; V-JEPA 2.1 (arXiv 2
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -16,7 +15,7 @@ from vjepa_wm.checks import check_at_least
 from vjepa_wm.data.clips.crops import AugmentationConfig
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_micro
 from vjepa_wm.models.predictor import MaskedPredictorConfig
-from vjepa_wm.training.pretrain.curriculum import Stage, StageArgument
+from vjepa_wm.training.pretrain.curriculum import FullStage, Stage, StageArgument
 from vjepa_wm.training.pretrain.objective import ObjectiveConfig
 from vjepa_wm.training.pretrain.streams import MasksConfig, PicturesConfig, Stream
 from vjepa_wm.training.run.run_config import RunConfig
@@ -135,7 +134,7 @@ class PretrainConfig(RunConfig):
         for stage in self.all_stages:
             self._check_stage(stage)
 
-    def _check_stage(self, stage: Stage) -> None:
+    def _check_stage(self, stage: FullStage) -> None:
         encoder = self.encoder
         if stage.num_frames % encoder.tubelet_size:
             raise ValueError(
@@ -151,18 +150,22 @@ class PretrainConfig(RunConfig):
                 mask.sample(stream.grid, 1, step=0, generator=torch.Generator().manual_seed(0))
 
     @property
-    def all_stages(self) -> tuple[Stage, ...]:
+    def all_stages(self) -> tuple[FullStage, ...]:
         """The stages with nothing left out; a run without stages is one."""
-        own: dict[str, Any] = {"num_frames": self.num_frames, "image_size": self.encoder.image_size}
-        own |= {"micro_batch_size": self.compute.micro_batch_size}
-        stages = []
-        for stage in self.stages or (Stage(steps=self.steps),):
-            filled = {name: value for name, value in own.items() if getattr(stage, name) is None}
-            stage = dataclasses.replace(stage, **filled)
-            stages.append(dataclasses.replace(stage, picture_size=stage.picture_size or stage.image_size))
-        return tuple(stages)
+        return tuple(self._fill(stage) for stage in self.stages or (Stage(steps=self.steps),))
 
-    def streams(self, stage: Stage) -> tuple[Stream, ...]:
+    def _fill(self, stage: Stage) -> FullStage:
+        """Take what a stage leaves out from the run's own options."""
+        image_size = stage.image_size or self.encoder.image_size
+        return FullStage(
+            steps=stage.steps,
+            num_frames=stage.num_frames or self.num_frames,
+            image_size=image_size,
+            picture_size=stage.picture_size or image_size,
+            micro_batch_size=stage.micro_batch_size or self.compute.micro_batch_size,
+        )
+
+    def streams(self, stage: FullStage) -> tuple[Stream, ...]:
         """Return what every step of one of `all_stages` takes a batch of: clips, pictures by themselves, or both."""
         encoder, apart = self.encoder, self.encoder.image_tokenizer
         rows, picture_rows = (size // encoder.patch_size for size in (stage.image_size, stage.picture_size))

@@ -33,6 +33,18 @@ class Stage:
         check_at_least(1, **{f"{name} of a stage": value for name, value in dataclasses.asdict(self).items()})
 
 
+@dataclass(frozen=True, kw_only=True)
+class FullStage(Stage):
+    """A stage with nothing left out but how much is computed at once, which may be all."""
+
+    num_frames: int
+    """Frames in a clip."""
+    image_size: int
+    """Side of the frames [px]."""
+    picture_size: int
+    """Side of single pictures of an encoder with an image tokenizer [px]."""
+
+
 def parse_stage(text: str) -> Stage:
     """Read a stage as it stands on the command line, for example steps=1000,num_frames=8,image_size=128.
 

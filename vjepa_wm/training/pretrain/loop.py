@@ -31,7 +31,7 @@ from vjepa_wm.models.precision import pick_device
 from vjepa_wm.training.losses import LossName, prediction_loss
 from vjepa_wm.training.pretrain.batches import StepBatches, load_steps
 from vjepa_wm.training.pretrain.config import PretrainConfig
-from vjepa_wm.training.pretrain.curriculum import Stage
+from vjepa_wm.training.pretrain.curriculum import FullStage
 from vjepa_wm.training.pretrain.objective import Losses
 from vjepa_wm.training.pretrain.step import Pretrainer
 from vjepa_wm.training.run.distributed import World, joined_world, whole_state
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 BAD_FILES = "bad_files.csv"
 
 
-def open_stage_mixture(config: PretrainConfig, stage: Stage, world: World) -> ClipMixture:
+def open_stage_mixture(config: PretrainConfig, stage: FullStage, world: World) -> ClipMixture:
     """Find the sources of clips, and open their files if there are not too many.
 
     Raises:
@@ -84,7 +84,7 @@ def health(world: World, result: dict[str, Tensor], loss: LossName = "l1") -> di
     }
 
 
-def save_networks(trainer: Pretrainer, stage: Stage) -> None:
+def save_networks(trainer: Pretrainer, stage: FullStage) -> None:
     """Write the encoder (the slow copy) and the predictor, as later stages load them."""
     encoder = trained_config(trainer.config.encoder, stage)
     for name, network, kind, config in (
@@ -96,7 +96,7 @@ def save_networks(trainer: Pretrainer, stage: Stage) -> None:
             write_folder(weights, {"kind": kind, **dataclasses.asdict(config)}, trainer.config.out / name)
 
 
-def trained_config(config: VideoEncoderConfig, stage: Stage) -> VideoEncoderConfig:
+def trained_config(config: VideoEncoderConfig, stage: FullStage) -> VideoEncoderConfig:
     """Return the configuration of an encoder after a stage; fixed positions stay those it began with."""
     return config if config.rope is None else dataclasses.replace(config, image_size=stage.image_size)
 
@@ -169,7 +169,7 @@ def _open_log(trainer: Pretrainer, first_step: int) -> AbstractContextManager[Ru
 
 def _open_stages(
     config: PretrainConfig, world: World, first_step: int
-) -> Iterator[tuple[Stage, ClipMixture, int, int]]:
+) -> Iterator[tuple[FullStage, ClipMixture, int, int]]:
     """Yield the stages that are left, with their clips, first step and the step to stop before."""
     end, mixture, num_frames = 0, None, 0
     for stage in config.all_stages:
