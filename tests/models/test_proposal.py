@@ -69,6 +69,19 @@ def test_a_proposal_gives_a_proper_mixture_in_units_of_the_action():
     torch.testing.assert_close(b.std, a.std * torch.tensor([0.01] * 6 + [2.0]))
 
 
+def test_convolutions_see_present_and_goal_of_neighbours():
+    wide = {"num_tokens": 16, "relation_dim": 8}
+    model, (z, state, z_goal) = proposal(**wide), (torch.randn(2, 16, 24), torch.zeros(2, 7), torch.randn(1, 16, 24))
+    tokens = model.relate(z, z_goal).unflatten(1, (3, 16, 4)).transpose(1, 2).flatten(2).detach().requires_grad_()
+    seen = model.relation(tokens).unflatten(1, (2, 16))
+    (seen[0, :, 5].sum() - seen[0, :, 5].detach().sum()).backward()  # token 5 is in row 1, column 1
+    reached = tokens.grad[0].abs().sum(dim=1).nonzero().flatten().tolist()
+    assert set(reached) > {0, 1, 2, 4, 5, 6, 8, 9, 10} and tokens.grad[1].abs().sum() == 0
+    assert model(z, state, z_goal).mean.shape == (2, 3, 7)
+    with pytest.raises(ValueError, match="relation_dim must be 0 for 12 tokens, which are no square grid"):
+        proposal(num_tokens=12, relation_dim=8)
+
+
 def test_one_goal_serves_a_batch_and_states_count_only_if_used():
     z, state, z_goal = inputs()
     one = proposal()(z, state, z_goal[:1])

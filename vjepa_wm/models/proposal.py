@@ -14,6 +14,7 @@ Source: goal-conditioned behaviour cloning with hindsight goals (arXiv 1906.0583
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,9 @@ class ProposalConfig:
     """Width of the hidden layers."""
     depth: int = 3
     """Hidden layers."""
+    relation_dim: int = 0
+    """Channels of convolutions over the grid of tokens, which see the present, the goal and their difference of a patch
+    and its neighbours; 0: none, and what lies where is learned for each place of its own."""
     num_modes: int = 8
     """Gaussians M of the mixture."""
     use_state: bool = True
@@ -67,7 +71,9 @@ class ProposalConfig:
         """Check the sizes."""
         sizes = {name: getattr(self, name) for name in ("reader_dim", "hidden_dim", "depth", "num_modes", "num_tokens")}
         check_at_least(1, **sizes)
-        check_at_least(0, object_dim=self.object_dim)
+        check_at_least(0, object_dim=self.object_dim, relation_dim=self.relation_dim)
+        if self.relation_dim and math.isqrt(self.num_tokens) ** 2 != self.num_tokens:
+            raise ValueError(f"relation_dim must be 0 for {self.num_tokens} tokens, which are no square grid")
         for name, size in (("action_scale", self.action_dim), ("state_mean", self.state_dim)):
             values = getattr(self, name)
             if values and len(values) != size:
@@ -93,6 +99,10 @@ class Proposal(nn.Module):
         self.reader = nn.Sequential(nn.Linear(config.encoder_dim, config.reader_dim), nn.GELU())
         read = config.num_tokens * config.reader_dim
         width = 3 * read + (config.state_dim if config.use_state else 0)
+        self.relation = None
+        if config.relation_dim:
+            self.relation = _Relation(3 * config.reader_dim, config.relation_dim)
+            width += config.num_tokens * (config.relation_dim // 4)
         layers: list[nn.Module] = []
         for _ in range(config.depth):
             layers += [nn.Linear(width, config.hidden_dim), nn.LayerNorm(config.hidden_dim), nn.GELU()]
@@ -140,6 +150,9 @@ class Proposal(nn.Module):
         """
         self._check(z, state, z_goal)
         parts = [self.relate(z, z_goal)]
+        if self.relation is not None:
+            patches = parts[0].unflatten(1, (3, self.config.num_tokens, self.config.reader_dim))
+            parts.append(self.relation(patches.transpose(1, 2).flatten(2)))
         if self.config.use_state:
             parts.append((state - self.state_offset) / self.state_unit)
         numbers = self.modes(self.trunk(torch.cat(parts, dim=-1))).unflatten(-1, (self.config.num_modes, -1)).float()
@@ -204,6 +217,27 @@ class Proposal(nn.Module):
             )
         if state.shape != (len(z), config.state_dim):
             raise ValueError(f"state must be {(len(z), config.state_dim)}, got {tuple(state.shape)}")
+
+
+class _Relation(nn.Module):
+    """Two residual blocks of convolutions over a square grid of tokens."""
+
+    def __init__(self, width: int, dim: int) -> None:
+        super().__init__()
+        self.widen = nn.Conv2d(width, dim, 1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.GroupNorm(1, dim), nn.Conv2d(dim, dim, 3, padding=1), nn.GELU(), nn.Conv2d(dim, dim, 1))
+            for _ in range(2)
+        )
+        self.narrow = nn.Conv2d(dim, dim // 4, 1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Turn tokens (B, N, C) into numbers (B, N * dim // 4)."""
+        side = math.isqrt(tokens.shape[1])
+        x = self.widen(tokens.transpose(1, 2).unflatten(2, (side, side)))
+        for block in self.blocks:
+            x = x + block(x)
+        return self.narrow(F.gelu(x)).flatten(1)
 
 
 def _readout(width: int, num_out: int) -> nn.Module:

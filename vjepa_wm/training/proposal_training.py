@@ -54,6 +54,9 @@ class TrainProposalConfig(LatentRunConfig):
     """Width of the hidden layers."""
     depth: int = 3
     """Hidden layers."""
+    relation_dim: int = 0
+    """Channels of convolutions over the grid of tokens, present beside goal; 0: none. 64 makes a step three times as
+    long and sees small turns of an object sooner."""
     num_modes: int = 8
     """Gaussians of the mixture."""
     use_state: bool = True
@@ -229,6 +232,7 @@ def proposal_config(config: TrainProposalConfig, sets: tuple[LatentSet, ...]) ->
         reader_dim=config.reader_dim,
         hidden_dim=config.hidden_dim,
         depth=config.depth,
+        relation_dim=config.relation_dim,
         num_modes=config.num_modes,
         use_state=config.use_state,
         object_dim=objects[0].shape[1] + 1 if config.label_weight else 0,
