@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 def check_at_least(least: float, **values: float | None) -> None:
     """Raise a ValueError that names the first value below a bound.
@@ -13,3 +16,24 @@ def check_at_least(least: float, **values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not value >= least:
             raise ValueError(f"{name} must be at least {least:g}, got {value}")
+
+
+def differences(found: Mapping[str, Any], asked: Mapping[str, Any], within: str = "") -> list[str]:
+    """Say in what two descriptions of a piece of work differ, a piece of text for each setting.
+
+    Args:
+        found: json values by name, which may be mappings themselves.
+        asked: likewise. What only one of both has a setting for, the other does not depend on.
+        within: what the names stand in, for people.
+
+    Returns:
+        In the order of `found`; nothing if they are the same.
+    """
+    told: list[str] = []
+    for name, there in found.items():
+        here = asked.get(name, there)
+        if isinstance(there, Mapping) and isinstance(here, Mapping):
+            told += differences(there, here, f"{within}{name}.")
+        elif there != here:
+            told.append(f"{within}{name} {there}, asked for {here}")
+    return told

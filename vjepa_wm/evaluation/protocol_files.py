@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol
+from vjepa_wm.safe_files import write_bytes
 
 FOLDER = Path(__file__).with_name("protocols")
 """Where the shipped protocols lie."""
@@ -29,9 +30,7 @@ def save_protocol(protocol: EvaluationProtocol, path: str | Path) -> None:
     content = asdict(protocol)
     episodes = ",\n  ".join(json.dumps(episode) for episode in content.pop("episodes"))
     head = json.dumps(content, indent=1).removesuffix("\n}")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'{head},\n "episodes": [\n  {episodes}\n ]\n}}\n', encoding="utf-8")
+    write_bytes(Path(path), f'{head},\n "episodes": [\n  {episodes}\n ]\n}}\n'.encode())
 
 
 def load_protocol(source: str | Path) -> EvaluationProtocol:

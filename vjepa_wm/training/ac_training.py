@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from vjepa_wm.data.latents.latent_set import LatentSet, number_units
-from vjepa_wm.data.latents.latent_store import encode_dataset
+from vjepa_wm.data.latents.latent_store import encode_dataset, fingerprint
 from vjepa_wm.data.latents.window_mixture import WindowMixture
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
@@ -72,6 +72,8 @@ class TrainACConfig(RunConfig):
     batch_size: int = 64
     validation_share: float = 0.1
     """Share of the episodes kept out of training to measure the loss on."""
+
+    free_options = (*RunConfig.free_options, "latents")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -223,6 +225,9 @@ def train_ac(config: TrainACConfig) -> Path:
     modules = {"predictor": trainer.model.predictor}
     state = TrainingState(config.out, modules=modules, optimizer=trainer.optimizer, world=World())
     first_step = state.load()
+    recorded = [TrajectoryDataset(path, config.read).fingerprint() for path in config.data]
+    content = {"encoder": fingerprint(encoder), "data": recorded}
+    config.check_same_run("train_ac.json", first_step, **content)
     logger.info("%d training and %d validation windows", train.num_windows, validation.num_windows)
     log = RunLog(
         config.out,
@@ -234,7 +239,7 @@ def train_ac(config: TrainACConfig) -> Path:
         samples="windows",
     )
     with state, log:
-        config.record("train_ac.json")
+        config.record("train_ac.json", **content)
         for step in range(first_step, config.steps):
             row = {name: float(value) for name, value in trainer.step(step, train).items()}
             log.step(step)

@@ -21,7 +21,7 @@ from torch import Tensor
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.data.latents.hindsight import later_rows
 from vjepa_wm.data.latents.latent_set import LatentSet, number_units
-from vjepa_wm.data.latents.latent_store import encode_dataset
+from vjepa_wm.data.latents.latent_store import encode_dataset, fingerprint
 from vjepa_wm.data.latents.window_mixture import WindowMixture
 from vjepa_wm.data.randomness import generator_for
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
@@ -80,6 +80,8 @@ class TrainProposalConfig(RunConfig):
     weight_decay: float = 0.05
     validation_share: float = 0.05
     """Share of the episodes kept out of training to measure the loss on."""
+
+    free_options = (*RunConfig.free_options, "latents")
 
     def __post_init__(self) -> None:
         """Check what is not checked by the parts."""
@@ -273,11 +275,14 @@ def train_proposal(config: TrainProposalConfig) -> Path:
     )
     trainer = ProposalTrainer(config, proposal_config(config, train.sets), device)
     _check_fit(trainer.proposal.config, model)
+    recorded = [TrajectoryDataset(path, config.read).fingerprint() for path in config.data]
+    content = {"world_model": fingerprint(model), "data": recorded}
     model.attach_proposal(trainer.proposal)
     state = TrainingState(
         config.out, modules={"proposal": trainer.proposal}, optimizer=trainer.optimizer, world=World()
     )
     first_step = state.load()
+    config.check_same_run("train_proposal.json", first_step, **content)
     logger.info("%d training and %d validation frames", train.num_windows, validation.num_windows)
     log = RunLog(
         config.out,
@@ -289,7 +294,7 @@ def train_proposal(config: TrainProposalConfig) -> Path:
         samples="pairs",
     )
     with state, log:
-        config.record("train_proposal.json")
+        config.record("train_proposal.json", **content)
         for step in range(first_step, config.steps):
             row = {name: float(value) for name, value in trainer.step(step, train).items()}
             log.step(step)

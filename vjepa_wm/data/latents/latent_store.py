@@ -28,7 +28,7 @@ from vjepa_wm.data.latents.latent_set import LatentSet
 from vjepa_wm.data.trajectories.dataset import Trajectory, TrajectoryDataset
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.precision import autocast
-from vjepa_wm.models.world_model import encode_frames
+from vjepa_wm.models.world_model import WorldModel, encode_frames
 from vjepa_wm.safe_files import FolderLock, write_json
 
 logger = logging.getLogger(__name__)
@@ -88,10 +88,10 @@ def encode_dataset(
     return LatentSet(**arrays, objects=objects, firsts=np.cumsum(lengths) - lengths, lengths=lengths)
 
 
-def fingerprint(encoder: VideoEncoder) -> str:
-    """Return a number that tells the weights and the form of an encoder from others, as text."""
-    digest = hashlib.blake2b(repr(encoder.config).encode(), digest_size=8)
-    for name, value in sorted(encoder.state_dict().items()):
+def fingerprint(model: VideoEncoder | WorldModel) -> str:
+    """Return a number that tells the weights and the form of a model from others, as text."""
+    digest = hashlib.blake2b(repr(model.config).encode(), digest_size=8)
+    for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -6,6 +6,7 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 2 and appendix; V-JEPA 2.1 (arXiv 2
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -123,6 +124,8 @@ class PretrainConfig(RunConfig):
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     """How a step is computed."""
 
+    free_options = (*RunConfig.free_options, "recipe", "loader", "compute", "stages")
+
     def __post_init__(self) -> None:
         if isinstance(self.data, str | Path):
             object.__setattr__(self, "data", (Path(self.data),))
@@ -197,10 +200,31 @@ class PretrainConfig(RunConfig):
         """Return the weight of a stream's loss on visible tokens at a step."""
         return stream.context_loss_weight * self.objective.context_rise(step, self.steps)
 
+    def _record(self, content: Mapping[str, object]) -> dict[str, Any]:
+        stages = [dataclasses.asdict(stage) for stage in self.all_stages]
+        for stage in stages:  # as free as the other options of `compute`
+            del stage["micro_batch_size"]
+        return super()._record(content) | {"all_stages": stages}
+
+    def _told_apart(self, found: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+        """Compare the stages as far as the recorded ones go; what comes after them is more steps."""
+        same_steps = _first_steps(asked["all_stages"], found.get("steps", 0))
+        return super()._told_apart(found, {**asked, "all_stages": same_steps})
+
     @property
     def num_levels(self) -> int:
         """Levels of the encoder that are predicted: of a teacher, the last."""
         return 1 if self.teacher else max(1, len(self.encoder.levels))
+
+
+def _first_steps(stages: list[dict[str, Any]], steps: int) -> list[dict[str, Any]]:
+    """Return the stages of the first so many steps, the last of them cut to its part."""
+    first = []
+    for stage in stages:
+        if steps > 0:
+            first.append({**stage, "steps": min(stage["steps"], steps)})
+        steps -= stage["steps"]
+    return first
 
 
 def predictor_config(
