@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 
 def check_at_least(least: float, **values: float | None) -> None:
-    """Raise a ValueError that names the first value below a bound.
+    """Raise a ValueError that names the first value below a bound, or without end.
 
     Args:
         least: the smallest that is right.
         values: by the name of the option; None is left alone.
     """
     for name, value in values.items():
-        if value is not None and not value >= least:
-            raise ValueError(f"{name} must be at least {least:g}, got {value}")
+        if value is not None and not least <= value < math.inf:
+            finite = " and finite" if value == math.inf else ""
+            raise ValueError(f"{name} must be at least {least:g}{finite}, got {value}")
+
+
+def check_positive(**values: float | None) -> None:
+    """Raise a ValueError that names the first value that is not above 0 and finite; None is left alone."""
+    for name, value in values.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+def check_within(low: float, high: float, **values: float | None) -> None:
+    """Raise a ValueError that names the first value outside of two bounds; None is left alone."""
+    for name, value in values.items():
+        if value is not None and not low <= value <= high:
+            raise ValueError(f"{name} must be from {low:g} to {high:g}, got {value}")
 
 
 def differences(found: Mapping[str, Any], asked: Mapping[str, Any], within: str = "") -> list[str]:

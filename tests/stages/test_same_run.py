@@ -105,7 +105,7 @@ def test_what_another_run_wrote_between_load_and_lock_is_not_overwritten(tmp_pat
     assert late.load() == 0
     with state() as first:
         first.save(3)
-    with pytest.raises(FolderInUseError, match="has just written step 3 .* give the command again"), late:
+    with pytest.raises(FolderInUseError, match=r"has just written step 3 .* give the command again"), late:
         pass
     again = state()
     assert again.load() == 3

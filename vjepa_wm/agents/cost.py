@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.energy import EnergyName, energy, token_energy
 
 StepsName = Literal["last", "sum", "discounted", "least"]
@@ -67,8 +68,7 @@ class CostConfig:
                 raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")
         if not 0 < self.discount <= 1:
             raise ValueError(f"discount must be above 0 and at most 1, got {self.discount}")
-        if self.action_weight < 0:
-            raise ValueError(f"action_weight must be at least 0, got {self.action_weight}")
+        check_at_least(0, action_weight=self.action_weight)
 
 
 class GoalDistance:

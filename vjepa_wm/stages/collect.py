@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.data.collection.collection_file import claim_collection
 from vjepa_wm.data.collection.record import CollectReport, collect
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
@@ -51,6 +52,11 @@ class CollectConfig:
     """Address of a Ray cluster whose machines play, or local, to start one of this machine; needs `vjepa_wm[ray]`."""
     preview: bool = False
     """Instead of a dataset, write a video and a contact sheet of a few episodes of each policy, side by side."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_at_least(1, episodes=self.episodes, steps=self.steps)
+        check_at_least(0, seed=self.seed, workers=self.workers)
 
 
 def run_collect(config: CollectConfig) -> None:

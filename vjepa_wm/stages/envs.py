@@ -10,6 +10,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs import TASKS, Task, find_task, make
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.render.back_end import RendererName
@@ -37,6 +38,7 @@ class EnvsConfig:
     """Decides start and goal."""
 
     def __post_init__(self) -> None:
+        check_at_least(0, seed=self.seed)
         if not self.tasks:
             raise ValueError("tasks must name at least one task, got none")
         for task in self.tasks:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.data.latents.latent_set import LatentSet, number_units
 from vjepa_wm.data.latents.latent_store import encode_dataset, fingerprint
 from vjepa_wm.data.latents.window_mixture import WindowMixture
@@ -29,6 +30,7 @@ from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.key_value_cache import KeyValueCache
+from vjepa_wm.models.layers import check_width
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world_model
@@ -77,6 +79,11 @@ class TrainACConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for weight in self.data_weights:
+            check_positive(data_weights=weight)
+        check_at_least(1, predictor_depth=self.predictor_depth)
+        check_width(self.predictor_dim, self.predictor_heads, "predictor_dim", "predictor_heads")
+        check_within(0, 1, validation_share=self.validation_share)
         if not self.data:
             raise ValueError("data must name at least one dataset, got none")
         if self.rollout_steps < 1 or self.num_frames < self.rollout_steps + 1:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vjepa_wm.checks import check_at_least
+from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.data.latents.hindsight import later_rows
 from vjepa_wm.data.latents.latent_set import LatentSet, number_units
 from vjepa_wm.data.latents.latent_store import encode_dataset, fingerprint
@@ -86,11 +86,11 @@ class TrainProposalConfig(RunConfig):
     def __post_init__(self) -> None:
         """Check what is not checked by the parts."""
         super().__post_init__()
+        for weight in self.data_weights:
+            check_positive(data_weights=weight)
         if not self.data:
             raise ValueError("data must name at least one dataset, got none")
-        for name in ("goal_at_end", "validation_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
+        check_within(0, 1, goal_at_end=self.goal_at_end, validation_share=self.validation_share)
         check_at_least(1, goal_within=self.goal_within)
         check_at_least(0, z_noise=self.z_noise, label_weight=self.label_weight)
 

@@ -32,7 +32,7 @@ def claim_collection(writer: TrajectoryWriter, settings: Mapping[str, Any], task
     """
     path = writer.root / COLLECTION_PATH
     told: list[str] = []
-    if path.exists():
+    if path.exists() and writer.num_episodes:
         try:
             told = differences(dict(json.loads(path.read_text(encoding="utf-8"))), settings)
         except (ValueError, TypeError) as error:

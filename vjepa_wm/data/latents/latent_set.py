@@ -52,20 +52,21 @@ class LatentSet:
         chosen = np.asarray(episodes, dtype=np.int64)
         return replace(self, firsts=self.firsts[chosen], lengths=self.lengths[chosen])
 
-    def split(self, val_share: float, seed: int) -> tuple[LatentSet, LatentSet]:
+    def split(self, validation_share: float, seed: int) -> tuple[LatentSet, LatentSet]:
         """Divide the episodes at random into two parts.
 
         Args:
-            val_share: share of the episodes that goes to the second part, rounded to whole episodes.
+            validation_share: share of the episodes that goes to the second part, rounded to whole episodes.
             seed: the same seed gives the same parts.
 
         Raises:
             ValueError: if a part would be empty.
         """
-        num_val = round(val_share * self.num_episodes)
+        num_val = round(validation_share * self.num_episodes)
         if not 0 < num_val < self.num_episodes:
             raise ValueError(
-                f"val_share must leave at least one of {self.num_episodes} episodes in each part, got {val_share}"
+                f"validation_share must leave at least one of {self.num_episodes} episodes in each part, got "
+                f"{validation_share}"
             )
         order = np.random.default_rng(seed).permutation(self.num_episodes)
         return self.part(np.sort(order[num_val:])), self.part(np.sort(order[:num_val]))

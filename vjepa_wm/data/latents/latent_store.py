@@ -144,7 +144,10 @@ def encode_episode(
         with autocast(device, dtype):
             z = encode_frames(encoder, frames.to(device).unsqueeze(0), antialias=antialias)[0]
         parts.append(z.to("cpu", torch.float16))
-    return torch.cat(parts)
+    z = torch.cat(parts)
+    if not torch.isfinite(z).all():
+        raise FloatingPointError("the encoder's features are not finite: its weights are broken, or try precision fp32")
+    return z
 
 
 def _description(encoder: VideoEncoder, dataset: TrajectoryDataset, antialias: bool) -> dict[str, Any]:

@@ -130,6 +130,8 @@ class TrajectoryDataset:
         numbers = self._numbers(number)
         states = self._convert(join_numbers(numbers, self._state))
         actions = displacements(states) if self._action is None else join_numbers(numbers, self._action)
+        with np.errstate(over="ignore"):  # which the next lines tell better
+            states, actions = states.astype(np.float32), actions.astype(np.float32)
         for name, values in (("state", states), ("action", actions)):
             if not np.isfinite(values).all():
                 frame = int(np.argmin(np.isfinite(values).all(axis=1)))
@@ -139,8 +141,8 @@ class TrajectoryDataset:
                 )
         return Trajectory(
             frames=self._stored.frames(number, self.camera, self._kept(number)),
-            states=states.astype(np.float32),
-            actions=actions.astype(np.float32),
+            states=states,
+            actions=actions,
             task=self._stored.task(number),
             index=number,
             objects=self._objects(numbers),
@@ -184,11 +186,11 @@ class TrajectoryDataset:
         """Return a number that tells the whole data set from others, as text."""
         return self._stored.fingerprint()
 
-    def split(self, val_share: float, seed: int) -> tuple[TrajectoryDataset, TrajectoryDataset]:
+    def split(self, test_share: float, seed: int) -> tuple[TrajectoryDataset, TrajectoryDataset]:
         """Divide the episodes at random into two parts.
 
         Args:
-            val_share: share of the episodes that goes to the second part, between 0 and 1, rounded to whole episodes.
+            test_share: share of the episodes that goes to the second part, between 0 and 1, rounded to whole episodes.
             seed: the same seed gives the same parts.
 
         Returns:
@@ -197,10 +199,10 @@ class TrajectoryDataset:
         Raises:
             ValueError: if a part would be empty.
         """
-        num_val = round(val_share * self.num_episodes)
+        num_val = round(test_share * self.num_episodes)
         if not 0 < num_val < self.num_episodes:
             raise ValueError(
-                f"val_share must leave at least one of {self.num_episodes} episodes in each part, got {val_share}"
+                f"test_share must leave at least one of {self.num_episodes} episodes in each part, got {test_share}"
             )
         order = np.random.default_rng(seed).permutation(self.episodes).tolist()
         train, val = copy.copy(self), copy.copy(self)

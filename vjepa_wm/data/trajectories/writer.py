@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vjepa_wm.checks import check_positive
 from vjepa_wm.data.trajectories.encoded_trajectory import EncodedTrajectory, check_trajectory, encode_trajectory
 from vjepa_wm.data.trajectories.episode_files import (
     episode_columns,
@@ -97,8 +98,7 @@ class TrajectoryWriter:
             TrajectoryError: if the data set in the folder has other settings, the folder holds other things, or another
                 writer has it open.
         """
-        if not fps > 0:
-            raise ValueError(f"fps must be positive, got {fps}")
+        check_positive(fps=fps)
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         if height < 2 or width < 2 or height % 2 or width % 2:
             raise ValueError(f"image_size must be even and at least 2 for mp4, got {(height, width)}")

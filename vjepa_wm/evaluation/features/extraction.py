@@ -20,7 +20,7 @@ from einops import rearrange
 from torch import Tensor
 from tqdm import tqdm
 
-from vjepa_wm.checks import check_at_least
+from vjepa_wm.checks import check_at_least, check_positive
 from vjepa_wm.data.clips.bad_files import UNUSABLE
 from vjepa_wm.evaluation.features.feature_files import FileFormat, save_features
 from vjepa_wm.evaluation.features.input_clips import name_inputs, read_clips
@@ -69,8 +69,8 @@ class ExtractionConfig:
 
     def __post_init__(self) -> None:
         check_at_least(1, num_frames=self.num_frames, batch_size=self.batch_size)
-        if not self.fps > 0:
-            raise ValueError(f"fps must be positive, got {self.fps}")
+        check_positive(fps=self.fps)
+        pick_device(self.device)
         known = {"format": get_args(FileFormat), "pool": ("none", "mean"), "clips": ("first", "all")}
         for name, choices in known.items():
             if getattr(self, name) not in choices:

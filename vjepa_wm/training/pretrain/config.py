@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import torch
 
-from vjepa_wm.checks import check_at_least
+from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.data.clips.crops import AugmentationConfig
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_micro
+from vjepa_wm.models.layers import check_width
 from vjepa_wm.models.predictor import MaskedPredictorConfig
 from vjepa_wm.training.pretrain.curriculum import Stage, StageArgument
 from vjepa_wm.training.pretrain.objective import ObjectiveConfig
@@ -50,6 +51,7 @@ class LoaderConfig:
 
     def __post_init__(self) -> None:
         check_at_least(0, **{"loader.workers": self.workers, "loader.cache_gib": self.cache_gib})
+        check_within(0, 1, **{"loader.max_bad_share": self.max_bad_share})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +132,12 @@ class PretrainConfig(RunConfig):
         if isinstance(self.data, str | Path):
             object.__setattr__(self, "data", (Path(self.data),))
         super().__post_init__()
+        for weight in self.data_weights:
+            check_positive(data_weights=weight)
+        check_at_least(1, num_frames=self.num_frames, predictor_depth=self.predictor_depth)
+        check_width(self.predictor_dim, self.predictor_heads, "predictor_dim", "predictor_heads")
+        check_positive(fps=self.fps, frame_folders_fps=self.frame_folders_fps)
+        check_within(0, 1, ema_start=self.ema_start, ema_end=self.ema_end)
         total = sum(stage.steps for stage in self.stages)
         if self.stages and total != self.steps:
             raise ValueError(f"the steps of the stages must add up to steps {self.steps}, got {total}")

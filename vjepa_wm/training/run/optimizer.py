@@ -42,7 +42,9 @@ def take_step(
     optimizer.zero_grad(set_to_none=True)
     for loss in losses:
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {float(loss.detach())}; lower learning_rate")
+            # Before its first step a run cannot have gone wrong by itself.
+            cause = "what it began with, or the data, is not finite" if not optimizer.state else "lower learning_rate"
+            raise FloatingPointError(f"the loss is {float(loss.detach())}; {cause}")
         loss.backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     grad_norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

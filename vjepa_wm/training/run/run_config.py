@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from vjepa_wm.checks import check_at_least
+from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.data.randomness import generator_for
 from vjepa_wm.models.checkpoint import CheckpointError, read_json
-from vjepa_wm.models.precision import Precision
+from vjepa_wm.models.precision import Precision, pick_device
 from vjepa_wm.safe_files import write_json
 from vjepa_wm.training.run.run_record import run_record, told_apart
 from vjepa_wm.training.run.schedules import WarmupConstantDecay, WarmupCosine, cosine_ramp
@@ -69,6 +69,16 @@ class RunConfig:
     def __post_init__(self) -> None:
         check_at_least(1, steps=self.steps, batch_size=self.batch_size)
         check_at_least(1, log_every=self.log_every, save_every=self.save_every, schedule_stretch=self.schedule_stretch)
+        check_at_least(0, seed=self.seed, learning_rate=self.learning_rate)
+        check_at_least(0, learning_rate_start=self.learning_rate_start, learning_rate_end=self.learning_rate_end)
+        check_at_least(0, weight_decay=self.weight_decay, weight_decay_end=self.weight_decay_end)
+        check_positive(clip_grad_norm=self.clip_grad_norm)
+        check_within(0, 1, warmup_share=self.warmup_share, decay_share=self.decay_share)
+        if self.schedule == "constant" and self.warmup_share + self.decay_share > 1:
+            raise ValueError(
+                f"warmup_share {self.warmup_share} and decay_share must add up to at most 1, got {self.decay_share}"
+            )
+        pick_device(self.device)
 
     @property
     def schedule_steps(self) -> int:
