@@ -1,10 +1,29 @@
-"""The checks that options of every kind share, so that one mistake is told in one way everywhere. Imports nothing."""
+"""The checks that options of every kind share, so that one mistake is told in one way everywhere. Imports nothing.
+
+What is wrong with the machine and not with an option is a `MachineError`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
+
+
+class MachineError(RuntimeError):
+    """This machine has not what is asked of it; the message names what decides it and says what would be right."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return what follows an unknown name in a message: the known one that looks most like it, else a semicolon."""
+    plain = {_plain(one): one for one in known}
+    close = get_close_matches(_plain(name), plain, n=1, cutoff=0.55)
+    return f", did you mean {plain[close[0]]!r}?" if close else ";"
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def check_at_least(least: float, **values: float | None) -> None:

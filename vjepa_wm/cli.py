@@ -11,9 +11,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 
+from vjepa_wm.checks import MachineError, did_you_mean
 from vjepa_wm.safe_files import FolderInUseError
 
 DESCRIPTION = """From raw video to a robot that reaches a goal picture.
@@ -94,9 +94,7 @@ def _unknown(name: str) -> str:
     """Say that there is no such command."""
     if not name:
         return general_help()
-    close = get_close_matches(name, STAGES, n=1)
-    hint = f", did you mean {close[0]!r}?" if close else ";"
-    return f"vjepa-wm: unknown command {name!r}{hint} commands: {', '.join(STAGES)}"
+    return f"vjepa-wm: unknown command {name!r}{did_you_mean(name, STAGES)} commands: {', '.join(STAGES)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who reads the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at its end
         return 1
-    except (ValueError, OSError, FloatingPointError, FolderInUseError) as error:
+    except (ValueError, OSError, FloatingPointError, FolderInUseError, MachineError) as error:
         print(f"vjepa-wm: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

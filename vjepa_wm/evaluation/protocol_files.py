@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from vjepa_wm.checks import did_you_mean
 from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol
 from vjepa_wm.safe_files import write_bytes
 
@@ -48,7 +49,10 @@ def load_protocol(source: str | Path) -> EvaluationProtocol:
     """
     path = FOLDER / f"{source}.json" if str(source) in shipped_protocols() else Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"no protocol at {path}; shipped are {', '.join(shipped_protocols())}")
+        shipped = shipped_protocols()
+        raise FileNotFoundError(
+            f"no protocol at {path}{did_you_mean(str(source), shipped)} shipped are {', '.join(shipped)}"
+        )
     try:
         return protocol_from(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:  # also what json raises
