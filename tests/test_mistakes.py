@@ -72,7 +72,7 @@ CASES = [
     (f"{FEATURES} --num-frames 0", "num_frames must be at least 1, got 0"),
     (f"{EVALUATE} --planner.max-displacement 0", "max_displacement must be positive and finite, got 0"),
     (f"{EVALUATE} --planner.max-displacement 1e9", "max_displacement must be from 0 to 1, got 1000000000"),
-    (f"{EVALUATE} --planner.max-displacement 0.9", "max_displacement must be at most that of the task, 0.05 m"),
+    (f"{EVALUATE} --planner.max-displacement 0.9", "max_displacement must be at most that of the task, 0.075 m"),
     (f"{EVALUATE} --planner.action-weight nan", "action_weight must be at least 0, got nan"),
     (f"{EVALUATE} --planner.num-samples 1", "num_samples must be at least 2, got 1"),
     (f"{EVALUATE} --planner.method icem --planner.num-samples 3", "num_samples must be at least 4, got 3"),

@@ -76,7 +76,7 @@ def test_a_machine_that_does_not_draw_is_one_line(variables, message, tmp_path):
 
 @pytest.mark.parametrize("name", ["pus", "Push", "PUSH", "pick-place", "PickPlace", "tworoom", "reahc"])
 def test_a_task_that_is_nearly_named_is_found_by_its_likeness(name):
-    with pytest.raises(ValueError, match="did you mean '(push|pick_place|two_room|reach)'"):
+    with pytest.raises(ValueError, match=r"did you mean '(push|pick_place|two_room|reach)'"):
         make(name)
 
 

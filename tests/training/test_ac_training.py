@@ -58,6 +58,12 @@ def test_two_steps_then_resume_equal_one_run(data, encoder, tmp_path, monkeypatc
     assert (tmp_path / "whole/metrics.csv").read_text() == (tmp_path / "parts/metrics.csv").read_text()
 
 
+def test_it_leaves_curves_and_if_asked_for_tensorboard(data, encoder, tmp_path):
+    train_ac(config(data, encoder, tmp_path, steps=2, tensorboard=True))
+    assert (tmp_path / "metrics.png").stat().st_size > 0
+    assert any(path.stat().st_size for path in (tmp_path / "tensorboard").iterdir())
+
+
 def test_it_learns_more_than_copying(data, encoder, tmp_path):
     train_ac(config(data, encoder, tmp_path, steps=200, save_every=200, learning_rate=3e-3, batch_size=16))
     values = (tmp_path / "metrics.csv").read_text().splitlines()

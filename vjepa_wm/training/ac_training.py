@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from vjepa_wm.checks import check_at_least, check_positive, check_within
-from vjepa_wm.data.latents.latent_set import LatentSet, number_units
+from vjepa_wm.data.latents.latent_set import LatentSet, num_validation, number_units
 from vjepa_wm.data.latents.latent_store import encode_dataset, fingerprint
 from vjepa_wm.data.latents.window_mixture import WindowMixture
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
@@ -208,6 +208,8 @@ def open_windows(
         ValueError: if no episode is as long as a window, or the datasets do not fit each other.
     """
     datasets = [TrajectoryDataset(path, config.read) for path in config.data]
+    for dataset in datasets:
+        num_validation(config.validation_share, dataset.num_episodes)  # else it is told after hours of encoding
     sets = [encode_dataset(encoder, dataset, dtype=dtype, store=config.latents) for dataset in datasets]
     parts = [one.split(config.validation_share, config.seed) for one in sets]
     train, validation = (
@@ -232,8 +234,7 @@ def train_ac(config: TrainACConfig) -> Path:
     modules = {"predictor": trainer.model.predictor}
     state = TrainingState(config.out, modules=modules, optimizer=trainer.optimizer, world=World())
     first_step = state.load()
-    recorded = [TrajectoryDataset(path, config.read).fingerprint() for path in config.data]
-    content = {"encoder": fingerprint(encoder), "data": recorded}
+    content = {"encoder": fingerprint(encoder), "data": [one.content() for one in train.sets]}
     config.check_same_run("train_ac.json", first_step, **content)
     logger.info("%d training and %d validation windows", train.num_windows, validation.num_windows)
     log = RunLog(

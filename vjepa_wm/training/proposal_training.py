@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.data.latents.hindsight import later_rows
-from vjepa_wm.data.latents.latent_set import LatentSet, number_units
+from vjepa_wm.data.latents.latent_set import LatentSet, num_validation, number_units
 from vjepa_wm.data.latents.latent_store import encode_dataset, fingerprint
 from vjepa_wm.data.latents.window_mixture import WindowMixture
 from vjepa_wm.data.randomness import generator_for
@@ -91,7 +91,8 @@ class TrainProposalConfig(RunConfig):
         if not self.data:
             raise ValueError("data must name at least one dataset, got none")
         check_within(0, 1, goal_at_end=self.goal_at_end, validation_share=self.validation_share)
-        check_at_least(1, goal_within=self.goal_within)
+        check_at_least(1, goal_within=self.goal_within, reader_dim=self.reader_dim, hidden_dim=self.hidden_dim)
+        check_at_least(1, depth=self.depth, num_modes=self.num_modes)
         check_at_least(0, z_noise=self.z_noise, label_weight=self.label_weight)
 
 
@@ -259,15 +260,18 @@ def train_proposal(config: TrainProposalConfig) -> Path:
     device = pick_device(config.device)
     model = load_world_model(config.world_model).to(device)
     dtype = pick_dtype(config.precision, device)
+    datasets = [TrajectoryDataset(path, config.read) for path in config.data]
+    for dataset in datasets:
+        num_validation(config.validation_share, dataset.num_episodes)  # else it is told after hours of encoding
     sets = [
         encode_dataset(
             model.encoder,
-            TrajectoryDataset(path, config.read),
+            dataset,
             antialias=model.config.antialias,
             dtype=dtype,
             store=config.latents,
         )
-        for path in config.data
+        for dataset in datasets
     ]
     parts = [one.split(config.validation_share, config.seed) for one in sets]
     train, validation = (
@@ -275,8 +279,7 @@ def train_proposal(config: TrainProposalConfig) -> Path:
     )
     trainer = ProposalTrainer(config, proposal_config(config, train.sets), device)
     _check_fit(trainer.proposal.config, model)
-    recorded = [TrajectoryDataset(path, config.read).fingerprint() for path in config.data]
-    content = {"world_model": fingerprint(model), "data": recorded}
+    content = {"world_model": fingerprint(model), "data": [one.content() for one in train.sets]}
     model.attach_proposal(trainer.proposal)
     state = TrainingState(
         config.out, modules={"proposal": trainer.proposal}, optimizer=trainer.optimizer, world=World()
