@@ -13,6 +13,7 @@ import pytest
 from small_runs import COMMANDS, give, write_places
 
 from vjepa_wm.data.collection import record
+from vjepa_wm.evaluation import runner
 from vjepa_wm.models.load import load_encoder, load_world_model
 from vjepa_wm.training.run.training_state import TrainingState
 
@@ -95,8 +96,9 @@ def test_a_training_whose_folder_is_deleted_fails(stage, places, tmp_path, monke
     assert f"{tmp_path / 'out'} was deleted or replaced" in the_line(capsys)
 
 
-def test_a_collection_whose_folder_is_deleted_fails(places, tmp_path, monkeypatch, capsys):
-    play = record.run_numbered
+@pytest.mark.parametrize(("stage", "module"), [("collect", record), ("evaluate", runner)])
+def test_what_is_played_into_a_deleted_folder_fails(stage, module, places, tmp_path, monkeypatch, capsys):
+    play = module.run_numbered
 
     def delete_and_play(*arguments, **options):
         for number, episode in enumerate(play(*arguments, **options)):
@@ -104,10 +106,10 @@ def test_a_collection_whose_folder_is_deleted_fails(places, tmp_path, monkeypatc
                 shutil.rmtree(tmp_path / "out")
             yield episode
 
-    monkeypatch.setattr(record, "run_numbered", delete_and_play)
-    assert give("collect", tmp_path / "out", COMMANDS["collect"], places) == 1
+    monkeypatch.setattr(module, "run_numbered", delete_and_play)
+    assert give(stage, tmp_path / "out", COMMANDS[stage], places) == 1
     assert f"{tmp_path / 'out'} was deleted or replaced" in the_line(capsys)
-    assert not (tmp_path / "out/meta/info.json").exists()
+    assert not (tmp_path / "out/meta/info.json").exists() and not (tmp_path / "out/results.json").exists()
 
 
 @pytest.mark.parametrize("stage", COMMANDS)

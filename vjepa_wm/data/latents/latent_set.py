@@ -54,7 +54,7 @@ class LatentSet:
         return replace(self, firsts=self.firsts[chosen], lengths=self.lengths[chosen])
 
     def content(self) -> str:
-        """Return a number, as text, that tells the data set from others by what is recorded; all parts have the same."""
+        """Return text that tells the data set from others by what is recorded in it; all its parts have the same."""
         digest = hashlib.blake2b(digest_size=8)
         for values in (self.states, self.actions):
             digest.update(f"{values.shape}".encode())

@@ -7,8 +7,8 @@ place is not.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from vjepa_wm.checks import differences
@@ -44,7 +44,7 @@ def told_apart(found: dict[str, Any], asked: dict[str, Any], free: Iterable[str]
     may_differ = {CONTENT, *free, *ours}
     if asked["steps"] >= found.get("steps", 0):
         may_differ.add("steps")
-    return told + differences(_without(found, may_differ), _without(asked, may_differ))
+    return told + differences(*(_placed(_without(record, may_differ)) for record in (found, asked)))
 
 
 def _without(record: Mapping[str, Any], names: Iterable[str], within: str = "") -> dict[str, Any]:
@@ -56,6 +56,16 @@ def _without(record: Mapping[str, Any], names: Iterable[str], within: str = "") 
     }
 
 
+def _placed(value: Any) -> Any:
+    """Return json values with the whole path of all that lies here; older records have paths as they were given."""
+    if isinstance(value, dict):
+        return {name: _placed(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_placed(part) for part in value]
+    return _text(value) if isinstance(value, str) else value
+
+
 def _text(value: object) -> str:
-    """Return what json does not know as text: of what lies here the whole path, which holds in every folder."""
-    return str(value.resolve()) if isinstance(value, Path) and value.exists() else str(value)
+    """Return a value as text: of what lies here the whole path, which holds in every folder."""
+    text = str(value)
+    return os.path.realpath(text) if text and os.path.exists(text) else text
