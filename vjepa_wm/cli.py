@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from vjepa_wm.checks import MachineError, did_you_mean
 from vjepa_wm.safe_files import FolderInUseError
@@ -82,12 +83,12 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Callable, object]:
     import tyro
 
     config, run = load_stage(name)
-    default = {}
+    options: dict[str, Any] = {"prog": f"vjepa-wm {name}", "args": words}
     if name == "pretrain":
         from vjepa_wm.stages.pretrain import chosen_recipe
 
-        default = {"default": chosen_recipe(words)}
-    return run, tyro.cli(config, prog=f"vjepa-wm {name}", args=words, **default)
+        options["default"] = chosen_recipe(words)
+    return run, tyro.cli(config, **options)
 
 
 def _unknown(name: str) -> str:

@@ -74,9 +74,10 @@ class RunConfig:
         check_at_least(0, weight_decay=self.weight_decay, weight_decay_end=self.weight_decay_end)
         check_positive(clip_grad_norm=self.clip_grad_norm)
         check_within(0, 1, warmup_share=self.warmup_share, decay_share=self.decay_share)
-        if self.schedule == "constant" and self.warmup_share + self.decay_share > 1:
+        if self.schedule == "constant" and self.warmup_share + self.decay_share > self.schedule_stretch + 1e-9:
             raise ValueError(
-                f"warmup_share {self.warmup_share} and decay_share must add up to at most 1, got {self.decay_share}"
+                f"warmup_share {self.warmup_share} and decay_share must add up to at most {self.schedule_stretch:g}, "
+                f"got {self.decay_share}"
             )
         pick_device(self.device)
 
