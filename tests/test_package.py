@@ -20,7 +20,7 @@ import torch
 import vjepa_wm
 import vjepa_wm.envs
 import vjepa_wm.planners
-from vjepa_wm.cli import main, stages
+from vjepa_wm.cli import STAGES, main
 from vjepa_wm.stages.planner_options import PlannerOptions
 from vjepa_wm.stages.planning import StandRecipe
 
@@ -109,10 +109,10 @@ def test_help_names_every_stage(capsys):
         main(["--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    assert [stage for stage in stages() if stage not in out] == []
+    assert [stage for stage in STAGES if stage not in out] == []
 
 
-@pytest.mark.parametrize("stage", stages())
+@pytest.mark.parametrize("stage", STAGES)
 def test_help_explains_every_option(stage, capsys):
     with pytest.raises(SystemExit) as stop:
         main([stage, "--help"])

@@ -1,4 +1,8 @@
-"""The command line: `vjepa-wm <stage>`, each stage's options being the fields of its configuration."""
+"""The command line: `vjepa-wm <stage>`, each stage's options being the fields of its configuration.
+
+Only the stage that is named is imported: help and mistakes are told at once, and the processes that play a collection's
+episodes, which import this file too, need none.
+"""
 
 from __future__ import annotations
 
@@ -6,75 +10,92 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Union
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
-import tyro
-
+from vjepa_wm.checks import MachineError, did_you_mean
 from vjepa_wm.safe_files import FolderInUseError
 
 DESCRIPTION = """From raw video to a robot that reaches a goal picture.
 
-`envs` lists the simulated tasks. The stages feed each other: `collect` records videos and actions in a simulator,
-`pretrain` learns a video encoder from the videos, `train-ac` learns what actions do to its features, `plan` reaches one
-goal picture, `evaluate` measures how often that works, `compare` tells two results apart, `diagnose` what limits a
-task. `probe` tells what an encoder knows.
-
-Published weights: `inspect` tells what a checkpoint is, `features` encodes videos and pictures with it, `convert` turns
-it into this package's format or Hugging Face's. Each command has its own --help."""
+The stages feed each other: `collect` records videos and actions in a simulator, `pretrain` learns a video encoder from
+the videos, `train-ac` learns what actions do to its features, `plan` reaches one goal picture, `evaluate` measures how
+often that works."""
 
 
-def stages() -> dict[str, tuple[type, Callable]]:
-    """Return the configuration and the function of each stage, by its name.
+@dataclass(frozen=True)
+class Stage:
+    """What a command is."""
 
-    They are imported here because the processes that play a collection's episodes import this file too, and need none.
-    """
-    from vjepa_wm.stages import (
-        collect,
-        compare,
-        convert,
-        diagnose,
-        envs,
-        evaluate,
-        features,
-        inspect,
-        plan,
-        pretrain,
-        probe,
-        train_ac,
-        train_proposal,
-    )
+    config: str
+    """Name of its configuration in its file, `stages/NAME.py`."""
+    summary: str
+    """What it does, in a line of the general help."""
 
-    return {
-        "envs": (envs.EnvsConfig, envs.run_envs),
-        "collect": (collect.CollectConfig, collect.run_collect),
-        "pretrain": (pretrain.PretrainConfig, pretrain.run_pretrain),
-        "train-ac": (train_ac.TrainACConfig, train_ac.run_train_ac),
-        "train-proposal": (train_proposal.TrainProposalConfig, train_proposal.run_train_proposal),
-        "probe": (probe.ProbeConfig, probe.run_probe),
-        "plan": (plan.PlanConfig, plan.run_plan),
-        "evaluate": (evaluate.EvaluateConfig, evaluate.run_evaluate),
-        "compare": (compare.CompareConfig, compare.run_compare),
-        "diagnose": (diagnose.DiagnoseConfig, diagnose.run_diagnose),
-        "features": (features.FeaturesConfig, features.run_features),
-        "inspect": (inspect.InspectConfig, inspect.run_inspect),
-        "convert": (convert.ConvertConfig, convert.run_convert),
-    }
+
+STAGES = {
+    "envs": Stage("EnvsConfig", "list the simulated tasks and draw them"),
+    "collect": Stage("CollectConfig", "record a policy in a task as a LeRobot v3 dataset"),
+    "pretrain": Stage("PretrainConfig", "pretrain a video encoder on any pile of videos and pictures"),
+    "train-ac": Stage("TrainACConfig", "train a world model on robot trajectories, above a frozen encoder"),
+    "train-proposal": Stage("TrainProposalConfig", "train a part of a world model that proposes actions"),
+    "probe": Stage("ProbeConfig", "tell what an encoder knows of positions"),
+    "plan": Stage("PlanConfig", "bring the robot to one goal picture, and write a video of it"),
+    "evaluate": Stage("EvaluateConfig", "measure goal reaching on held-out episodes"),
+    "compare": Stage("CompareConfig", "tell two results of evaluate apart, paired by episode"),
+    "diagnose": Stage("DiagnoseConfig", "tell what limits a task"),
+    "features": Stage("FeaturesConfig", "write the features of videos and pictures to files"),
+    "inspect": Stage("InspectConfig", "tell what a checkpoint holds"),
+    "convert": Stage("ConvertConfig", "rewrite a checkpoint as this package's, or as Hugging Face's"),
+}
+"""By the name of the command, in the order of the help."""
+
+
+def load_stage(name: str) -> tuple[type, Callable]:
+    """Return the configuration and the function of a stage."""
+    file = name.replace("-", "_")
+    module = import_module(f"vjepa_wm.stages.{file}")
+    return getattr(module, STAGES[name].config), getattr(module, f"run_{file}")
+
+
+def general_help() -> str:
+    """Return what `vjepa-wm --help` prints."""
+    lines = [f"  {name:16}{stage.summary}" for name, stage in STAGES.items()]
+    usage = "usage: vjepa-wm COMMAND [options]; vjepa-wm COMMAND --help tells the options of one"
+    return "\n".join([usage, "", DESCRIPTION, "", "commands:", *lines])
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[Callable, object]:
-    """Return the function and the configuration that the command line names."""
-    from vjepa_wm.stages.pretrain import chosen_recipe
+    """Return the function and the configuration that the command line names; help and mistakes end the process.
 
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    known, kinds = stages(), []
-    for name, (config, _) in known.items():
-        command = tyro.conf.subcommand(name)
-        if name == "pretrain":
-            command = tyro.conf.subcommand(name, default=chosen_recipe(arguments))
-        kinds.append(Annotated[config, command])
-    any_kind: Any = Union[tuple(kinds)]  # noqa: UP007
-    config = tyro.cli(any_kind, prog="vjepa-wm", description=DESCRIPTION, args=arguments)
-    return next(run for kind, run in known.values() if kind is type(config)), config
+    Raises:
+        ValueError: if a configuration refuses a value.
+        SystemExit: after help, with 0; after a word that is no command or option, with 2.
+    """
+    name, *words = list(sys.argv[1:] if arguments is None else arguments) or [""]
+    if name in ("-h", "--help"):
+        print(general_help())
+        sys.exit(0)
+    if name not in STAGES:
+        print(_unknown(name), file=sys.stderr)
+        sys.exit(2)
+    import tyro
+
+    config, run = load_stage(name)
+    options: dict[str, Any] = {"prog": f"vjepa-wm {name}", "args": words}
+    if name == "pretrain":
+        from vjepa_wm.stages.pretrain import chosen_recipe
+
+        options["default"] = chosen_recipe(words)
+    return run, tyro.cli(config, **options)
+
+
+def _unknown(name: str) -> str:
+    """Say that there is no such command."""
+    if not name:
+        return general_help()
+    return f"vjepa-wm: unknown command {name!r}{did_you_mean(name, STAGES)} commands: {', '.join(STAGES)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who reads the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at its end
         return 1
-    except (ValueError, OSError, FloatingPointError, FolderInUseError) as error:
+    except (ValueError, OSError, FloatingPointError, FolderInUseError, MachineError) as error:
         print(f"vjepa-wm: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -10,7 +10,8 @@ import fcntl
 import json
 import os
 import socket
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 
@@ -20,11 +21,44 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a file, and the folders it lies in; it lies beside its place until it is complete."""
+    """Write a file as `write_whole` does."""
+    write_whole(path, lambda unfinished: unfinished.write_bytes(content))
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file, and the folders it lies in; it lies beside its place until it is complete.
+
+    Args:
+        path: of the file.
+        write: writes it to the path it is given; whatever permissions that leaves, the file gets the usual ones.
+
+    Raises:
+        OSError: if it cannot be written; the message has the path, and what was there is as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = unfinished_name(path)
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)
+    with named(path):
+        unfinished.unlink(missing_ok=True)
+        unfinished.touch()
+        permissions = unfinished.stat().st_mode
+        try:
+            write(unfinished)
+        except OSError:
+            unfinished.unlink(missing_ok=True)  # a full disk has no room for it
+            raise
+        unfinished.chmod(permissions)
+        os.replace(unfinished, path)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Give errors of the system that come without a path, as that of a full disk does, this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def remove_file(path: Path) -> None:
@@ -58,7 +92,9 @@ class FolderLock:
         """
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         with ExitStack() as on_error:
+            on_error.enter_context(named(path))
             self._file = on_error.enter_context(path.open("a+"))
             self._take(folder)
             self._file.truncate(0)  # whoever had it before may have been killed
@@ -73,6 +109,18 @@ class FolderLock:
     def __exit__(self, *exception: object) -> None:
         """Release the lock."""
         self.release()
+
+    def check(self) -> None:
+        """Make sure that the folder is still the one that was locked.
+
+        Raises:
+            FileNotFoundError: if it was deleted or replaced, so that what was written would be in parts.
+        """
+        if not self._file.closed and os.fstat(self._file.fileno()).st_nlink == 0:
+            raise FileNotFoundError(
+                f"{self._folder} was deleted or replaced while it was written into, so what is there now is not whole; "
+                "delete it and begin again"
+            )
 
     def release(self) -> None:
         """Let others write; does nothing the second time."""

@@ -84,8 +84,8 @@ def test_parts_add_up_and_the_users_is_one():
         ({"steps": "first"}, "steps must be one of last, sum, discounted, least, got 'first'"),
         ({"patch_weights": "all"}, "patch_weights must be one of none, change, got 'all'"),
         ({"discount": 0.0}, "discount must be above 0 and at most 1, got 0.0"),
-        ({"action_weight": -1.0}, "action_weight must be finite and at least 0, got -1.0"),
-        ({"distance_weight": float("inf")}, "distance_weight must be finite and at least 0, got inf"),
+        ({"action_weight": -1.0}, "action_weight must be at least 0, got -1.0"),
+        ({"distance_weight": float("inf")}, "distance_weight must be at least 0 and finite, got inf"),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -113,3 +113,11 @@ def test_two_do_not_encode_the_same_at_once(dataset, tmp_path, monkeypatch):
 
     monkeypatch.setattr(latent_store, "encode_episode", start_another)
     assert encode_dataset(encoder(), dataset, store=tmp_path / "store").num_episodes == 4
+
+
+def test_an_encoder_that_is_not_a_number_is_told_at_its_first_frames(dataset):
+    broken = encoder()
+    with torch.no_grad():
+        broken.blocks[0].attn.qkv.bias[0] = float("nan")
+    with pytest.raises(FloatingPointError, match="the encoder's features are not finite: its weights are broken"):
+        encode_dataset(broken, dataset)

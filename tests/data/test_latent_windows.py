@@ -41,7 +41,7 @@ def test_parts_share_the_arrays_and_know_their_own_ends():
     assert part.episode_ends(np.array([6, 0, 3])).tolist() == [7, 3, 3]
     train, val = latents.split(0.25, seed=0)
     assert sorted([*train.firsts, *val.firsts]) == [0, 4, 5, 8] and val.num_episodes == 1
-    with pytest.raises(ValueError, match="val_share must leave at least one of 4 episodes"):
+    with pytest.raises(ValueError, match="validation_share must leave at least one of 4 episodes"):
         latents.split(0.0, seed=0)
 
 

@@ -90,3 +90,9 @@ def test_wrong_configurations_are_named():
         VideoEncoderConfig(image_size=250)
     with pytest.raises(ValueError, match="embed_dim must be an even multiple of num_heads 5, got 192"):
         VideoEncoderConfig(num_heads=5)
+
+
+@pytest.mark.parametrize("ids", [torch.tensor([[0, 3]]), torch.tensor([0, 3]), torch.tensor([[0], [1], [2]])])
+def test_ids_have_a_row_for_each_clip(encoder, clip, ids):
+    with pytest.raises(ValueError, match=r"ids must be \(2, K\), a row for each clip, got"):
+        encoder(clip, ids)

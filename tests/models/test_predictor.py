@@ -168,3 +168,10 @@ def test_errors(predictor):
     plain = MaskedPredictor(MaskedPredictorConfig(encoder_dim=48, embed_dim=32, depth=1, num_heads=2))
     with pytest.raises(ValueError, match="build it with predict_context=True"):
         plain.predict_all(context, context_ids, target_ids, grid=GRID)
+
+
+def test_without_targets_there_is_nothing_to_predict(predictor):
+    context, context_ids, target_ids = inputs()
+    for call in (predictor, predictor.predict_all):
+        with pytest.raises(ValueError, match="target_ids must name at least one token of each clip"):
+            call(context, context_ids, target_ids[:, :0], grid=GRID)

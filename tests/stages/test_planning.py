@@ -61,9 +61,11 @@ def test_max_displacement_shortens_what_moves_the_state_and_nothing_else():
     short = PlannerOptions(max_displacement=0.05).box(limits())
     assert short.high.tolist() == pytest.approx([0.05] * 3 + [0, 0, 0.2, 1])
     assert torch.equal(short.low, -short.high)
-    wide = PlannerOptions(max_displacement=0.3).box(limits((0.075, 0.02, 0.0, 0, 0, 0, 1.0)))
-    assert wide.high.tolist() == pytest.approx([0.075, 0.02, 0, 0, 0, 0, 1])  # never further than the task's
-    with pytest.raises(ValueError, match="max_displacement must be positive, got 0"):
+    uneven = PlannerOptions(max_displacement=0.05).box(limits((0.075, 0.02, 0.0, 0, 0, 0, 1.0)))
+    assert uneven.high.tolist() == pytest.approx([0.05, 0.02, 0, 0, 0, 0, 1])  # never further than the task's
+    with pytest.raises(ValueError, match=r"max_displacement must be at most that of the task, 0.075 m, got 0.3"):
+        PlannerOptions(max_displacement=0.3).box(limits((0.075, 0.02, 0.0, 0, 0, 0, 1.0)))
+    with pytest.raises(ValueError, match="max_displacement must be positive and finite, got 0"):
         PlannerOptions(max_displacement=0.0)
 
 

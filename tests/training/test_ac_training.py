@@ -23,6 +23,7 @@ from vjepa_wm.planners import CEM, CEMConfig, vjepa2_box
 from vjepa_wm.stages.planning import check_fit
 from vjepa_wm.training.ac_objective import world_model_losses
 from vjepa_wm.training.ac_training import ACTrainer, TrainACConfig, train_ac
+from vjepa_wm.training.run.curves import draw_curves
 
 pytestmark = pytest.mark.usefixtures("without_curves")
 ENCODER = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
@@ -75,6 +76,13 @@ def metrics(out):
     """Return the rows of a run's metrics as they stand there."""
     with (out / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_it_leaves_curves_and_if_asked_for_tensorboard(data, encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr("vjepa_wm.training.run.run_log.draw_curves", draw_curves)
+    train_ac(config(data, encoder, tmp_path, steps=2, tensorboard=True))
+    assert (tmp_path / "metrics.png").stat().st_size > 0
+    assert any(path.stat().st_size for path in (tmp_path / "tensorboard").iterdir())
 
 
 def test_it_learns_more_than_copying(encoder, tmp_path):

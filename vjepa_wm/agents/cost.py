@@ -9,7 +9,6 @@ Letters: K candidates, H horizon, N tokens per frame, D width, A action, P state
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -17,6 +16,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.energy import EnergyName, energy, token_energy
 from vjepa_wm.models.proposal import Proposal
 
@@ -79,9 +79,9 @@ class CostConfig:
                 raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")
         if not 0 < self.discount <= 1:
             raise ValueError(f"discount must be above 0 and at most 1, got {self.discount}")
-        for name in ("distance_weight", "state_weight", "action_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be finite and at least 0, got {getattr(self, name)}")
+        check_at_least(
+            0, distance_weight=self.distance_weight, state_weight=self.state_weight, action_weight=self.action_weight
+        )
 
 
 def over_steps(frames: Tensor, config: CostConfig) -> Tensor:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vjepa_wm.checks import check_at_least
+from vjepa_wm.checks import check_at_least, did_you_mean
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.policy import POLICY_NAMES, Policy, PolicyName, RandomPolicy
 
@@ -104,7 +104,10 @@ class Task:
     def check_policy(self, name: str) -> None:
         """Raise a ValueError that names the policies it has unless this is one of them."""
         if name not in self.policy_names:
-            raise ValueError(f"policy of {self.name} must be one of {', '.join(self.policy_names)}, got {name!r}")
+            raise ValueError(
+                f"policy of {self.name} must be one of {', '.join(self.policy_names)}, got {name!r}"
+                f"{did_you_mean(name, self.policy_names).rstrip(';')}"
+            )
 
     def make_policy(self, name: PolicyName, env: GoalEnv, rng: np.random.Generator) -> Policy:
         """Make a policy for one episode.

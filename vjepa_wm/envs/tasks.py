@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
+from vjepa_wm.checks import did_you_mean
 from vjepa_wm.envs.task import Task
 from vjepa_wm.own_code import load_own
 
@@ -36,10 +35,9 @@ def find_task(name: str) -> Task:
     if ":" in name:
         return _load_task(name)
     if name not in TASKS:
-        close = get_close_matches(name, TASKS, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else ";"
         raise ValueError(
-            f"unknown task {name!r}{hint} known tasks: {', '.join(TASKS)}; one of your own is named as module:name"
+            f"unknown task {name!r}{did_you_mean(name, TASKS)} known tasks: {', '.join(TASKS)}; "
+            "one of your own is named as module:name"
         )
     return _load_task(f"{TASKS[name]}:TASK")
 

@@ -8,7 +8,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from vjepa_wm.checks import did_you_mean
 from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol
+from vjepa_wm.safe_files import write_bytes
 
 FOLDER = Path(__file__).with_name("protocols")
 """Where the shipped protocols lie."""
@@ -29,9 +31,7 @@ def save_protocol(protocol: EvaluationProtocol, path: str | Path) -> None:
     content = asdict(protocol)
     episodes = ",\n  ".join(json.dumps(episode) for episode in content.pop("episodes"))
     head = json.dumps(content, indent=1).removesuffix("\n}")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'{head},\n "episodes": [\n  {episodes}\n ]\n}}\n', encoding="utf-8")
+    write_bytes(Path(path), f'{head},\n "episodes": [\n  {episodes}\n ]\n}}\n'.encode())
 
 
 def load_protocol(source: str | Path) -> EvaluationProtocol:
@@ -49,7 +49,10 @@ def load_protocol(source: str | Path) -> EvaluationProtocol:
     """
     path = FOLDER / f"{source}.json" if str(source) in shipped_protocols() else Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"no protocol at {path}; shipped are {', '.join(shipped_protocols())}")
+        shipped = shipped_protocols()
+        raise FileNotFoundError(
+            f"no protocol at {path}{did_you_mean(str(source), shipped)} shipped are {', '.join(shipped)}"
+        )
     try:
         return protocol_from(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:  # also what json raises

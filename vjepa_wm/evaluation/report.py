@@ -22,7 +22,7 @@ from vjepa_wm.evaluation.protocol import EvaluationProtocol
 from vjepa_wm.evaluation.protocol_files import protocol_content
 from vjepa_wm.evaluation.runner import PolicyResult
 from vjepa_wm.evaluation.success_rate import wilson_interval
-from vjepa_wm.safe_files import write_json
+from vjepa_wm.safe_files import write_json, write_whole
 
 CM = 100.0
 COLORS = ("tab:blue", "tab:orange", "tab:green", "tab:gray", "tab:purple", "tab:brown")
@@ -184,7 +184,10 @@ def write_report(
         raise ValueError(f"results must have at least one policy and different names, got {policies}")
     rows = [result_row(result) for result in results]
     write_json(folder / "results.json", {"task": protocol.task, "protocol": protocol_content(protocol), "rows": rows})
-    draw_figure(results, protocol).savefig(folder / "energy_and_distance.png", dpi=120)
+    figure = draw_figure(results, protocol)
+    write_whole(
+        folder / "energy_and_distance.png", lambda unfinished: figure.savefig(unfinished, format="png", dpi=120)
+    )
     write_evaluation_page(
         folder,
         protocol,

@@ -53,6 +53,14 @@ class ResultsFolder:
         """Let others write."""
         self._lock.release()
 
+    def check(self) -> None:
+        """Make sure that nobody deleted the folder meanwhile.
+
+        Raises:
+            OSError: if somebody did, so that results are missing in what is there now.
+        """
+        self._lock.check()
+
     def is_played(self, policy: str, k: int) -> bool:
         """Tell whether an episode has been played."""
         return record_path(self.folder, policy, k).exists()

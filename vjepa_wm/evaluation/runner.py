@@ -154,6 +154,7 @@ def evaluate(
         for job, (result, video) in zip(jobs, played, strict=True):
             if folder is None:
                 save_episode(results.folder, *job, result, video)
+            results.check()
             records[job] = result
             bar.set_description(job.policy, refresh=False)
             bar.update()

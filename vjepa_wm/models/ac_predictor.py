@@ -17,6 +17,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from vjepa_wm.checks import check_at_least, check_positive
 from vjepa_wm.models.key_value_cache import KeyValueCache
 from vjepa_wm.models.layers import NORM_EPS, Block, Projected, check_width, init_weights, make_blocks
 from vjepa_wm.models.rope import RopeForm, RotaryTables, check_rope, rotary_tables
@@ -56,6 +57,9 @@ class ActionConditionedPredictorConfig:
     """Unit of each state number; states are divided by it. Empty: raw, as V-JEPA 2-AC."""
 
     def __post_init__(self) -> None:
+        check_at_least(1, encoder_dim=self.encoder_dim, depth=self.depth, action_dim=self.action_dim)
+        check_at_least(1, state_dim=self.state_dim)
+        check_positive(mlp_ratio=self.mlp_ratio)
         check_width(self.embed_dim, self.num_heads)
         check_rope(self.rope)
         if self.rope is None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -18,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vjepa_wm.safe_files import write_json
+from vjepa_wm.safe_files import write_json, write_whole
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -68,13 +70,34 @@ def write_folder(
         dtype: floating type of the stored weights; None keeps theirs.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     stored = {name: value.detach().to("cpu", dtype).contiguous() for name, value in weights.items()}
-    temporary = folder / (WEIGHTS_FILE + ".tmp")
     # transformers refuses files that do not say which framework wrote them.
-    save_file(stored, temporary, metadata={"format": "pt"})
-    temporary.replace(folder / WEIGHTS_FILE)
+    write_tensors(folder / WEIGHTS_FILE, stored, {"format": "pt"})
     write_json(folder / CONFIG_FILE, values)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file, whole or not at all.
+
+    Args:
+        path: of the file; its folder is made if missing.
+        tensors: contiguous, in CPU memory, by name.
+        metadata: text by name.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+
+    def write(unfinished: Path) -> None:
+        try:
+            save_file(dict(tensors), unfinished, metadata=metadata)
+        except SafetensorError as error:
+            number = re.search(r"\(os error (\d+)\)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+    write_whole(path, write)
 
 
 def build_config(cls: type[Config], values: dict, path: Path) -> Config:

@@ -78,7 +78,7 @@ class VideoEncoder(nn.Module):
             Features after the final norm, (B, N or K, D); with a class token it comes first, (B, 1 + N, D).
 
         Raises:
-            ValueError: if the clip does not divide into tubelets.
+            ValueError: if the clip does not divide into tubelets, or `ids` has not a row for each.
         """
         last = self.config.depth - 1
         return self._norm(last)(self._run(clip, ids, (last,))[last])
@@ -172,6 +172,8 @@ class VideoEncoder(nn.Module):
         if is_picture and embedding.tubelet_size > 1:
             clip = clip.expand(-1, -1, embedding.tubelet_size, -1, -1)
         grid = embedding.grid(clip)
+        if ids is not None and (ids.dim() != 2 or len(ids) != len(clip)):
+            raise ValueError(f"ids must be ({len(clip)}, K), a row for each clip, got {tuple(ids.shape)}")
         x = embedding(clip, ids)
         if config.modality_embedding:
             x = x + (self.img_mod_embed if embedding is not self.patch_embed else self.video_mod_embed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.layers import NORM_EPS, Activation, check_blocks, check_width
 from vjepa_wm.models.rope import RopeForm, check_rope
 
@@ -59,7 +60,9 @@ class VideoEncoderConfig:
     def __post_init__(self) -> None:
         check_width(self.embed_dim, self.num_heads)
         check_rope(self.rope, self.rope_grid)
-        check_blocks(self.depth, self.activation, self.drop_path)
+        check_blocks(self.depth, self.mlp_ratio, self.activation, self.drop_path, self.norm_eps)
+        names = ("image_size", "num_frames", "patch_size", "tubelet_size", "in_channels")
+        check_at_least(1, **{name: getattr(self, name) for name in names})
         if self.image_size % self.patch_size:
             raise ValueError(f"image_size must be a multiple of patch_size {self.patch_size}, got {self.image_size}")
         if self.num_frames < self.tubelet_size:

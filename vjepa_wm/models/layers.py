@@ -18,7 +18,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vjepa_wm.checks import check_at_least
+from vjepa_wm.checks import check_at_least, check_positive
 from vjepa_wm.models.attention import attend
 from vjepa_wm.models.key_value_cache import LayerCache
 from vjepa_wm.models.rope import RotaryTables, apply_rotary
@@ -29,15 +29,17 @@ Projected = tuple[Tensor, Tensor, Tensor]
 """Queries, keys and values of tokens, each (B, h, N, d)."""
 
 
-def check_width(embed_dim: int, num_heads: int, name: str = "embed_dim") -> None:
-    """Raise ValueError unless `embed_dim` splits into `num_heads` heads of an even size."""
-    if num_heads < 1 or embed_dim % num_heads or (embed_dim // num_heads) % 2:
-        raise ValueError(f"{name} must be an even multiple of num_heads {num_heads}, got {embed_dim}")
+def check_width(embed_dim: int, num_heads: int, name: str = "embed_dim", heads_name: str = "num_heads") -> None:
+    """Raise ValueError unless `embed_dim` splits into `num_heads` heads of an even size; the names are for people."""
+    check_at_least(1, **{heads_name: num_heads})
+    if embed_dim < 1 or embed_dim % num_heads or (embed_dim // num_heads) % 2:
+        raise ValueError(f"{name} must be an even multiple of {heads_name} {num_heads}, got {embed_dim}")
 
 
-def check_blocks(depth: int, activation: str, drop_path: float) -> None:
+def check_blocks(depth: int, mlp_ratio: float, activation: str, drop_path: float, norm_eps: float) -> None:
     """Raise ValueError unless these describe a stack of blocks."""
     check_at_least(1, depth=depth)
+    check_positive(mlp_ratio=mlp_ratio, norm_eps=norm_eps)
     if activation not in ("gelu", "swiglu"):
         raise ValueError(f"activation must be gelu or swiglu, got {activation!r}")
     if not 0.0 <= drop_path < 1.0:

@@ -11,9 +11,18 @@ Precision = Literal["auto", "bf16", "fp32"]
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Return the device called `name`; `auto` is the GPU if there is one."""
+    """Return the device called `name`; `auto` is the GPU if there is one.
+
+    Raises:
+        ValueError: if there is no such device on this machine.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    known = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    known += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    known += ["mps"] if torch.backends.mps.is_available() else []
+    if name not in known:
+        raise ValueError(f"device must be one of {', '.join(known)} on this machine, got {name!r}")
     return torch.device(name)
 
 

@@ -71,7 +71,8 @@ class MaskedPredictorConfig:
     def __post_init__(self) -> None:
         check_width(self.embed_dim, self.num_heads)
         check_rope(self.rope, self.rope_grid)
-        check_blocks(self.depth, self.activation, self.drop_path)
+        check_blocks(self.depth, self.mlp_ratio, self.activation, self.drop_path, self.norm_eps)
+        check_at_least(1, encoder_dim=self.encoder_dim, target_dim=self.target_dim)
         check_at_least(1, num_mask_tokens=self.num_mask_tokens, num_levels=self.num_levels)
         if self.rope is None and self.grid is None:
             raise ValueError("grid must be given for fixed positions (rope None), got None")
@@ -210,6 +211,8 @@ class MaskedPredictor(nn.Module):
                 f"context must be {config.input_dim} wide ({config.num_levels} levels of encoder_dim "
                 f"{config.encoder_dim}), got {context.shape[-1]}"
             )
+        if not target_ids.shape[1]:
+            raise ValueError(f"target_ids must name at least one token of each clip, got {tuple(target_ids.shape)}")
         x = self.predictor_embed(context)
         mask_token = self.mask_tokens[mask_index % config.num_mask_tokens].to(x.dtype)
         x = torch.cat((x, mask_token.expand(*target_ids.shape, -1)), dim=1)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from vjepa_wm.checks import check_at_least
+from vjepa_wm.data.collection.collection_file import claim_collection
 from vjepa_wm.data.collection.record import CollectReport, collect
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
-from vjepa_wm.envs import VariationConfig, find_task, make
+from vjepa_wm.envs import VariationConfig, choose_renderer, find_task, make
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.policy import Policy, PolicyName
 from vjepa_wm.envs.render.back_end import RendererName
@@ -50,6 +53,11 @@ class CollectConfig:
     preview: bool = False
     """Instead of a dataset, write a video and a contact sheet of a few episodes of each policy, side by side."""
 
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_at_least(1, episodes=self.episodes, steps=self.steps)
+        check_at_least(0, seed=self.seed, workers=self.workers)
+
 
 def run_collect(config: CollectConfig) -> None:
     """Record episodes; errors as `vjepa_wm.envs.make` and `collect` beneath it."""
@@ -81,6 +89,8 @@ def run_collect(config: CollectConfig) -> None:
         object_names=own.object_names,
         robot_type=own.robot_type,
     ) as writer:
+        shows = f"{task.name}, {config.policy}"
+        claim_collection(writer, collection_settings(config, variation), shows)
         if variation != config.variation:
             usual = ", ".join(f"{name} {value}" for name, value in task.usual_variation.items())
             print(
@@ -94,11 +104,28 @@ def run_collect(config: CollectConfig) -> None:
             num_episodes=config.episodes,
             num_steps=config.steps,
             seed=config.seed,
-            task=f"{task.name}, {config.policy}",
+            task=shows,
             workers=num_cores() if config.workers is None else config.workers,
             ray=config.ray,
         )
         print(describe_collection(writer, report, time.perf_counter() - begin_s))
+
+
+def collection_settings(config: CollectConfig, variation: VariationConfig) -> dict[str, Any]:
+    """Return what an episode depends on besides its number and what the data set says of itself.
+
+    Args:
+        config: the collection.
+        variation: what varies, with what is usual for the task.
+    """
+    return {
+        "env": config.env,
+        "policy": config.policy,
+        "steps": config.steps,
+        "seed": config.seed,
+        "renderer": choose_renderer(config.renderer),
+        "variation": asdict(variation),
+    }
 
 
 def make_policy(task: str, name: PolicyName, env: GoalEnv, rng: np.random.Generator) -> Policy:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ from vjepa_wm.evaluation.protocol import make_protocol
 from vjepa_wm.evaluation.results_folder import read_evaluation
 from vjepa_wm.models.precision import Precision
 from vjepa_wm.models.world_model import WorldModel
-from vjepa_wm.safe_files import write_bytes, write_json
+from vjepa_wm.safe_files import write_bytes, write_json, write_whole
 from vjepa_wm.stages.planner_options import PlannerOptions
 from vjepa_wm.stages.planning import StandRecipe, check_fit, fingerprint
 
@@ -212,6 +211,4 @@ def _settings(config: DiagnoseConfig) -> dict[str, Any]:
 
 def _save(figure: Figure, path: Path) -> None:
     """Write a figure, whole."""
-    content = BytesIO()
-    figure.savefig(content, format="png", dpi=120)
-    write_bytes(path, content.getvalue())
+    write_whole(path, lambda unfinished: figure.savefig(unfinished, format="png", dpi=120))

@@ -10,11 +10,13 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 
+from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs import TASKS, Task, find_task, make
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.render.back_end import RendererName
 from vjepa_wm.envs.variation.values import Values
 from vjepa_wm.evaluation.drawing import Tile, draw_row
+from vjepa_wm.safe_files import write_bytes
 
 PER_ROW = 8
 """Pictures in a row."""
@@ -36,6 +38,7 @@ class EnvsConfig:
     """Decides start and goal."""
 
     def __post_init__(self) -> None:
+        check_at_least(0, seed=self.seed)
         if not self.tasks:
             raise ValueError("tasks must name at least one task, got none")
         for task in self.tasks:
@@ -56,9 +59,8 @@ def run_envs(config: EnvsConfig) -> None:
     missing = [rows[0].shape[1] - row.shape[1] for row in rows]
     rows = [np.pad(row, ((0, 0), (0, width), (0, 0)), mode="edge") for row, width in zip(rows, missing, strict=True)]
     print(describe_values(factors))
-    config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "envs.png"
-    iio.imwrite(path, np.concatenate(rows))
+    write_bytes(path, iio.imwrite("<bytes>", np.concatenate(rows), extension=".png"))
     print(f"pictures of a start and its goal: {path}")
 
 

@@ -19,6 +19,7 @@ from vjepa_wm.evaluation.evaluated_episode import play_episode
 from vjepa_wm.evaluation.protocol import make_protocol
 from vjepa_wm.evaluation.protocol_files import load_protocol, shipped_protocols
 from vjepa_wm.models.precision import Precision
+from vjepa_wm.safe_files import write_bytes
 from vjepa_wm.stages.planner_options import PlannerOptions
 from vjepa_wm.stages.planning import StandRecipe
 
@@ -103,9 +104,10 @@ def run_plan(config: PlanConfig) -> None:
         known = "" if goal_image is not None else f"   distance {100 * distance:5.1f} cm"
         print(f"step {step:2d}   energy {energy:.4f}{known}")
     print(f"{result.seconds_per_action:.2f} s per action; the video is {config.out / 'plan.mp4'}")
-    config.out.mkdir(parents=True, exist_ok=True)
     pictures = draw_episode(played)
     write_video(config.out / "plan.mp4", pictures, env.control_hz)
-    iio.imwrite(config.out / "plan.gif", pictures, duration=1000 // env.control_hz, loop=0)
-    iio.imwrite(config.out / "goal.png", played.goal_pictures[max(played.goal_pictures)])
+    gif = iio.imwrite("<bytes>", pictures, extension=".gif", duration=1000 // env.control_hz, loop=0)
+    write_bytes(config.out / "plan.gif", gif)
+    goal = iio.imwrite("<bytes>", played.goal_pictures[max(played.goal_pictures)], extension=".png")
+    write_bytes(config.out / "goal.png", goal)
     env.close()

@@ -12,7 +12,7 @@ from vjepa_wm.agents.cost import CostConfig, CostPart, PatchWeights, StepsName
 from vjepa_wm.agents.planning_agent import GoalState, PlanningConfig
 from vjepa_wm.agents.proposal_agent import ModeChoice, ProposingConfig
 from vjepa_wm.agents.proposing import OwnProposal
-from vjepa_wm.checks import check_at_least
+from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.envs.task import ActionLimits
 from vjepa_wm.models.energy import EnergyName
 from vjepa_wm.models.pose import POSE_DIM
@@ -102,8 +102,8 @@ class PlannerOptions:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
         check_at_least(1, horizon=self.horizon, iterations=self.iterations, num_proposed=self.num_proposed)
         check_at_least(4 if self.method == "icem" else 2, num_samples=self.num_samples)
-        if self.max_displacement is not None and self.max_displacement <= 0:
-            raise ValueError(f"max_displacement must be positive, got {self.max_displacement}")
+        check_positive(max_displacement=self.max_displacement)
+        check_within(0, 1, max_displacement=self.max_displacement)
         if self.switch not in get_args(SwitchName):
             raise ValueError(f"switch must be clock or arrival, got {self.switch!r}")
         self._cost_config()
@@ -170,6 +170,11 @@ class PlannerOptions:
         if self.max_displacement is not None:
             if not num_moved:
                 raise ValueError("max_displacement must be left out for a task whose actions do not move its state")
+            if self.max_displacement > high[:num_moved].max():
+                raise ValueError(
+                    f"max_displacement must be at most that of the task, {high[:num_moved].max():g} m, "
+                    f"got {self.max_displacement:g}"
+                )
             high[:num_moved] = high[:num_moved].clamp_max(self.max_displacement)
         return ActionBox(-high, high, discrete=limits.discrete)
 

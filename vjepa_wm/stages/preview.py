@@ -17,6 +17,7 @@ from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.play import Rollout, play, record
 from vjepa_wm.envs.policy import PolicyName
 from vjepa_wm.evaluation.drawing import HOLD, Tile, draw_row, moment_tile
+from vjepa_wm.safe_files import write_bytes
 
 NUM_EPISODES = 3
 NUM_MOMENTS = 6
@@ -57,7 +58,7 @@ def write_preview(
         pictures += moments + moments[-1:] * HOLD
     write_video(video, np.stack(pictures), env.control_hz)
     blocks = [draw_sheet(played, f"{task.name}, episode {k + 1}") for k, played in enumerate(episodes)]
-    iio.imwrite(sheet, np.concatenate(blocks))
+    write_bytes(sheet, iio.imwrite("<bytes>", np.concatenate(blocks), extension=".png"))
     return video, sheet
 
 

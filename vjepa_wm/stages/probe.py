@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vjepa_wm.checks import check_at_least, check_within
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.load import load_encoder
@@ -29,6 +30,12 @@ class ProbeConfig:
     """Episodes used at most."""
     seed: int = 0
     """Decides the split and the random encoder."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_at_least(2, max_episodes=self.max_episodes)
+        check_at_least(0, seed=self.seed)
+        check_within(0, 1, test_share=self.test_share)
 
 
 def run_probe(config: ProbeConfig) -> None:

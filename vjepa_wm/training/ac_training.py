@@ -20,11 +20,13 @@ from torch import Tensor, nn
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.data.latents.latent_set import LatentSet, number_units
+from vjepa_wm.data.latents.latent_store import fingerprint
 from vjepa_wm.data.latents.object_motion import moving_frames
 from vjepa_wm.data.latents.window_mixture import WindowMixture
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
+from vjepa_wm.models.layers import check_width
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
@@ -68,6 +70,8 @@ class TrainACConfig(LatentRunConfig):
         """Check what is not checked by the parts."""
         super().__post_init__()
         check_at_least(0, inverse_weight=self.inverse_weight)
+        check_at_least(1, predictor_depth=self.predictor_depth)
+        check_width(self.predictor_dim, self.predictor_heads, "predictor_dim", "predictor_heads")
         if self.rollout_steps < 1 or self.num_frames < self.rollout_steps + 1:
             raise ValueError(
                 f"num_frames must be at least rollout_steps + 1 = {self.rollout_steps + 1}, got {self.num_frames}"
@@ -206,7 +210,8 @@ def train_ac(config: TrainACConfig) -> Path:
         find_motion = partial(moving_frames, seed=config.seed, device=device) if config.balance_motion else None
         windows = open_windows(config, encoder, config.num_frames, world, find_motion=find_motion)
         trainer = ACTrainer(config, encoder, windows.train.sets, world)
-        folder = train_on_latents(trainer, windows, name="train-ac", samples="windows")
+        content = {"encoder": fingerprint(encoder)}
+        folder = train_on_latents(trainer, windows, name="train-ac", samples="windows", content=content)
         if world.is_main:
             sets = windows.train.sets, windows.validation.sets
             report_imagined_objects(trainer.model, *sets, config.out, seed=config.seed)

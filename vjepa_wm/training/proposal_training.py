@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vjepa_wm.checks import check_at_least
+from vjepa_wm.checks import check_at_least, check_within
 from vjepa_wm.data.latents.hindsight import first_arrivals, later_rows
 from vjepa_wm.data.latents.latent_set import LatentSet, number_units
+from vjepa_wm.data.latents.latent_store import fingerprint
 from vjepa_wm.data.latents.window_mixture import WindowMixture, share_of
 from vjepa_wm.data.randomness import generator_for
 from vjepa_wm.models.energy import l2_energy
@@ -77,10 +78,9 @@ class TrainProposalConfig(LatentRunConfig):
     def __post_init__(self) -> None:
         """Check what is not checked by the parts."""
         super().__post_init__()
-        for name in ("goal_at_end", "imagined_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
-        check_at_least(1, goal_within=self.goal_within)
+        check_within(0, 1, goal_at_end=self.goal_at_end, imagined_share=self.imagined_share)
+        check_at_least(1, goal_within=self.goal_within, reader_dim=self.reader_dim, hidden_dim=self.hidden_dim)
+        check_at_least(1, depth=self.depth, num_modes=self.num_modes)
         check_at_least(0, z_noise=self.z_noise, label_weight=self.label_weight)
 
 
@@ -272,9 +272,10 @@ def train_proposal(config: TrainProposalConfig) -> Path:
         windows = open_windows(config, model.encoder, 2, world, antialias=model.config.antialias)
         proposal = proposal_config(config, windows.train.sets)
         _check_fit(proposal, model)
+        content = {"world_model": fingerprint(model)}
         trainer = ProposalTrainer(config, proposal, model, windows, world)
         model.attach_proposal(trainer.proposal)
-        return train_on_latents(trainer, windows, name="train-proposal", samples="pairs")
+        return train_on_latents(trainer, windows, name="train-proposal", samples="pairs", content=content)
 
 
 def _check_fit(proposal: ProposalConfig, model: WorldModel) -> None:

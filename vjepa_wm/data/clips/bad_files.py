@@ -10,6 +10,7 @@ import csv
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from vjepa_wm.data.clips.file_lists import FileKey, ListedVideo
 from vjepa_wm.data.media.pictures import PictureError
 from vjepa_wm.data.media.video import VideoError
+from vjepa_wm.safe_files import write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +115,8 @@ def write_bad_files(bad: Mapping[Path, str], path: str | os.PathLike) -> None:
         bad: the reason of each.
         path: csv file to write, with the columns path and reason.
     """
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(("path", "reason"))
-        writer.writerows(bad.items())
+    table = StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(("path", "reason"))
+    writer.writerows(bad.items())
+    write_bytes(Path(path), table.getvalue().encode(errors="surrogateescape"))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vjepa_wm.checks import check_at_least
+from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.data.clips.bad_files import UNUSABLE, tell_bad
 from vjepa_wm.data.clips.clip_sources import ClipSource
 from vjepa_wm.data.clips.clip_times import count_starts, nearest
@@ -198,7 +198,5 @@ def _check(
     if weights is not None and len(weights) != len(sources):
         raise ValueError(f"weights must be one for each of {len(sources)} sources, got {list(weights)}")
     check_at_least(1, num_frames=num_frames)
-    if not fps > 0:
-        raise ValueError(f"fps must be positive, got {fps}")
-    if not 0 <= max_bad_share <= 1:
-        raise ValueError(f"max_bad_share must be from 0 to 1, got {max_bad_share}")
+    check_positive(fps=fps)
+    check_within(0, 1, max_bad_share=max_bad_share)

@@ -9,6 +9,7 @@ P state, O numbers that say where objects are.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -54,21 +55,25 @@ class LatentSet:
         chosen = np.asarray(episodes, dtype=np.int64)
         return replace(self, firsts=self.firsts[chosen], lengths=self.lengths[chosen])
 
-    def split(self, val_share: float, seed: int) -> tuple[LatentSet, LatentSet]:
+    def content(self) -> str:
+        """Return text that tells the data set from others by what is recorded in it; all its parts have the same."""
+        digest = hashlib.blake2b(digest_size=8)
+        for values in (self.states, self.actions):
+            digest.update(f"{values.shape}".encode())
+            digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()
+
+    def split(self, validation_share: float, seed: int) -> tuple[LatentSet, LatentSet]:
         """Divide the episodes at random into two parts.
 
         Args:
-            val_share: share of the episodes that goes to the second part, rounded to whole episodes.
+            validation_share: share of the episodes that goes to the second part, rounded to whole episodes.
             seed: the same seed gives the same parts.
 
         Raises:
             ValueError: if a part would be empty.
         """
-        num_val = round(val_share * self.num_episodes)
-        if not 0 < num_val < self.num_episodes:
-            raise ValueError(
-                f"val_share must leave at least one of {self.num_episodes} episodes in each part, got {val_share}"
-            )
+        num_val = num_validation(validation_share, self.num_episodes)
         order = np.random.default_rng(seed).permutation(self.num_episodes)
         return self.part(np.sort(order[num_val:])), self.part(np.sort(order[:num_val]))
 
@@ -118,6 +123,20 @@ class LatentSet:
         """
         rows = starts[:, None] + np.arange(num_frames)
         return self.read_z(rows, device), self.read_actions(rows, device), self.read_states(rows, device)
+
+
+def num_validation(validation_share: float, num_episodes: int) -> int:
+    """Return how many episodes are kept out of training.
+
+    Raises:
+        ValueError: if they are none, or all.
+    """
+    num_val = round(validation_share * num_episodes)
+    if not 0 < num_val < num_episodes:
+        raise ValueError(
+            f"validation_share must leave at least one of {num_episodes} episodes in each part, got {validation_share}"
+        )
+    return num_val
 
 
 def number_units(sets: Sequence[LatentSet], name: Literal["states", "actions"]) -> dict[str, tuple[float, ...]]:

@@ -29,7 +29,7 @@ from vjepa_wm.data.latents.latent_set import LatentSet
 from vjepa_wm.data.trajectories.dataset import Trajectory, TrajectoryDataset
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.precision import autocast
-from vjepa_wm.models.world_model import encode_frames
+from vjepa_wm.models.world_model import WorldModel, encode_frames
 from vjepa_wm.safe_files import FolderLock
 
 logger = logging.getLogger(__name__)
@@ -92,10 +92,10 @@ def encode_dataset(
     return dataclasses.replace(folder.open(dataset.num_episodes), object_names=dataset.object_names)
 
 
-def fingerprint(encoder: VideoEncoder) -> str:
-    """Return a number that tells the weights and the form of an encoder from others, as text."""
-    digest = hashlib.blake2b(repr(encoder.config).encode(), digest_size=8)
-    for name, value in sorted(encoder.state_dict().items()):
+def fingerprint(model: VideoEncoder | WorldModel) -> str:
+    """Return a number that tells the weights and the form of a model from others, as text."""
+    digest = hashlib.blake2b(repr(model.config).encode(), digest_size=8)
+    for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
@@ -128,7 +128,10 @@ def encode_episode(
         with autocast(device, dtype):
             z = encode_frames(encoder, frames.to(device).unsqueeze(0), antialias=antialias)[0]
         parts.append(z.to("cpu", torch.float16))
-    return torch.cat(parts)
+    z = torch.cat(parts)
+    if not torch.isfinite(z).all():
+        raise FloatingPointError("the encoder's features are not finite: its weights are broken, or try precision fp32")
+    return z
 
 
 def _description(encoder: VideoEncoder, dataset: TrajectoryDataset, antialias: bool) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TrajectoryError: if a column is missing, has gaps, or lists of different lengths.
+        TrajectoryError: if a column is missing, has gaps, lists of different lengths, or other things than numbers.
     """
     with pq.ParquetFile(path) as file:
         check_columns(path, names, file.schema_arrow.names)
@@ -128,6 +128,9 @@ def _to_numpy(array: pa.Array, label: str) -> np.ndarray:
         array, nested = array.flatten(), True
     if array.null_count:
         raise TrajectoryError(f"{label} must have a value in every row, got {array.null_count} without")
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+    if not any(is_kind(array.type) for is_kind in kinds):
+        raise TrajectoryError(f"{label} must hold numbers, got {array.type}")
     if nested and num_rows and len(array) % num_rows:
         raise TrajectoryError(f"{label} must hold equally long lists, got {len(array)} numbers in {num_rows} rows")
     values = array.to_numpy(zero_copy_only=False)

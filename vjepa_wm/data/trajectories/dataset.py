@@ -159,6 +159,8 @@ class TrajectoryDataset:
         columns = self._columns(number)
         states = self._convert(join_numbers(columns, self._state))
         actions = displacements(states) if self._action is None else join_numbers(columns, self._action)
+        with np.errstate(over="ignore"):  # which the next lines tell better
+            states, actions = states.astype(np.float32), actions.astype(np.float32)
         for name, values in (("state", states), ("action", actions)):
             if not np.isfinite(values).all():
                 frame = int(np.argmin(np.isfinite(values).all(axis=1)))
@@ -166,9 +168,7 @@ class TrajectoryDataset:
                     f"{name} must be finite, got {values[frame].tolist()} in frame {frame} of episode {number} of "
                     f"{self.root}"
                 )
-        return TrajectoryNumbers(
-            states=states.astype(np.float32), actions=actions.astype(np.float32), objects=self._objects(columns)
-        )
+        return TrajectoryNumbers(states=states, actions=actions, objects=self._objects(columns))
 
     def frames(self, i: int, camera: str) -> np.ndarray:
         """Read what another camera saw in one episode.
@@ -209,11 +209,11 @@ class TrajectoryDataset:
         chosen.update(self._stored.stamp().encode())
         return chosen.hexdigest()
 
-    def split(self, val_share: float, seed: int) -> tuple[TrajectoryDataset, TrajectoryDataset]:
+    def split(self, test_share: float, seed: int) -> tuple[TrajectoryDataset, TrajectoryDataset]:
         """Divide the episodes at random into two parts.
 
         Args:
-            val_share: share of the episodes that goes to the second part, between 0 and 1, rounded to whole episodes.
+            test_share: share of the episodes that goes to the second part, between 0 and 1, rounded to whole episodes.
             seed: the same seed gives the same parts.
 
         Returns:
@@ -222,10 +222,10 @@ class TrajectoryDataset:
         Raises:
             ValueError: if a part would be empty.
         """
-        num_val = round(val_share * self.num_episodes)
+        num_val = round(test_share * self.num_episodes)
         if not 0 < num_val < self.num_episodes:
             raise ValueError(
-                f"val_share must leave at least one of {self.num_episodes} episodes in each part, got {val_share}"
+                f"test_share must leave at least one of {self.num_episodes} episodes in each part, got {test_share}"
             )
         order = np.random.default_rng(seed).permutation(self.episodes).tolist()
         train, val = copy.copy(self), copy.copy(self)

@@ -19,6 +19,7 @@ import numpy as np
 from vjepa_wm.data.trajectories.columns import read_columns
 from vjepa_wm.data.trajectories.episode_frames import read_pictures, read_video_frames
 from vjepa_wm.data.trajectories.layout import (
+    INFO_PATH,
     STATS_PATH,
     VARIATION,
     TrajectoryError,
@@ -28,6 +29,9 @@ from vjepa_wm.data.trajectories.layout import (
     read_info,
 )
 from vjepa_wm.data.trajectories.stats import FeatureStats, to_arrays
+
+RATE_TOLERANCE = 0.1
+"""Largest share by which the time stamps of an episode may be longer or shorter than its rate makes them."""
 
 
 class StoredEpisodes:
@@ -88,10 +92,11 @@ class StoredEpisodes:
 
         Raises:
             FileNotFoundError: if the file is missing.
-            TrajectoryError: if a column is missing or has gaps, or the file holds another number of frames than the
-                episode's row says.
+            TrajectoryError: if a column is missing or has gaps, the file holds another number of frames than the
+                episode's row says, or its numbers and times of frames cannot be.
         """
-        source = self._data_path(number), sorted({*names, "episode_index", "frame_index"})
+        clock = {"timestamp"} & set(self.features)
+        source = self._data_path(number), sorted({*names, *clock, "episode_index", "frame_index"})
         if self._source != source:
             self._table, self._source = _in_order(read_columns(*source)), source
         columns, length = self._table, self.length(number)
@@ -100,6 +105,8 @@ class StoredEpisodes:
             raise TrajectoryError(
                 f"episode {number} of {self.root} has {length} frames, its parquet file {end - begin}"
             )
+        times_s = columns["timestamp"][begin:end] if clock else None
+        self._check_order(number, columns["frame_index"][begin:end], times_s)
         return {name: columns[name][begin + kept] for name in names}
 
     def frames(self, number: int, camera: str, kept: np.ndarray) -> np.ndarray:
@@ -140,6 +147,21 @@ class StoredEpisodes:
                 place = os.path.relpath(folder, self.root)
                 digest.update(f"{place}/{name} {status.st_size} {status.st_mtime_ns}".encode())
         return digest.hexdigest()
+
+    def _check_order(self, number: int, frame_index: np.ndarray, times_s: np.ndarray | None) -> None:
+        """Refuse numbers of frames that leave their order open, and times that contradict the rate."""
+        if (np.diff(frame_index.astype(np.int64)) != 1).any():
+            raise TrajectoryError(
+                f"frame_index of episode {number} of {self.root} must rise by one, got {frame_index[:5].tolist()} ..."
+            )
+        if times_s is None or len(times_s) < 2:
+            return
+        lasts_s, claimed_s = float(times_s[-1] - times_s[0]), (len(times_s) - 1) / self.fps
+        if not abs(lasts_s - claimed_s) <= RATE_TOLERANCE * claimed_s:
+            raise TrajectoryError(
+                f"timestamp must agree with the fps {self.fps:g} of {self.root / INFO_PATH}, but episode {number} "
+                f"lasts {lasts_s:g} s in place of {claimed_s:g} s"
+            )
 
     def _data_path(self, number: int) -> Path:
         row = self._rows[number]

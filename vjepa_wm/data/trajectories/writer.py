@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vjepa_wm.checks import check_positive
 from vjepa_wm.data.trajectories.encoded_trajectory import EncodedTrajectory, check_trajectory, encode_trajectory
 from vjepa_wm.data.trajectories.episode_files import (
     episode_columns,
@@ -97,8 +98,7 @@ class TrajectoryWriter:
             TrajectoryError: if the data set in the folder has other settings, the folder holds other things, or another
                 writer has it open.
         """
-        if not fps > 0:
-            raise ValueError(f"fps must be positive, got {fps}")
+        check_positive(fps=fps)
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         if height < 2 or width < 2 or height % 2 or width % 2:
             raise ValueError(f"image_size must be even and at least 2 for mp4, got {(height, width)}")
@@ -185,6 +185,7 @@ class TrajectoryWriter:
 
         Raises:
             ValueError: if `add_episode` would refuse the episode.
+            OSError: if it cannot be written, or the data set was deleted meanwhile.
         """
         check_trajectory(
             trajectory,
@@ -194,6 +195,7 @@ class TrajectoryWriter:
             action_names=self.action_names,
             object_names=self.object_names,
         )
+        self._lock.check()
         factors = sorted(trajectory.variation)
         if self.num_episodes and factors != self._factors:
             raise ValueError(f"variation must have the factors of the episodes before, {self._factors}, got {factors}")
@@ -213,6 +215,7 @@ class TrajectoryWriter:
         self._write_summary(tasks, all_stats)
         info = self._info | counts | {"splits": {"train": f"0:{number + 1}"}}
         write_json(self.root / INFO_PATH, info)
+        self._lock.check()
         self._info, self._tasks, self._stats, self._factors = info, tasks, all_stats, factors
 
     def _write_summary(self, tasks: list[str], stats: dict[str, FeatureStats]) -> None:

@@ -14,11 +14,15 @@ import sys
 from glob import glob
 from typing import Literal, get_args
 
+from vjepa_wm.checks import MachineError
+
 logger = logging.getLogger(__name__)
 
 RendererName = Literal["auto", "gl", "ray"]
 
 PACKAGES = "on Debian or Ubuntu: apt install libegl1 libopengl0 libgl1-mesa-dri"
+KNOWN = ("egl", "osmesa", "glfw", "enable", "enabled", "on", "true", "1", "cgl", "wgl", "system")
+"""Values of MUJOCO_GL that mujoco knows, and ours for the library that a system brings along."""
 NO_OPENGL = ("disable", "disabled", "off", "false", "0")  # the values of MUJOCO_GL that keep mujoco from loading any
 
 # Where Mesa keeps the driver that needs no graphics card; with it EGL works on any machine.
@@ -39,7 +43,7 @@ def choose_renderer(name: RendererName = "auto") -> Literal["gl", "ray"]:
 
     Raises:
         ValueError: if the name is unknown.
-        RuntimeError: if `gl` is asked for and there is no OpenGL, or MUJOCO_GL names a library this machine lacks.
+        MachineError: if `gl` is asked for and there is no OpenGL, or MUJOCO_GL names a library this machine lacks.
     """
     if name not in get_args(RendererName):
         raise ValueError(f"renderer must be one of {', '.join(get_args(RendererName))}, got {name!r}")
@@ -55,17 +59,36 @@ def choose_renderer(name: RendererName = "auto") -> Literal["gl", "ray"]:
         library = os.environ["MUJOCO_GL"] = _find_library()
         why = "this machine has neither"
     elif library in ("egl", "osmesa") and not _is_there(library):
-        raise RuntimeError(f"{why}, which this machine lacks, so mujoco cannot be imported; unset it, or {PACKAGES}")
+        raise MachineError(f"{why}, which this machine lacks, so mujoco cannot be imported; unset it, or {PACKAGES}")
+    if library not in (*KNOWN, *NO_OPENGL):
+        raise MachineError(f"{why}, which mujoco does not know; egl, osmesa, glfw or disable would be right")
     if library not in NO_OPENGL:
         return "ray" if name == "ray" else "gl"
     if name == "gl":
-        raise RuntimeError(
+        raise MachineError(
             f"renderer 'gl' needs EGL or OSMesa, but {why}; {PACKAGES}, and call choose_renderer before anything "
             "imports mujoco and with MUJOCO_GL unset; or take renderer 'ray', which needs neither"
         )
     if name == "auto":
         logger.info("pictures are drawn with rays, not with OpenGL: %s", why)
     return "ray"
+
+
+def why_not_drawn(error: Exception) -> str:
+    """Say why OpenGL could not begin to draw, and what would be right.
+
+    Args:
+        error: what was raised.
+    """
+    values = {name: os.environ.get(name) for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM", "MUJOCO_EGL_DEVICE_ID")}
+    told = ", ".join(f"{name} is {value!r}" for name, value in values.items() if value) or "MUJOCO_GL is not set"
+    library, platform, device = values.values()
+    if library == "egl" and (platform not in (None, "", "egl") or device):
+        wrong = "PYOPENGL_PLATFORM" if platform not in (None, "", "egl") else "MUJOCO_EGL_DEVICE_ID"
+        remedy = f"unset {wrong}"
+    else:
+        remedy = "without a screen MUJOCO_GL=egl would be right, or unset it"
+    return f"OpenGL does not draw here: {told} ({error}); {remedy}, or take renderer 'ray', which needs no OpenGL"
 
 
 def _find_library() -> str:

@@ -5,12 +5,14 @@ Letter: S image size.
 
 from __future__ import annotations
 
-from typing import Protocol
+import os
+from typing import Any, ClassVar, Protocol
 
 import mujoco
 import numpy as np
 
-from vjepa_wm.envs.render.back_end import RendererName, choose_renderer
+from vjepa_wm.checks import MachineError
+from vjepa_wm.envs.render.back_end import RendererName, choose_renderer, why_not_drawn
 from vjepa_wm.envs.render.ray_renderer import RayRenderer
 
 
@@ -35,7 +37,13 @@ class Renderer(Protocol):
 
 
 class GLRenderer:
-    """Draws with OpenGL. Bound to the thread of its first picture, after which the process must not be forked."""
+    """Draws with OpenGL. Bound to the thread of its first picture, after which the process must not be forked.
+
+    A copy, pickled or not, draws with a context of its own.
+    """
+
+    _drawing_process: ClassVar[int | None] = None
+    """The process that made the first context; one that is forked from it would wait for ever for the next."""
 
     def __init__(self, model: mujoco.MjModel, image_size: int) -> None:
         """Keep what is needed; the OpenGL context is made at the first picture.
@@ -48,13 +56,26 @@ class GLRenderer:
         self._image_size = image_size
         self._renderer: mujoco.Renderer | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of."""
+        return self.__dict__ | {"_renderer": None}
+
     def render(self, data: mujoco.MjData, camera: str) -> np.ndarray:
-        """Return what a camera sees; see `Renderer.render`."""
+        """Return what a camera sees; see `Renderer.render`.
+
+        Raises:
+            MachineError: if OpenGL does not draw here, or this process was forked from one that has drawn.
+        """
+        if GLRenderer._drawing_process not in (None, os.getpid()):
+            raise MachineError(
+                "this process was forked from one that has drawn with OpenGL, which would hang; start it with spawn, "
+                'for example gymnasium.make_vec(..., vector_kwargs={"context": "spawn"}), or take renderer \'ray\''
+            )
         # Made at the first picture: a scene that only serves as dynamics needs no graphics.
         if self._renderer is None:
             buffer, size = self._model.vis.global_, self._image_size
             buffer.offwidth, buffer.offheight = max(buffer.offwidth, size), max(buffer.offheight, size)
-            self._renderer = mujoco.Renderer(self._model, size, size)
+            self._renderer = _open_gl(self._model, size)
         self._renderer.update_scene(data, camera=camera)
         return self._renderer.render()
 
@@ -63,6 +84,16 @@ class GLRenderer:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+def _open_gl(model: mujoco.MjModel, size: int) -> mujoco.Renderer:
+    """Make what draws with OpenGL, square pictures of a size [px]."""
+    try:
+        opened = mujoco.Renderer(model, size, size)
+    except (RuntimeError, ImportError, ValueError, AttributeError, mujoco.FatalError) as error:
+        raise MachineError(why_not_drawn(error)) from error
+    GLRenderer._drawing_process = os.getpid()
+    return opened
 
 
 def make_renderer(model: mujoco.MjModel, image_size: int, name: RendererName = "auto") -> Renderer:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from vjepa_wm.checks import did_you_mean
 from vjepa_wm.envs.variation.values import VALUES, Values
 
 FACTORS = (*VALUES, "layout")
@@ -128,6 +128,5 @@ def draw(chosen: Mapping[str, str], values: Mapping[str, Values], rng: np.random
 def _check_name(factor: str, name: str, known: Iterable[str]) -> None:
     known = tuple(dict.fromkeys(known))  # the default is both a mode and a value
     if name not in known:
-        close = get_close_matches(str(name), known, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else ";"
+        hint = did_you_mean(str(name), known)
         raise ValueError(f"variation.{factor} has no value {name!r}{hint} known are: {', '.join(known)}")

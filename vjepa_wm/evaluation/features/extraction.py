@@ -20,7 +20,7 @@ from einops import rearrange
 from torch import Tensor
 from tqdm import tqdm
 
-from vjepa_wm.checks import check_at_least
+from vjepa_wm.checks import check_at_least, check_positive
 from vjepa_wm.data.clips.bad_files import UNUSABLE
 from vjepa_wm.evaluation.features.feature_files import FileFormat, save_features
 from vjepa_wm.evaluation.features.input_clips import name_inputs, read_clips
@@ -28,6 +28,7 @@ from vjepa_wm.evaluation.features.pca import PAIRS_IN_LINE, FeaturePanel, draw_p
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.pixels import IMAGE_MEAN, IMAGE_STD, prepare_clip
 from vjepa_wm.models.precision import Precision, autocast, pick_device, pick_dtype
+from vjepa_wm.safe_files import FolderLock, write_whole
 
 SHOWN_INPUTS = 8
 PICTURE_FILE = "pca.png"
@@ -68,8 +69,8 @@ class ExtractionConfig:
 
     def __post_init__(self) -> None:
         check_at_least(1, num_frames=self.num_frames, batch_size=self.batch_size)
-        if not self.fps > 0:
-            raise ValueError(f"fps must be positive, got {self.fps}")
+        check_positive(fps=self.fps)
+        pick_device(self.device)
         known = {"format": get_args(FileFormat), "pool": ("none", "mean"), "clips": ("first", "all")}
         for name, choices in known.items():
             if getattr(self, name) not in choices:
@@ -136,10 +137,19 @@ def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: Extra
     Raises:
         ValueError: if the clips do not suit the encoder, or no input could be read.
         FloatingPointError: if features are infinite or not a number.
+        FolderInUseError: if another process is writing into `config.out`.
     """
     image_size = check_clip_size(encoder, config)
+    with FolderLock(config.out) as lock:
+        report = _extract(encoder, paths, config, image_size, lock)
+        lock.check()
+        return report
+
+
+def _extract(
+    encoder: VideoEncoder, paths: Sequence[Path], config: ExtractionConfig, image_size: int, lock: FolderLock
+) -> ExtractionReport:
     names = dict(zip(paths, name_inputs(paths), strict=True))
-    config.out.mkdir(parents=True, exist_ok=True)
     report = ExtractionReport()
     panels: list[FeaturePanel] = []
     clips = _prepare_inputs(tqdm(paths, desc="features", unit="input"), config, image_size, report.broken)
@@ -152,6 +162,7 @@ def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: Extra
         if not np.isfinite(features).all():
             raise FloatingPointError(f"the encoder's features of {path} are not finite; try precision fp32")
         times = np.stack([part.times for part in parts])
+        lock.check()
         info = _describe(path, parts[0], encoder, config, image_size)
         report.files[save_features(config.out / names[path], features, times, info, config.format)] = features.shape
         if parts[0].panel is not None and len(panels) < SHOWN_INPUTS:
@@ -160,7 +171,8 @@ def extract_features(encoder: VideoEncoder, paths: Sequence[Path], config: Extra
         raise ValueError(f"none of the {len(paths)} inputs could be read:\n{report.reasons()}")
     if not config.picture:
         return report
-    draw_pca(panels).save(config.out / PICTURE_FILE)
+    picture = draw_pca(panels)
+    write_whole(config.out / PICTURE_FILE, lambda unfinished: picture.save(unfinished, "PNG"))
     return ExtractionReport(files=report.files, broken=report.broken, picture=config.out / PICTURE_FILE)
 
 

@@ -5,12 +5,14 @@ Letters: T frames of a clip.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from safetensors.numpy import save_file
+import torch
+
+from vjepa_wm.models.checkpoint import write_tensors
+from vjepa_wm.safe_files import write_json, write_whole
 
 FileFormat = Literal["safetensors", "npy"]
 
@@ -32,13 +34,17 @@ def save_features(
         The file with the features.
     """
     path = stem.with_name(f"{stem.name}.{format}")
-    unfinished = path.with_name(path.name + ".tmp")
     if format == "safetensors":
-        save_file({"features": features, "times": times}, unfinished, metadata=info)
+        arrays = {"features": features, "times": times}
+        write_tensors(
+            path, {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}, info
+        )
     else:
-        text = json.dumps({**info, "times": times.tolist()}, indent=2)
-        stem.with_name(f"{stem.name}.json").write_text(text + "\n", encoding="utf-8")
-        with unfinished.open("wb") as file:
-            np.save(file, features)
-    unfinished.replace(path)
+        write_json(stem.with_name(f"{stem.name}.json"), {**info, "times": times.tolist()})
+        write_whole(path, lambda unfinished: _save_array(unfinished, features))
     return path
+
+
+def _save_array(path: Path, values: np.ndarray) -> None:
+    with path.open("wb") as file:  # a name would get .npy at its end
+        np.save(file, values)

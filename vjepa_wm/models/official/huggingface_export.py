@@ -5,7 +5,6 @@ Source: huggingface/transformers 5.23, model `vjepa2`.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from pathlib import Path
@@ -34,6 +33,7 @@ from vjepa_wm.models.official.huggingface import (
 )
 from vjepa_wm.models.pixels import IMAGE_MEAN, IMAGE_STD, SHORT_SIDE
 from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
+from vjepa_wm.safe_files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +62,7 @@ def save_huggingface(
     """
     weights, values = to_huggingface(encoder, predictor, probe)
     write_folder(weights, values, folder, dtype)
-    text = json.dumps(processor_values(encoder.config.image_size), indent=2)
-    (Path(folder) / PROCESSOR_FILE).write_text(text + "\n")
+    write_json(Path(folder) / PROCESSOR_FILE, processor_values(encoder.config.image_size))
 
 
 def processor_values(image_size: int) -> dict:

@@ -5,15 +5,18 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 2 and appendix; V-JEPA 2.1 (arXiv 2
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
-from vjepa_wm.checks import check_at_least
+from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.data.clips.crops import AugmentationConfig
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_micro
+from vjepa_wm.models.layers import check_width
 from vjepa_wm.models.predictor import MaskedPredictorConfig
 from vjepa_wm.training.pretrain.curriculum import FullStage, Stage, StageArgument
 from vjepa_wm.training.pretrain.objective import ObjectiveConfig
@@ -48,6 +51,7 @@ class LoaderConfig:
 
     def __post_init__(self) -> None:
         check_at_least(0, **{"loader.workers": self.workers, "loader.cache_gib": self.cache_gib})
+        check_within(0, 1, **{"loader.max_bad_share": self.max_bad_share})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +126,18 @@ class PretrainConfig(RunConfig):
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     """How a step is computed."""
 
+    free_options = (*RunConfig.free_options, "recipe", "loader", "compute", "stages")
+
     def __post_init__(self) -> None:
         if isinstance(self.data, str | Path):
             object.__setattr__(self, "data", (Path(self.data),))
         super().__post_init__()
+        for weight in self.data_weights:
+            check_positive(data_weights=weight)
+        check_at_least(1, num_frames=self.num_frames, predictor_depth=self.predictor_depth)
+        check_width(self.predictor_dim, self.predictor_heads, "predictor_dim", "predictor_heads")
+        check_positive(fps=self.fps, frame_folders_fps=self.frame_folders_fps)
+        check_within(0, 1, ema_start=self.ema_start, ema_end=self.ema_end)
         total = sum(stage.steps for stage in self.stages)
         if self.stages and total != self.steps:
             raise ValueError(f"the steps of the stages must add up to steps {self.steps}, got {total}")
@@ -200,10 +212,31 @@ class PretrainConfig(RunConfig):
         """Return the weight of a stream's loss on visible tokens at a step."""
         return stream.context_loss_weight * self.objective.context_rise(step, self.steps)
 
+    def _record(self, content: Mapping[str, object]) -> dict[str, Any]:
+        stages = [dataclasses.asdict(stage) for stage in self.all_stages]
+        for stage in stages:  # as free as the other options of `compute`
+            del stage["micro_batch_size"]
+        return super()._record(content) | {"all_stages": stages}
+
+    def _told_apart(self, found: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+        """Compare the stages as far as the recorded ones go; what comes after them is more steps."""
+        same_steps = _first_steps(asked["all_stages"], found.get("steps", 0))
+        return super()._told_apart(found, {**asked, "all_stages": same_steps})
+
     @property
     def num_levels(self) -> int:
         """Levels of the encoder that are predicted: of a teacher, the last."""
         return 1 if self.teacher else max(1, len(self.encoder.levels))
+
+
+def _first_steps(stages: list[dict[str, Any]], steps: int) -> list[dict[str, Any]]:
+    """Return the stages of the first so many steps, the last of them cut to its part."""
+    first = []
+    for stage in stages:
+        if steps > 0:
+            first.append({**stage, "steps": min(stage["steps"], steps)})
+        steps -= stage["steps"]
+    return first
 
 
 def predictor_config(

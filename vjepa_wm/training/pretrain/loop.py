@@ -42,6 +42,7 @@ from vjepa_wm.training.run.training_state import TrainingState, has_training_sta
 logger = logging.getLogger(__name__)
 
 BAD_FILES = "bad_files.csv"
+RECORD = "pretrain.json"
 
 
 def open_stage_mixture(config: PretrainConfig, stage: FullStage, world: World) -> ClipMixture:
@@ -126,7 +127,7 @@ def _train(config: PretrainConfig, world: World) -> None:
     bad: dict[Path, str] = {}
     with state, _open_log(trainer, first_step) as log:
         if world.is_main:
-            config.record("pretrain.json")
+            config.record(RECORD)
         for stage, mixture, begin, end in _open_stages(config, world, first_step):
             batches = StepBatches(config, stage, mixture, world)
             for step, data in load_steps(batches, begin, end, pin=trainer.device.type == "cuda"):
@@ -147,6 +148,7 @@ def _resume(trainer: Pretrainer) -> tuple[TrainingState, int]:
     state_in = partial(TrainingState, modules=trainer.modules, optimizer=trainer.optimizer, world=trainer.world)
     state = state_in(config.out)
     first_step = state.load()
+    config.check_same_run(RECORD, first_step)
     if not first_step and config.start_from and has_training_state(config.start_from):
         done = state_in(config.start_from).load()
         logger.info("starting from step %d of %s", done, config.start_from)

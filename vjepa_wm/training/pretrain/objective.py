@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from vjepa_wm.checks import check_at_least, check_within
 from vjepa_wm.data.masks.mask import Mask
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.predictor import MaskedPredictor
@@ -44,6 +45,12 @@ class ObjectiveConfig:
     """Weight of a penalty on channels of the encoder's features that hardly vary (VICReg); 0 is V-JEPA 2."""
     covariance_weight: float = 0.0
     """Weight of a penalty on channels that vary together (VICReg); 0 is V-JEPA 2."""
+
+    def __post_init__(self) -> None:
+        for name in ("context_loss_weight", "variance_weight", "covariance_weight"):
+            check_at_least(0, **{f"objective.{name}": getattr(self, name)})
+        for name in ("context_start_share", "context_warmup_share"):
+            check_within(0, 1, **{f"objective.{name}": getattr(self, name)})
 
     def context_rise(self, step: int, steps: int) -> float:
         """Return what share of the weight of the loss on visible tokens holds at a step of a run, 0 to 1."""

@@ -42,6 +42,7 @@ class PicturesConfig:
         if not 0.0 <= self.share <= 1.0:
             raise ValueError(f"pictures.share must be within 0..1, got {self.share}")
         check_at_least(1, **{"pictures.batch_size": self.batch_size})
+        check_at_least(0, **{"pictures.context_loss_weight": self.context_loss_weight})
 
 
 @dataclass(frozen=True, kw_only=True)

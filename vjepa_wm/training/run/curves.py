@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from vjepa_wm.safe_files import write_whole
+
 DPI = 150
 NUM_COLUMNS = 3
 PANEL_SIZE = (4.3, 2.9)
@@ -188,7 +190,8 @@ def draw_curves(csv_path: str | Path, png_path: str | Path) -> None:
     columns = read_metrics(csv_path)
     steps = columns.get("step", np.empty(0))
     length = f", {int(steps[-1]) + 1:,} steps" if len(steps) else ""
-    draw_metrics(columns, f"{Path(csv_path).absolute().parent.name}{length}").savefig(png_path, dpi=DPI)
+    figure = draw_metrics(columns, f"{Path(csv_path).absolute().parent.name}{length}")
+    write_whole(Path(png_path), lambda unfinished: figure.savefig(unfinished, format="png", dpi=DPI))
 
 
 def _unnamed(columns: dict[str, np.ndarray]) -> list[Panel]:

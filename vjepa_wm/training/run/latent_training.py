@@ -7,7 +7,7 @@ are dealt out by its number, and divided among the processes that `torchrun` sta
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vjepa_wm.data.latents.latent_set import LatentSet
+from vjepa_wm.checks import check_positive, check_within
+from vjepa_wm.data.latents.latent_set import LatentSet, num_validation
 from vjepa_wm.data.latents.latent_store import encode_dataset
 from vjepa_wm.data.latents.window_mixture import WindowMixture
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
@@ -49,13 +50,16 @@ class LatentRunConfig(RunConfig):
     validation_share: float = 0.1
     """Share of the episodes kept out of training to measure the loss on."""
 
+    free_options = (*RunConfig.free_options, "latents")
+
     def __post_init__(self) -> None:
         """Check what is not checked by the parts."""
         super().__post_init__()
+        for weight in self.data_weights:
+            check_positive(data_weights=weight)
+        check_within(0, 1, validation_share=self.validation_share)
         if not self.data:
             raise ValueError("data must name at least one dataset, got none")
-        if not 0 <= self.validation_share <= 1:
-            raise ValueError(f"validation_share must be from 0 to 1, got {self.validation_share}")
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,8 @@ def open_windows(
         raise ValueError(f"batch_size must be a multiple of the {world.size} processes, got {config.batch_size}")
     dtype = pick_dtype(config.precision, pick_device(config.device))
     datasets = [TrajectoryDataset(path, config.read) for path in config.data]
+    for dataset in datasets:
+        num_validation(config.validation_share, dataset.num_episodes)  # else it is told after hours of encoding
     with world.main_first():
         sets = [
             encode_dataset(encoder, dataset, antialias=antialias, dtype=dtype, store=config.latents)
@@ -138,7 +144,9 @@ def open_windows(
     return Windows(deal([train for train, _ in parts], moving=moving), deal([rest for _, rest in parts]))
 
 
-def train_on_latents(trainer: LatentTrainer, windows: Windows, *, name: str, samples: str) -> Path:
+def train_on_latents(
+    trainer: LatentTrainer, windows: Windows, *, name: str, samples: str, content: Mapping[str, object]
+) -> Path:
     """Run or resume a training, and return the folder of its world model.
 
     Args:
@@ -146,6 +154,7 @@ def train_on_latents(trainer: LatentTrainer, windows: Windows, *, name: str, sam
         windows: what on.
         name: of the command, for the log.
         samples: what the samples are called there.
+        content: what is read beside the data, as of `RunConfig.record`.
 
     Raises:
         CheckpointError: if the folder of the run holds another run.
@@ -153,12 +162,14 @@ def train_on_latents(trainer: LatentTrainer, windows: Windows, *, name: str, sam
     """
     config, world = trainer.config, trainer.world
     state = TrainingState(config.out, modules=trainer.modules, optimizer=trainer.optimizer, world=world)
-    first_step, folder = state.load(), config.out / "world_model"
+    first_step, folder, record = state.load(), config.out / "world_model", f"{name.replace('-', '_')}.json"
+    content = {**content, "data": [one.content() for one in windows.train.sets]}
+    config.check_same_run(record, first_step, **content)
     counts = windows.train.num_windows, windows.validation.num_windows
     logger.info("%d %s to train on and %d to validate on", counts[0], samples, counts[1])
     with state, _open_log(config, world, first_step, name, samples) as log:
         if world.is_main:
-            config.record(f"{name.replace('-', '_')}.json")
+            config.record(record, **content)
         for step in range(first_step, config.steps):
             scalars = trainer.step(step, windows.train)
             is_saved = config.is_due(step, config.save_every)

@@ -6,10 +6,13 @@ Letters: B batch, N tokens, D width.
 from __future__ import annotations
 
 import csv
+from io import StringIO
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from vjepa_wm.safe_files import named, write_bytes
 
 
 @torch.no_grad()
@@ -55,14 +58,13 @@ class MetricsWriter:
         row = {"step": str(step), **{name: f"{value:.6g}" for name, value in values.items()}}
         self._rows.append(row)
         if set(row) <= set(self._fields):
-            with self.path.open("a", newline="") as file:
+            with named(self.path), self.path.open("a", newline="") as file:
                 csv.DictWriter(file, self._fields, restval="").writerow(row)
             return
         self._fields = list(dict.fromkeys(name for known in self._rows for name in known))
-        # Moved into place whole, so that a kill in this moment does not cost the rows that were there.
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self._fields, restval="")
-            writer.writeheader()
-            writer.writerows(self._rows)
-        temporary.replace(self.path)
+        content = StringIO(newline="")
+        writer = csv.DictWriter(content, self._fields, restval="")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        # In one move, so that a kill in this moment does not cost the rows that were there.
+        write_bytes(self.path, content.getvalue().encode())

@@ -46,7 +46,9 @@ def take_step(
     optimizer.zero_grad(set_to_none=True)
     for loss in losses:
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {float(loss.detach())}; lower learning_rate")
+            # Before its first step a run cannot have gone wrong by itself.
+            cause = "what it began with, or the data, is not finite" if not optimizer.state else "lower learning_rate"
+            raise FloatingPointError(f"the loss is {float(loss.detach())}; {cause}")
         loss.backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     if world is not None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
-from vjepa_wm.checks import check_at_least
+from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.data.randomness import generator_for
-from vjepa_wm.models.precision import Precision
+from vjepa_wm.models.checkpoint import CheckpointError, read_json
+from vjepa_wm.models.precision import Precision, pick_device
+from vjepa_wm.safe_files import write_json
+from vjepa_wm.training.run.run_record import run_record, told_apart
 from vjepa_wm.training.run.schedules import WarmupConstantDecay, WarmupCosine, cosine_ramp
 
 
@@ -59,9 +62,24 @@ class RunConfig:
     tensorboard: bool = False
     """Write TensorBoard files too (needs the extra `log`)."""
 
+    free_options: ClassVar[tuple[str, ...]] = ("out", "device", "log_every", "save_every", "tensorboard")
+    """Options that a run may go on with otherwise than it began, since what is trained does not depend on them; a name
+    with a dot is an option of a part. There may be more steps, too, but not less."""
+
     def __post_init__(self) -> None:
         check_at_least(1, steps=self.steps, batch_size=self.batch_size)
         check_at_least(1, log_every=self.log_every, save_every=self.save_every, schedule_stretch=self.schedule_stretch)
+        check_at_least(0, seed=self.seed, learning_rate=self.learning_rate)
+        check_at_least(0, learning_rate_start=self.learning_rate_start, learning_rate_end=self.learning_rate_end)
+        check_at_least(0, weight_decay=self.weight_decay, weight_decay_end=self.weight_decay_end)
+        check_positive(clip_grad_norm=self.clip_grad_norm)
+        check_within(0, 1, warmup_share=self.warmup_share, decay_share=self.decay_share)
+        if self.schedule == "constant" and self.warmup_share + self.decay_share > self.schedule_stretch + 1e-9:
+            raise ValueError(
+                f"warmup_share {self.warmup_share} and decay_share must add up to at most {self.schedule_stretch:g}, "
+                f"got {self.decay_share}"
+            )
+        pick_device(self.device)
 
     @property
     def schedule_steps(self) -> int:
@@ -95,10 +113,39 @@ class RunConfig:
         """Tell whether something done every so many steps, and at the last, is done after this one."""
         return (step + 1) % every == 0 or step + 1 == self.steps
 
-    def record(self, name: str) -> None:
-        """Make the folder of the run and write the options into it, for people to read."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / name).write_text(json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n")
+    def record(self, name: str, **content: object) -> None:
+        """Make the folder of the run and write into it what the run is, for people and for `check_same_run`.
+
+        Args:
+            name: of the file.
+            content: as of `run_record`.
+        """
+        write_json(self.out / name, self._record(content))
+
+    def check_same_run(self, name: str, first_step: int, **content: object) -> None:
+        """Make sure that the run in the folder is this one; arguments as of `record`.
+
+        Args:
+            name: of the file.
+            first_step: the step that the run goes on with; at 0 there is none that could be another.
+            content: as of `run_record`.
+
+        Raises:
+            CheckpointError: if it is not, naming the differences.
+        """
+        if not first_step or not (self.out / name).exists():
+            return
+        told = self._told_apart(read_json(self.out / name), self._record(content))
+        if told:
+            raise CheckpointError(
+                f"{self.out} holds another run: {'; '.join(told)}; give what it began with, or choose another folder"
+            )
+
+    def _record(self, content: Mapping[str, object]) -> dict[str, Any]:
+        return run_record(dataclasses.asdict(self), content)
+
+    def _told_apart(self, found: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+        return told_apart(found, asked, self.free_options)
 
 
 def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:

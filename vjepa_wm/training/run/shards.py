@@ -17,11 +17,10 @@ from typing import NamedTuple, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
-from vjepa_wm.models.checkpoint import CheckpointError
+from vjepa_wm.models.checkpoint import CheckpointError, write_tensors
 
 HEADER_KEY = "parts"
 
@@ -110,7 +109,7 @@ def write_shard(path: Path, parts: Mapping[str, Part]) -> None:
         }
         for name, part in parts.items()
     }
-    save_file({name: part.local for name, part in parts.items()}, path, metadata={HEADER_KEY: json.dumps(header)})
+    write_tensors(path, {name: part.local for name, part in parts.items()}, {HEADER_KEY: json.dumps(header)})
     sync(path)
 
 

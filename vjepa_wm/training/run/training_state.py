@@ -8,7 +8,6 @@ is kept, because batches and masks are drawn from the seed and the step alone.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import zlib
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.checkpoint import CheckpointError, check_weights, read_json
-from vjepa_wm.safe_files import FolderLock
+from vjepa_wm.safe_files import FolderInUseError, FolderLock, write_json
 from vjepa_wm.training.run.distributed import World
 from vjepa_wm.training.run.shards import (
     Part,
@@ -99,10 +98,11 @@ class TrainingState:
 
         Raises:
             CheckpointError: if the save before failed in another process, or there is a newer state of another run.
-            OSError: if this process could not write in the save before.
+            OSError: if this process could not write in the save before, or the folder was deleted meanwhile.
             TypeError: if a tensor is sharded in a way that is not supported.
         """
         self.wait()
+        self._check_folder()
         if step == self._step:
             return
         parts = {name: part_of(value, self._world.size) for name, value in self._tensors().items()}
@@ -124,16 +124,28 @@ class TrainingState:
         """Claim the folder of the run, into which no other run may write meanwhile.
 
         Raises:
-            FolderInUseError: if another run is writing there.
+            FolderInUseError: if another run is writing there, or has written since `load`.
         """
         if self._world.is_main:
             self._lock = FolderLock(self._root.parent)
+            newest = max(_whole_states(self._root), default=None)
+            if newest != self._step:
+                self._lock.release()
+                raise FolderInUseError(
+                    f"another run has just written step {newest} into {self._root}; give the command again"
+                )
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Wait for the last save, which is as good when the training ends by an error, and let others write."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for the last save, which is as good when the training ends by an error, and let others write.
+
+        Raises:
+            OSError: if the folder was deleted or replaced meanwhile.
+        """
         try:
             self.wait()
+            if kind is None:
+                self._check_folder()
         finally:
             if self._lock is not None:
                 self._lock.release()
@@ -153,6 +165,10 @@ class TrainingState:
         self._read(self._root / _name(step), step)
         self._step = step
         return step
+
+    def _check_folder(self) -> None:
+        if self._lock is not None:
+            self._lock.check()
 
     def _parameters(self) -> list[tuple[str, nn.Parameter]]:
         """Return the optimizer's parameters in its order, with the names they have in the modules."""
@@ -215,7 +231,7 @@ class TrainingState:
     def _publish(self, step: int, temporary: Path) -> None:
         """Give a whole state its name, and then delete the old ones."""
         description = {"step": step, "shards": self._world.size, "optimizer": type(self._optimizer).__name__}
-        (temporary / DESCRIPTION_FILE).write_text(json.dumps(description) + "\n")
+        write_json(temporary / DESCRIPTION_FILE, description)
         sync(temporary / DESCRIPTION_FILE)
         sync(temporary)
         temporary.rename(self._root / _name(step))

@@ -1,0 +1,52 @@
+"""What tells two runs apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vjepa_wm.training.run.run_record import run_record, told_apart
+
+OPTIONS = {"out": Path("a"), "steps": 4, "seed": 0, "loader": {"workers": 0, "share": 0.1}, "encoder": Path("enc")}
+FREE = ("out", "loader.workers")
+
+
+def record(content="1", **changes):
+    return run_record(OPTIONS | changes, {"encoder": content})
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, []),
+        ({"out": Path("b"), "steps": 5, "loader": {"workers": 3, "share": 0.1}}, []),
+        ({"encoder": Path("moved")}, []),
+        ({"steps": 3}, ["steps 4, asked for 3"]),
+        (
+            {"seed": 1, "loader": {"workers": 0, "share": 0.2}},
+            ["seed 0, asked for 1", "loader.share 0.1, asked for 0.2"],
+        ),
+        ({"content": "2"}, ["encoder enc (content 1), asked for enc (content 2)"]),
+    ],
+    ids=str,
+)
+def test_only_what_may_not_differ_is_told(changes, told):
+    assert told_apart(record(), record(**changes), FREE) == told
+
+
+def test_options_that_a_run_did_not_know_yet_are_no_difference():
+    found = record()
+    del found["seed"], found["content"]
+    assert told_apart(found, record(), FREE) == []
+
+
+def test_a_path_is_the_same_from_every_folder(tmp_path, monkeypatch):
+    (tmp_path / "videos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    here = record(data=[Path("videos")])
+    monkeypatch.chdir(tmp_path / "videos")
+    assert told_apart(here, record(data=[Path("../videos")]), FREE) == []
+    assert here["data"] == [str(tmp_path / "videos")]
+    monkeypatch.chdir(tmp_path)
+    assert told_apart({**here, "data": ["videos"]}, record(data=[tmp_path / "videos"]), FREE) == []  # an older record

@@ -1,0 +1,71 @@
+"""What a run is, in a file beside its state: for people to read, and so that no other run goes on with it.
+
+What was read, such as an encoder, counts by its content: the same at another place is the same run, another at the same
+place is not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vjepa_wm.checks import differences
+
+CONTENT = "content"
+"""Key of what tells the contents of what was read from others."""
+
+
+def run_record(options: Mapping[str, Any], content: Mapping[str, object]) -> dict[str, Any]:
+    """Return the record of a run, as json has it.
+
+    Args:
+        options: all its options by name.
+        content: by the name of an option that says where something is read, what tells its content from others.
+    """
+    return json.loads(json.dumps({**options, CONTENT: content}, default=_text))
+
+
+def told_apart(found: dict[str, Any], asked: dict[str, Any], free: Iterable[str]) -> list[str]:
+    """Say in what a recorded run and one that is asked for differ; nothing if the second may go on with the first.
+
+    Args:
+        found: the record of the first, which may be of a version that knew fewer options.
+        asked: the record of the second.
+        free: options that may differ; a name with a dot is an option of a part.
+    """
+    told = []
+    theirs, ours = ({**record.get(CONTENT, {})} for record in (found, asked))
+    for option in ours:
+        if theirs.get(option, ours[option]) != ours[option]:
+            told.append(f"{option} {found[option]} (content {theirs[option]}), ")
+            told[-1] += f"asked for {asked[option]} (content {ours[option]})"
+    may_differ = {CONTENT, *free, *ours}
+    if asked["steps"] >= found.get("steps", 0):
+        may_differ.add("steps")
+    return told + differences(*(_placed(_without(record, may_differ)) for record in (found, asked)))
+
+
+def _without(record: Mapping[str, Any], names: Iterable[str], within: str = "") -> dict[str, Any]:
+    """Return a record without some names; one with a dot stands in a part of it."""
+    return {
+        name: _without(value, names, f"{within}{name}.") if isinstance(value, Mapping) else value
+        for name, value in record.items()
+        if within + name not in names
+    }
+
+
+def _placed(value: Any) -> Any:
+    """Return json values with the whole path of all that lies here; older records have paths as they were given."""
+    if isinstance(value, dict):
+        return {name: _placed(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_placed(part) for part in value]
+    return _text(value) if isinstance(value, str) else value
+
+
+def _text(value: object) -> str:
+    """Return a value as text: of what lies here the whole path, which holds in every folder."""
+    text = str(value)
+    return os.path.realpath(text) if text and os.path.exists(text) else text
