@@ -100,7 +100,7 @@ def test_short_episodes_do_no_harm():
 
 def test_a_real_data_set_is_divided(tmp_path):
     run_collect(CollectConfig(env="push", policy="noisy_expert", episodes=6, steps=12, out=tmp_path / "set", workers=0))
-    model = load_world_model(Path(vjepa_wm.__file__).parent / "weights/reach")
+    model = load_world_model(Path(vjepa_wm.__file__).parent / "weights/arm")
     latents = encode_dataset(model.encoder, TrajectoryDataset(tmp_path / "set"))
     moving = moving_frames(latents, ObjectMotionConfig(steps=30, batch_size=24))
     assert moving.shape == (6 * 13,) and moving.sum() == 18  # of 72 steps

@@ -238,8 +238,8 @@ def test_an_expert_that_a_task_lacks_is_refused_before_anything_is_played(lever,
 def test_a_world_model_that_does_not_fit_is_refused_before_anything_is_played(checkpoints, tmp_path):
     with pytest.raises(ValueError, match="does not fit task two_room"):
         run_evaluate(config(tmp_path / "out", checkpoints[0], policies=("zero", "world_model")))
-    with pytest.raises(ValueError, match="no released world model for 'two_room'"):
-        run_evaluate(config(tmp_path / "out", policies=("zero", "true_dynamics")))
+    with pytest.raises(ValueError, match="no released world model for 'lever'"):
+        run_evaluate(config(tmp_path / "out", env="lever", policies=("zero", "true_dynamics")))
     assert not (tmp_path / "out").exists()
 
 

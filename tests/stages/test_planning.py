@@ -157,8 +157,9 @@ def test_without_a_checkpoint_the_released_one_is_taken_where_there_is_one():
     assert isinstance(stand.agent, PlanningAgent) and isinstance(stand.agent.planner, CEM)
     assert stand.agent.world_model.config.encoder.image_size == 96
     stand.close()
-    with pytest.raises(ValueError, match="no released world model for 'push', only for reach; name one with --checkp"):
-        released("push")
+    assert Path(released("push")) == Path(released("reach")) != Path(released("two_room"))
+    with pytest.raises(ValueError, match="no released world model for 'lever', only for reach, push, .*; name one with"):
+        released("lever")
 
 
 @pytest.mark.parametrize(

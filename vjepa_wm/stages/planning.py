@@ -21,6 +21,7 @@ from vjepa_wm.envs import TASKS, Task, VariationConfig, find_task, make
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.policy import PolicyName
 from vjepa_wm.evaluation.runner import Stand
+from vjepa_wm.models.checkpoint import read_json
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.precision import Precision, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
@@ -129,13 +130,14 @@ def released(task: str) -> str:
     Raises:
         ValueError: if there is none.
     """
-    if not (WEIGHTS / task / "config.json").exists():
-        known = ", ".join(sorted(path.parent.name for path in WEIGHTS.glob("*/config.json")))
+    for_tasks = {name: path.parent for path in WEIGHTS.glob("*/released.json") for name in read_json(path)["tasks"]}
+    if task not in for_tasks:
+        known = ", ".join(name for name in TASKS if name in for_tasks)
         raise ValueError(
             f"there is no released world model for {task!r}, only for {known}; name one with --checkpoint, or leave "
             "the rows out that need one (--policies expert random zero)"
         )
-    return str(WEIGHTS / task)
+    return str(for_tasks[task])
 
 
 def check_fit(model: WorldModel, task: str, env: GoalEnv) -> None:
@@ -165,7 +167,7 @@ def fingerprint(model: WorldModel) -> str:
     total = 0
     for name, value in sorted(model.state_dict().items()):
         total = zlib.crc32(name.encode(), total)
-        total = zlib.crc32(value.detach().cpu().contiguous().view(torch.uint8).numpy(), total)
+        total = zlib.crc32(value.detach().cpu().reshape(-1).view(torch.uint8).numpy(), total)
     return f"{total:08x}"
 
 
