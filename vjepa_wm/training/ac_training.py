@@ -14,6 +14,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from torch import Tensor
 from vjepa_wm.data.latents.latent_set import LatentSet, number_units
 from vjepa_wm.data.latents.latent_store import encode_dataset
 from vjepa_wm.data.latents.window_mixture import WindowMixture
-from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.encoder import VideoEncoder
@@ -32,6 +32,7 @@ from vjepa_wm.models.key_value_cache import KeyValueCache
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world_model
+from vjepa_wm.training.encoded_data import encode_good_episodes
 from vjepa_wm.training.losses import prediction_loss
 from vjepa_wm.training.run.distributed import World
 from vjepa_wm.training.run.optimizer import make_optimizer, take_step
@@ -54,6 +55,8 @@ class TrainACConfig(RunConfig):
     """What of them is read: camera, rate, columns, and how they become states and actions."""
     encoder: Path
     """Encoder: a folder as `pretrain` writes it, a file of published weights, or their name."""
+    max_bad_share: float = 0.1
+    """Largest share of a dataset's episodes that may be unreadable; they are named and left out."""
     latents: Path | None = None
     """Folder that keeps latents, for this run and others; none: a hidden one inside each dataset."""
     predictor_dim: int = 192
@@ -77,6 +80,8 @@ class TrainACConfig(RunConfig):
         super().__post_init__()
         if not self.data:
             raise ValueError("data must name at least one dataset, got none")
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"max_bad_share must be from 0 to 1, got {self.max_bad_share}")
         if self.rollout_steps < 1 or self.num_frames < self.rollout_steps + 1:
             raise ValueError(
                 f"num_frames must be at least rollout_steps + 1 = {self.rollout_steps + 1}, got {self.num_frames}"
@@ -195,11 +200,11 @@ def open_windows(
     """Return the windows to train on, and those of the episodes that are kept out, after encoding what is not yet.
 
     Raises:
-        TrajectoryError: if a dataset is missing or lacks what is needed.
+        TrajectoryError: if a dataset is missing, lacks what is needed, or too many of its episodes are bad.
         ValueError: if no episode is as long as a window, or the datasets do not fit each other.
     """
-    datasets = [TrajectoryDataset(path, config.read) for path in config.data]
-    sets = [encode_dataset(encoder, dataset, dtype=dtype, store=config.latents) for dataset in datasets]
+    encode = partial(encode_dataset, encoder, dtype=dtype, store=config.latents)
+    sets = [encode_good_episodes(path, config.read, encode, config.max_bad_share) for path in config.data]
     parts = [one.split(config.validation_share, config.seed) for one in sets]
     train, validation = (
         WindowMixture([part[k] for part in parts], config.num_frames, weights=config.data_weights, seed=config.seed)
@@ -213,7 +218,7 @@ def train_ac(config: TrainACConfig) -> Path:
 
     Raises:
         CheckpointError: if the encoder is missing or of another architecture, or `config.out` holds another run.
-        TrajectoryError: if a dataset is missing or lacks what is needed.
+        TrajectoryError: if a dataset is missing, lacks what is needed, or too many of its episodes are bad.
         ValueError: if no episode is as long as a window, or the datasets do not fit each other.
     """
     device = pick_device(config.device)

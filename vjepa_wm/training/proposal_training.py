@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,13 @@ from vjepa_wm.data.latents.latent_set import LatentSet, number_units
 from vjepa_wm.data.latents.latent_store import encode_dataset
 from vjepa_wm.data.latents.window_mixture import WindowMixture
 from vjepa_wm.data.randomness import generator_for
-from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.energy import l2_energy
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import WorldModel, save_world_model
+from vjepa_wm.training.encoded_data import encode_good_episodes
 from vjepa_wm.training.run.distributed import World
 from vjepa_wm.training.run.optimizer import make_optimizer, take_step
 from vjepa_wm.training.run.run_config import RunConfig, step_generator
@@ -54,6 +55,8 @@ class TrainProposalConfig(RunConfig):
     """What of them is read: camera, rate, columns, and how they become states and actions."""
     world_model: Path
     """World model whose encoder gives the latents; OUT/world_model is it with the proposal."""
+    max_bad_share: float = 0.1
+    """Largest share of a dataset's episodes that may be unreadable; they are named and left out."""
     latents: Path | None = None
     """Folder that keeps latents, for this run and others; none: a hidden one inside each dataset."""
     goal_at_end: float = 0.5
@@ -84,6 +87,8 @@ class TrainProposalConfig(RunConfig):
     def __post_init__(self) -> None:
         """Check what is not checked by the parts."""
         super().__post_init__()
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"max_bad_share must be from 0 to 1, got {self.max_bad_share}")
         if not self.data:
             raise ValueError("data must name at least one dataset, got none")
         for name in ("goal_at_end", "validation_share"):
@@ -251,22 +256,14 @@ def train_proposal(config: TrainProposalConfig) -> Path:
 
     Raises:
         CheckpointError: if the world model is missing or broken, or `config.out` holds another run.
-        TrajectoryError: if a dataset is missing or lacks what is needed.
+        TrajectoryError: if a dataset is missing, lacks what is needed, or too many of its episodes are bad.
         ValueError: if the datasets do not fit each other or the world model.
     """
     device = pick_device(config.device)
     model = load_world_model(config.world_model).to(device)
     dtype = pick_dtype(config.precision, device)
-    sets = [
-        encode_dataset(
-            model.encoder,
-            TrajectoryDataset(path, config.read),
-            antialias=model.config.antialias,
-            dtype=dtype,
-            store=config.latents,
-        )
-        for path in config.data
-    ]
+    encode = partial(encode_dataset, model.encoder, antialias=model.config.antialias, dtype=dtype, store=config.latents)
+    sets = [encode_good_episodes(path, config.read, encode, config.max_bad_share) for path in config.data]
     parts = [one.split(config.validation_share, config.seed) for one in sets]
     train, validation = (
         WindowMixture([part[k] for part in parts], 2, weights=config.data_weights, seed=config.seed) for k in (0, 1)

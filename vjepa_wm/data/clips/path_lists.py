@@ -6,7 +6,9 @@ label, after a space or a comma, which pretraining has no use for.
 
 from __future__ import annotations
 
+import codecs
 import logging
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +22,8 @@ def read_path_list(path: Path, suffixes: tuple[str, ...], *, folders: bool = Fal
 
     Behind a path may stand anything after a space, tab, comma, semicolon or "::". A path may itself hold all of these,
     since its ending tells where it stops, and may be put in double quotes. A first line that names nothing is taken
-    for a header. Blank lines and lines that begin with # are skipped.
+    for a header. A number in front of the path, as tables have that were saved with their index, is left out where the
+    first path exists without it only. Blank lines are skipped, and lines that begin with # unless there is such a file.
 
     Args:
         path: the list.
@@ -34,13 +37,16 @@ def read_path_list(path: Path, suffixes: tuple[str, ...], *, folders: bool = Fal
         ValueError: if a line names nothing of this kind; the message has its number and text.
     """
     ending = re.compile("(?:" + "|".join(map(re.escape, suffixes)) + r")(?=(\s|,|;|::|$))", re.IGNORECASE)
-    is_first = True
+    is_first, has_index = True, None
     # File names may be in any encoding; what is no UTF-8 is passed on as Python spells it.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+    with path.open(encoding=_encoding(path), errors="surrogateescape") as lines:
         for number, line in enumerate(lines, start=1):
             line = line.strip()
-            if not line or line.startswith("#"):
+            if not line or (line.startswith("#") and not _exists(path, _named_file(line, ending))):
                 continue
+            if has_index is None and (name := _named_file(line, ending)):
+                has_index = not _exists(path, name) and _exists(path, _named_file(_without_index(line), ending))
+            line = _without_index(line) if has_index else line
             name = _named_file(line, ending) or (folders and _named_folder(line, path.parent, is_first))
             if name:
                 yield name
@@ -48,6 +54,20 @@ def read_path_list(path: Path, suffixes: tuple[str, ...], *, folders: bool = Fal
                 kinds = ", ".join(suffixes)
                 raise ValueError(f"line {number} of {path} must begin with a path ending in {kinds}, got {line!r}")
             is_first = False
+
+
+def _encoding(path: Path) -> str:
+    """Tell UTF-16, as spreadsheets save text, from UTF-8 by the mark that it begins with."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def _exists(path: Path, name: str | None) -> bool:
+    return name is not None and os.path.lexists(path.parent / name)
+
+
+def _without_index(line: str) -> str:
+    return re.sub(r'^"?\d+"?\s*[,;\t]\s*', "", line)
 
 
 def _named_file(line: str, ending: re.Pattern) -> str | None:

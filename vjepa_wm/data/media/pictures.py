@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from vjepa_wm.safe_files import describe_start
+
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")
 _ORIENTATION = 0x112
@@ -80,7 +82,10 @@ def _read(source: Path | BytesIO, label: str) -> np.ndarray:
     except PictureError:
         raise
     except UnidentifiedImageError as error:
-        raise PictureError(f"cannot read {label} as a picture: it is in no format that is known") from error
+        origin = describe_start(source) if isinstance(source, Path) else ""
+        raise PictureError(
+            f"cannot read {label} as a picture{origin or ': it is in no format that is known'}"
+        ) from error
     except Exception as error:  # of damaged files Pillow's decoders raise whatever they stumble over
         raise PictureError(f"cannot read {label} as a picture: {str(error) or type(error).__name__}") from error
 
