@@ -28,8 +28,8 @@ from PIL import Image
 
 from vjepa_wm.data.clips.clip_sources import find_clip_source
 from vjepa_wm.data.latents.latent_set import LatentSet
-from vjepa_wm.data.trajectories.dataset import EpisodeError, TrajectoryDataset
-from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.data.trajectories.metadata_checks import EpisodeError, TrajectoryError
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.training.encoded_data import encode_good_episodes, warn_of_targets
 

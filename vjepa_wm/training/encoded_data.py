@@ -18,8 +18,8 @@ import numpy as np
 
 from vjepa_wm.data.clips.bad_files import UNUSABLE
 from vjepa_wm.data.latents.latent_set import LatentSet
-from vjepa_wm.data.trajectories.dataset import EpisodeError, TrajectoryDataset
-from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.data.trajectories.metadata_checks import EpisodeError, TrajectoryError
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 
 logger = logging.getLogger(__name__)

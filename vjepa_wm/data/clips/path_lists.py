@@ -37,17 +37,21 @@ def read_path_list(path: Path, suffixes: tuple[str, ...], *, folders: bool = Fal
         ValueError: if a line names nothing of this kind; the message has its number and text.
     """
     ending = re.compile("(?:" + "|".join(map(re.escape, suffixes)) + r")(?=(\s|,|;|::|$))", re.IGNORECASE)
-    is_first, has_index = True, None
+    is_first = True
+    has_index: bool | None = None
     # File names may be in any encoding; what is no UTF-8 is passed on as Python spells it.
     with path.open(encoding=_encoding(path), errors="surrogateescape") as lines:
         for number, line in enumerate(lines, start=1):
             line = line.strip()
             if not line or (line.startswith("#") and not _exists(path, _named_file(line, ending))):
                 continue
-            if has_index is None and (name := _named_file(line, ending)):
-                has_index = not _exists(path, name) and _exists(path, _named_file(_without_index(line), ending))
+            if has_index is None:
+                whole, rest = _named_file(line, ending), _named_file(_without_index(line), ending)
+                has_index = None if not whole and not rest else not _exists(path, whole) and _exists(path, rest)
             line = _without_index(line) if has_index else line
-            name = _named_file(line, ending) or (folders and _named_folder(line, path.parent, is_first))
+            name = _named_file(line, ending)
+            if not name and folders:
+                name = _named_folder(line, path.parent, is_first)
             if name:
                 yield name
             elif not (is_first and _is_header(line)):

@@ -32,7 +32,6 @@ from vjepa_wm.data.media.video import (
     open_video,
     rgb_converter,
 )
-from vjepa_wm.safe_files import describe_start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +108,6 @@ def _check_size(path: Path) -> None:
         stated = stated_size(path)
     except OSError as error:
         raise VideoError(f"cannot read {path}: {error.strerror}") from error
-    origin = describe_start(path)
-    if origin:
-        raise VideoError(f"cannot decode {path}{origin}")
     if stated is not None and size < stated:
         raise VideoError(f"cut short, {size} of {stated} bytes are left in {path}")
 

@@ -22,7 +22,7 @@ import numpy as np
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
-from vjepa_wm.safe_files import write_bytes
+from vjepa_wm.safe_files import describe_start, write_bytes
 
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 # What a file may be whatever its name: one that holds its own frames. Lists that name other files are none.
@@ -206,7 +206,7 @@ def open_video(path: str | os.PathLike) -> Iterator[tuple[av.container.InputCont
             stream.thread_type = "NONE"  # frame threads delay the first frame and fight the other workers
             yield container, stream
     except av.FFmpegError as error:
-        raise VideoError(f"cannot decode {path}: {error.strerror}") from error
+        raise VideoError(f"cannot decode {path}{describe_start(Path(path)) or f': {error.strerror}'}") from error
 
 
 def _shown_stream(container: av.container.InputContainer) -> av.VideoStream | None:
@@ -229,6 +229,13 @@ def counts_moments(container: av.container.InputContainer, stream: av.VideoStrea
     return container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
 
 
+def _count(frame: av.VideoFrame, given: int | None, last: int | None) -> int | None:
+    """Return the stamp of what a decoder was given when a frame came out, or the next where that was nothing."""
+    if frame.dts is not None or given is None:
+        return frame.dts
+    return max(given, given if last is None else last) + 1
+
+
 def decode_stamped(
     stream: av.VideoStream, packets: Iterable[av.Packet | None], path: str | os.PathLike, *, by_count: bool
 ) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -246,7 +253,7 @@ def decode_stamped(
     Raises:
         VideoError: if time stamps are missing or run backwards.
     """
-    first: int | None = None
+    first: int | None = None  # stamps of the first key frame, the last frame, and what the decoder was given last
     last: int | None = None
     given: int | None = None
     for packet in packets:
@@ -257,11 +264,7 @@ def decode_stamped(
         if packet is not None and packet.size:
             given = packet.dts
         for frame in stream.decode(packet):
-            stamp = frame.pts
-            if by_count and frame.dts is not None:
-                stamp = frame.dts
-            elif by_count and given is not None:  # at the very end frames come out that nothing was given for
-                stamp = max(given, given if last is None else last) + 1
+            stamp = _count(frame, given, last) if by_count else frame.pts
             if stamp is None or first is None:
                 raise VideoError(f"frames without time stamps in {path}")
             if last is not None and stamp < last:

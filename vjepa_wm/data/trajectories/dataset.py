@@ -20,27 +20,12 @@ import numpy as np
 from vjepa_wm.data.media.video import VideoError
 from vjepa_wm.data.trajectories.columns import choose_numbers, join_numbers
 from vjepa_wm.data.trajectories.episode_frames import kept_frames
-from vjepa_wm.data.trajectories.layout import ENVIRONMENT_STATE, IMAGES, TrajectoryError, element_names, listed
+from vjepa_wm.data.trajectories.layout import ENVIRONMENT_STATE, IMAGES, element_names
+from vjepa_wm.data.trajectories.metadata_checks import EpisodeError, TrajectoryError, listed
 from vjepa_wm.data.trajectories.poses import PoseConverter, displacements
 from vjepa_wm.data.trajectories.stored_episodes import StoredEpisodes
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.pose import POSE_DIM
-
-
-class EpisodeError(TrajectoryError):
-    """An episode that cannot be read, in a data set that can.
-
-    Attributes:
-        number: of the episode in its data set.
-    """
-
-    def __init__(self, number: int, reason: Exception):
-        """Take over the message of what was raised of it."""
-        super().__init__(str(reason))
-        self.number = number
-
-    def __reduce__(self) -> tuple:
-        return type(self), (self.number, Exception(*self.args))
 
 
 @dataclass(frozen=True, kw_only=True)

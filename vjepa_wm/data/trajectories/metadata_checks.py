@@ -29,6 +29,22 @@ class TrajectoryError(ValueError):
     """A folder that is not a data set this package can read; the message says what is wrong."""
 
 
+class EpisodeError(TrajectoryError):
+    """An episode that cannot be read, in a data set that can.
+
+    Attributes:
+        number: of the episode in its data set.
+    """
+
+    def __init__(self, number: int, reason: Exception):
+        """Take over the message of what was raised of it."""
+        super().__init__(str(reason))
+        self.number = number
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.number, Exception(*self.args))
+
+
 def listed(names: Iterable[str]) -> str:
     """Return names as a text for people."""
     return ", ".join(sorted(names))
