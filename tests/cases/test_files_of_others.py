@@ -82,7 +82,7 @@ def test_picture(tmp_path, name):
 
 VIDEOS = {
     "MPEG-4 with packed B-frames": (stored("packed_b_frames.avi"), 48),
-    "MPEG-4 with B-frames in avi": (named("b.avi", "mpeg4", bf="2", b="8000000"), range(40)),
+    "MPEG-4 with B-frames in avi": (named("b.avi", "mpeg4", bf="2"), 40),
     "raw with a palette": (stored("palette.avi"), 20),
     "raw gray": (odd_videos.uncompressed("gray.avi", "gray"), range(20)),
     "raw gray in mov": (odd_videos.uncompressed("gray.mov", "gray"), range(20)),
@@ -94,7 +94,7 @@ VIDEOS = {
     "the default track of two": (odd_videos.two_tracks, range(10)),
     ".m4v": (named("a.m4v"), range(40)),
     ".flv": (named("a.flv"), range(40)),
-    ".wmv": (named("a.wmv", "wmv2", b="8000000"), range(40)),
+    ".wmv": (named("a.wmv", "wmv2"), 40),
     "a list of other files": (odd_videos.list_of_files, refused(VideoError, r"cannot decode .*list\.mp4")),
     "a picture": (odd_videos.picture_called_video, refused(VideoError, r"cannot decode .*red\.mp4")),
     "a git-lfs pointer": (bytes_called("p.mp4", LFS), refused(VideoError, r"p\.mp4.*git lfs pull")),
@@ -111,7 +111,7 @@ def test_video(tmp_path, name):
             read_every_way(path)
     elif isinstance(must, int):
         frames = read_every_way(path)
-        assert len(frames) == must and all(frame.std() > 1 for frame in frames)  # none of them black
+        assert len(frames) == must and frames[1:].any(axis=(1, 2, 3)).all()  # none black but maybe the first
     else:
         assert frame_numbers(read_every_way(path)) == list(must)
 
@@ -140,8 +140,9 @@ def test_display_matrix(tmp_path, name):
 
 def test_the_verdict_on_a_video_does_not_depend_on_memory(tmp_path):
     path = odd_videos.undecodable_middle(tmp_path)
-    without, with_memory = verdicts(path)
-    assert without == with_memory
+    assert verdicts(path, 4) == [None, None]  # clips of intact parts
+    without, with_memory = verdicts(path, 60)
+    assert without == with_memory and "1 of 1 videos are bad" in without
 
 
 LISTS = {

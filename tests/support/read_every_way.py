@@ -23,12 +23,12 @@ def read_every_way(path):
     return frames
 
 
-def verdicts(path):
-    """Say what is wrong with a video, without memory for frames and with it; None: nothing."""
+def verdicts(path, num_clips):
+    """Say what is wrong with a video after some clips, without memory for frames and with it; None: nothing."""
     found = []
     for cache_bytes in (0, 2**30):
         try:
-            _clips(path, cache_bytes)
+            _clips(path, cache_bytes, num_clips)
         except VideoError as error:
             found.append(str(error))
         else:
@@ -36,9 +36,9 @@ def verdicts(path):
     return found
 
 
-def _clips(path, cache_bytes):
+def _clips(path, cache_bytes, num_clips=8):
     source = find_clip_source(path)
     mixture = open_mixture([source], num_frames=2, fps=10, seed=0, cache_bytes=cache_bytes, max_bad_share=0.0)
-    clips = [mixture.video(number).numpy() for number in range(8)]
+    clips = [mixture.video(number).numpy() for number in range(num_clips)]
     assert not mixture.bad
     return clips

@@ -182,9 +182,12 @@ def check_clip_size(encoder: VideoEncoder, config: ExtractionConfig) -> int:
             f"num_frames must be 1 or a multiple of the encoder's tubelet_size {architecture.tubelet_size}, "
             f"got {config.num_frames}"
         )
-    values = 3 * config.batch_size * config.num_frames * image_size**2
+    # Pixels as they are read and as they are used, and what the widest layer makes of a block's tokens.
+    tokens = config.num_frames / architecture.tubelet_size * (image_size / architecture.patch_size) ** 2
+    numbers = 6 * config.num_frames * image_size**2 + 6 * architecture.embed_dim * tokens
     check_memory(
-        4 * values, f"num_frames {config.num_frames} of image_size {image_size} with batch_size {config.batch_size}"
+        4 * config.batch_size * numbers,
+        f"num_frames {config.num_frames} of image_size {image_size} with batch_size {config.batch_size}",
     )
     for layer in config.layers:
         if not -architecture.depth <= layer < architecture.depth:
