@@ -39,7 +39,7 @@ DAMAGED = {
     "info.json is cut": (content("meta/info.json", b'{"fps": 1'), r"info\.json is not valid json"),
     "info.json is no text": (content("meta/info.json", b"\xff\xfe\0\0"), r"info\.json is not valid json"),
     "info.json is a pointer": (content("meta/info.json", b"version https://git-lfs.x\n"), "info.json.*git lfs pull"),
-    "no version": (without("codebase_version"), r'version must be v3\.x, got "unknown"'),
+    "no version": (without("codebase_version"), r"version must be v3\.x, got unknown"),
     "version 3": (info(codebase_version=3.0), r"version must be v3\.x, got 3\.0 in .*info\.json"),
     "version null": (info(codebase_version=None), r"version must be v3\.x, got null"),
     "no fps": (without("fps"), r"no fps in .*info\.json"),

@@ -107,9 +107,8 @@ def check_info(info: dict, path: Path) -> None:
     """
     version = info.get("codebase_version", "unknown")
     if not isinstance(version, str) or not version.startswith("v3."):
-        raise TrajectoryError(
-            f"LeRobot version must be v3.x, got {_shown(version)} in {path}; LeRobot's converter can lift older ones"
-        )
+        shown = version if isinstance(version, str) else _shown(version)
+        raise TrajectoryError(f"LeRobot version must be v3.x, got {shown} in {path}; LeRobot's converter can lift it")
     missing = {"fps", "total_episodes", "features", "data_path"} - set(info)
     if missing:
         raise TrajectoryError(f"no {listed(missing)} in {path}; it has {listed(info)}")
