@@ -133,8 +133,10 @@ def undecodable_middle(folder):
     """Write a video whose index lists frames that the decoder cannot make out."""
     path = named("middle.avi", "mjpeg")(folder)
     content = bytearray(path.read_bytes())
-    places = [k for k in range(len(content)) if content[k : k + 4] == b"00dc"][20:24]
-    for place in places:
-        content[place + 8 : place + 208] = bytes(200)
+    places = [k for k in range(len(content)) if content[k : k + 4] == b"00dc"]
+    frames = [k for k in places if struct.unpack_from("<I", content, k + 4)[0] > 200]  # others are pauses
+    for place in frames[20:24]:
+        size = struct.unpack_from("<I", content, place + 4)[0]
+        content[place + 8 : place + 8 + size] = bytes(size)
     path.write_bytes(content)
     return path

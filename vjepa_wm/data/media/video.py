@@ -173,7 +173,7 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...]:
         )
     if noted is None:
         return 1, 0, 0, 1
-    a, b, _, c, d, *_ = np.frombuffer(bytes(noted), np.int32).tolist()
+    a, b, _, c, d, *_ = np.frombuffer(cast(bytes, noted), np.int32).tolist()
     return a, b, c, d
 
 
@@ -206,7 +206,8 @@ def open_video(path: str | os.PathLike) -> Iterator[tuple[av.container.InputCont
             stream.thread_type = "NONE"  # frame threads delay the first frame and fight the other workers
             yield container, stream
     except av.FFmpegError as error:
-        raise VideoError(f"cannot decode {path}{describe_start(Path(path)) or f': {error.strerror}'}") from error
+        why = "it is in no format that is read" if isinstance(error, av.ArgumentError) else error.strerror
+        raise VideoError(f"cannot decode {path}{describe_start(Path(path)) or f': {why}'}") from error
 
 
 def _shown_stream(container: av.container.InputContainer) -> av.VideoStream | None:
