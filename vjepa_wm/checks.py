@@ -6,6 +6,7 @@ What is wrong with the machine and not with an option is a `MachineError`.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -72,3 +73,15 @@ def differences(found: Mapping[str, Any], asked: Mapping[str, Any], within: str 
         elif there != here:
             told.append(f"{within}{name} {there}, asked for {here}")
     return told
+
+
+def check_memory(num_bytes: float, what: str) -> None:
+    """Raise a ValueError if something would take more memory than the machine has.
+
+    Args:
+        num_bytes: what it would take [bytes].
+        what: which values of which options ask for it.
+    """
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if num_bytes > total:
+        raise ValueError(f"{what} would take {num_bytes / 1e9:,.0f} GB of memory, this machine has {total / 1e9:,.0f}")

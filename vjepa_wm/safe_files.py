@@ -1,4 +1,6 @@
-"""Files that are whole whenever they are there, and folders into which only one process writes. Imports nothing.
+"""Files that are whole whenever they are there, or say what they are instead, and folders that one process writes.
+
+Imports nothing.
 
 Why this file exists: a recorder or an evaluation may be killed at any moment or started twice, and must then go on from
 files that can be trusted.
@@ -70,6 +72,24 @@ def remove_file(path: Path) -> None:
 def unfinished_name(path: Path) -> Path:
     """Return the name that a file has while it is written."""
     return path.with_name(path.name + ".tmp")
+
+
+def guess_origin(start: bytes) -> str:
+    """Say what a file probably is that is not what its name says, from its first bytes; empty where that is open."""
+    start = start.lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return ", so a web page was saved under this name; download the file itself"
+    if start.startswith(b"version https://git-lfs"):
+        return ", so it is a git-lfs pointer; fetch the file itself with `git lfs pull`"
+    return ""
+
+
+def describe_start(path: Path) -> str:
+    """Say how a file begins if that tells why it cannot be read; empty otherwise."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    guess = guess_origin(start)
+    return f": it begins with {start.decode(errors='replace').splitlines()[0]!r}{guess}" if guess else ""
 
 
 class FolderInUseError(RuntimeError):

@@ -86,7 +86,7 @@ def test_a_list_may_have_a_header_absolute_paths_and_pictures(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a.mp4\nb.mp3 3\n", r"line 2 of .*list\.txt must begin with a path ending in \.avi, .*, got 'b\.mp3 3'"),
+        ("a.mp4\nb.mp3 3\n", r"line 2 of .*list\.txt must begin with a path ending in \.3gp, .*, got 'b\.mp3 3'"),
         ("# x\nclips/none\n", "line 2 of .* got 'clips/none'"),
         ("path\nlabel\n", "line 2 of .* got 'label'"),
         ("path label\n", r"no video or picture \(.*\) in .*list\.txt"),
@@ -106,7 +106,7 @@ def test_single_files_and_what_is_none(tmp_path):
         find_clip_source(tmp_path / "c.doc")
     with pytest.raises(FileNotFoundError, match=r"source of videos and pictures does not exist: .*none"):
         find_clip_source(tmp_path / "none")
-    with pytest.raises(FileNotFoundError, match=r"no video or picture \(\.avi, .*\) in .*empty"):
+    with pytest.raises(FileNotFoundError, match=r"no video or picture \(\.3gp, .*\) in .*empty"):
         find_clip_source(tmp_path / "empty")
     with pytest.raises(ValueError, match="frames_fps must be positive or None, got 0"):
         find_clip_source(tmp_path, frames_fps=0)

@@ -124,7 +124,7 @@ def test_damaged_episodes_say_what_is_wrong(dataset):
     with pytest.raises(TrajectoryError, match=r"an episode has 8 frames, its video .*file-002\.mp4 7"):
         TrajectoryDataset(dataset.root).episode(2)
     video.unlink()
-    with pytest.raises(FileNotFoundError, match=r"video does not exist: .*file-002\.mp4"):
+    with pytest.raises(TrajectoryError, match=r"video does not exist: .*file-002\.mp4"):
         TrajectoryDataset(dataset.root).episode(2)
 
 

@@ -277,7 +277,7 @@ def set_cell(table, name, row, value):
         ),
         (
             lambda t: set_cell(t, HAND, 3, {"bytes": b"no png", "path": ""}),
-            r"cannot read a picture in column .*episode 2",
+            r"cannot read frame 4, column .*episode 2 .* as a picture",
         ),
         (lambda t: set_cell(t, HAND, 3, png(frame(0)[:8])), r"pictures change their size in column .*hand', episode 2"),
         (lambda t: t.slice(1), r"episode 2 of .* has 8 frames, its parquet file 7"),

@@ -192,6 +192,7 @@ def test_inputs_that_do_not_suit_the_encoder_are_refused(inputs):
         ({"image_size": 40}, r"image_size must be a multiple of the encoder's patch_size 16, got 40"),
         ({"num_frames": 5}, r"num_frames must be 1 or a multiple of the encoder's tubelet_size 2, got 5"),
         ({"layers": (2,)}, r"layers must be from -2 to 1, got 2"),
+        ({"num_frames": 10**9}, r"num_frames 1000000000 of image_size \d+ .* would take [\d,]+ GB of memory, this"),
     ):
         with pytest.raises(ValueError, match=message):
             extract(tiny_encoder(), settings(inputs, **changes))

@@ -5,7 +5,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from vjepa_wm.models.checkpoint import CheckpointError, build_empty, build_meta, copy_weights, save_model
+from vjepa_wm.models.checkpoint import CheckpointError, build_meta, copy_weights, save_model
 from vjepa_wm.models.encoder import VideoEncoder, VideoEncoderConfig
 from vjepa_wm.models.load import load_from
 from vjepa_wm.models.read_checkpoint import read_checkpoint
@@ -84,7 +84,7 @@ def test_a_value_that_the_configuration_refuses_is_told(folder):
     ):
         load(folder)
     (folder / "config.json").write_text(json.dumps(values | {"depth": "two"}))
-    with pytest.raises(CheckpointError, match=r"config\.json does not describe a VideoEncoderConfig"):
+    with pytest.raises(CheckpointError, match=r"config\.json does not describe .*: depth must not be 'two'"):
         load(folder)
 
 
@@ -93,10 +93,9 @@ def test_other_frameworks_are_told_who_wrote_the_file(folder):
         assert file.metadata() == {"format": "pt"}
 
 
-def test_a_model_is_built_without_memory_and_then_without_values():
+def test_a_model_is_built_without_memory():
     model = build_meta(VideoEncoder, CONFIG)
     assert {value.device.type for value in model.parameters()} == {"meta"}
-    assert {value.device.type for value in build_empty(VideoEncoder, CONFIG).parameters()} == {"cpu"}
 
 
 def test_computed_buffers_are_refused_as_loading_would_lose_them():
@@ -106,7 +105,7 @@ def test_computed_buffers_are_refused_as_loading_would_lose_them():
             self.register_buffer("table", torch.arange(size), persistent=False)
 
     with pytest.raises(RuntimeError, match=r"Computing must not hold buffers outside its state dict, has \{'table'\}"):
-        build_empty(Computing, 3)
+        build_meta(Computing, 3)
 
 
 def test_weights_are_copied_through_views_and_into_their_type():

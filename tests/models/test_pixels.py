@@ -186,3 +186,14 @@ def test_frames_that_are_no_frames_are_refused():
         prepare_clip(pattern(8, 8)[None], 0)
     with pytest.raises(ValueError, match=r"num_views must be at least 2 .* got 1"):
         prepare_views(pattern(8, 8)[None], 8, num_views=1)
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+def test_of_a_long_strip_only_the_middle_counts(antialias):
+    strip = torch.randint(0, 256, (1, 2, 20_000, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    middle = strip[:, :, 10_000 - 16 : 10_000 + 16]
+    assert torch.equal(prepare_clip(strip, 16, antialias=antialias), prepare_clip(middle, 16, antialias=antialias))
+    upright = strip.transpose(1, 2)
+    assert torch.equal(
+        prepare_clip(upright, 16, antialias=antialias), prepare_clip(middle.transpose(1, 2), 16, antialias=antialias)
+    )

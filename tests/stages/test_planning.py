@@ -158,7 +158,9 @@ def test_without_a_checkpoint_the_released_one_is_taken_where_there_is_one():
     assert stand.agent.world_model.config.encoder.image_size == 96
     stand.close()
     assert Path(released("push")) == Path(released("reach")) != Path(released("two_room"))
-    with pytest.raises(ValueError, match="no released world model for 'lever', only for reach, push, .*; name one with"):
+    with pytest.raises(
+        ValueError, match="no released world model for 'lever', only for reach, push, .*; name one with"
+    ):
         released("lever")
 
 

@@ -40,7 +40,7 @@ def make_bad(kind, path, generator):
         return path, SHORT
     if name == "picture":
         Image.new("RGB", (48, 32), "red").save(path.with_suffix(".png"))
-        return path.with_suffix(".png").rename(path), SHORT
+        return path.with_suffix(".png").rename(path), "it is in no format that is read"
     if name == "sound":
         write_sound(path)
         return path, "no video stream"

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vjepa_wm.safe_files import write_json, write_whole
+from vjepa_wm.safe_files import describe_start, write_json, write_whole
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -35,6 +35,8 @@ WORLD_MODEL = "world_model"
 PROPOSAL = "proposal"
 MISFIT = f"does not fit its {CONFIG_FILE}, so it is a checkpoint of another architecture"
 """What is wrong with weights that do not fit the configuration beside them, after their name."""
+LARGEST = 10_000_000
+"""No single number of a configuration is larger."""
 Config = TypeVar("Config", bound="DataclassInstance")
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -121,13 +123,45 @@ def build_config(cls: type[Config], values: dict, path: Path) -> Config:
         )
     built = {}
     for name, value in values.items():
-        if dataclasses.is_dataclass(hints[name]) and value is not None:
+        if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict):
             value = build_config(hints[name], value, path)
         built[name] = tuple(value) if isinstance(value, list) else value
+        if not _fits(built[name], typing.get_type_hints(cls)[name]):
+            raise CheckpointError(f"{path} does not describe a {cls.__name__}: {name} must not be {_shown(value)}")
     try:
         return cls(**built)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f"{path} does not describe a {cls.__name__}: {error}") from error
+
+
+def _fits(value: object, hint: typing.Any) -> bool:
+    """Tell whether a value is of a type; numbers are finite, and single ones neither negative nor above `LARGEST`."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return any(type(value) is type(choice) and value == choice for choice in inner)
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, option) for option in inner)
+    if origin is tuple:
+        kinds = inner[:1] * len(value) if isinstance(value, tuple) and inner[-1] is Ellipsis else inner
+        return (
+            isinstance(value, tuple)
+            and len(value) == len(kinds)
+            and all(is_plain_number(one, whole=kind is int) for one, kind in zip(value, kinds, strict=True))
+        )
+    if hint in (int, float):
+        return is_plain_number(value, whole=hint is int) and 0 <= typing.cast(float, value) <= LARGEST
+    return isinstance(value, hint)
+
+
+def is_plain_number(value: object, *, whole: bool = False) -> bool:
+    """Tell whether a value out of json is a finite number, maybe a whole one; True and False are none."""
+    kinds = int if whole else (int, float)
+    return isinstance(value, kinds) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else text[:60] + "..."
 
 
 def _without_none(hint: object) -> typing.Any:
@@ -146,8 +180,8 @@ def read_json(path: Path) -> dict:
         raise CheckpointError(f"no checkpoint at {path.parent}: {path.name} is missing")
     try:
         values = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is not valid json: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not valid json{describe_start(path) or f': {error}'}") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} must hold a json object, got a {type(values).__name__}")
     return values
@@ -167,15 +201,6 @@ def build_meta(build: Callable[[Config], Model], config: Config) -> Model:
     return model
 
 
-def build_empty(build: Callable[[Config], Model], config: Config) -> Model:
-    """Build a model on the CPU whose parameters have no values yet, so that no time goes into drawing them.
-
-    Raises:
-        RuntimeError: if `build_meta` raises it.
-    """
-    return build_meta(build, config).to_empty(device="cpu")
-
-
 def check_weights(targets: Mapping[str, Tensor], weights: Mapping[str, Tensor], label: object, likely: str) -> None:
     """Raise CheckpointError with every key that does not fit; arguments as of `copy_weights`."""
     missing = sorted(set(targets) - set(weights))
@@ -185,8 +210,18 @@ def check_weights(targets: Mapping[str, Tensor], weights: Mapping[str, Tensor], 
         for name in sorted(set(targets) & set(weights))
         if weights[name].shape != targets[name].shape
     ]
-    if missing or unexpected or shapes:
-        groups = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+    whole = sorted(
+        name
+        for name in set(targets) & set(weights)
+        if targets[name].is_floating_point() and not weights[name].is_floating_point()
+    )
+    if missing or unexpected or shapes or whole:
+        groups = (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", shapes),
+            ("not of floating-point numbers", whole),
+        )
         lines = [
             f"{len(keys)} {title}: {', '.join(keys[:6])}{', ...' * (len(keys) > 6)}" for title, keys in groups if keys
         ]
@@ -204,11 +239,14 @@ def copy_weights(targets: Mapping[str, Tensor], weights: Mapping[str, Tensor], l
         likely: rest of the sentence that `label` begins: what is wrong and the likeliest cause.
 
     Raises:
-        CheckpointError: if a key does not fit, with all of them.
+        CheckpointError: if a key does not fit, with all of them, or numbers are not finite.
     """
     check_weights(targets, weights, label, likely)
     for name, target in targets.items():
         target.copy_(weights[name])
+        # Largest and smallest tell it without a copy: NaN is the largest and the smallest of any numbers.
+        if target.numel() and not torch.isfinite(torch.stack(torch.aminmax(target))).all():
+            raise CheckpointError(f"{label} holds numbers that are infinite or none at all, the first in {name}")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -223,7 +261,5 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        size = path.stat().st_size
-        raise CheckpointError(
-            f"{path} is damaged or not a safetensors file: {error} (it has {size} bytes; copy or download it again)"
-        ) from error
+        why = describe_start(path) or (f": {error} (it has {path.stat().st_size} bytes; copy or download it again)")
+        raise CheckpointError(f"{path} is damaged or not a safetensors file{why}") from error

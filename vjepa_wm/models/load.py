@@ -8,8 +8,9 @@ fit is an error that names every tensor; nothing is ever loaded in part.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from torch import nn
 
@@ -23,7 +24,8 @@ from vjepa_wm.models.checkpoint import (
     VIDEO_ENCODER,
     WORLD_MODEL,
     CheckpointError,
-    build_empty,
+    build_meta,
+    check_weights,
     copy_weights,
 )
 from vjepa_wm.models.encoder import VideoEncoder
@@ -134,9 +136,8 @@ def load_from(
     if kind == WORLD_MODEL:
         return _join_world_model(checkpoint, key)
     stored = choose(checkpoint, kind, key)
-    model = cast(LoadedModel, build_empty(KINDS[kind].model, stored.read_config(**options)))
-    _fill(model, stored)
-    return model.eval()
+    model = _build(KINDS[kind].model, stored.read_config(**options), (("", stored),), checkpoint.path)
+    return cast(LoadedModel, model)
 
 
 def choose(checkpoint: Checkpoint, kind: str, key: str | None = None) -> StoredModel:
@@ -190,13 +191,33 @@ def _join_world_model(checkpoint: Checkpoint, key: str | None) -> WorldModel:
         )
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.path}: its parts do not fit together: {error}") from error
-    model = build_empty(WorldModel, config)
-    _fill(model.encoder, encoder)
-    _fill(model.predictor, predictor)
-    if model.proposal is not None and proposal is not None:
-        _fill(model.proposal, proposal)
+    parts = (("encoder", encoder), ("predictor", predictor), ("proposal", proposal))
+    stored = tuple((name, part) for name, part in parts if part is not None)
+    return cast(WorldModel, _build(WorldModel, config, stored, checkpoint.path))
+
+
+def _build(build: type[nn.Module], config: Any, parts: Sequence[tuple[str, StoredModel]], path: Path) -> nn.Module:
+    """Build a model and fill its parts, each by the name of its submodule; nothing takes memory until all of it fits.
+
+    Raises:
+        CheckpointError: if the configuration builds no model, or weights do not fit it.
+    """
+    for name, stored in parts:
+        part = getattr(config, name) if name else config
+        for count in ("depth", "num_mask_tokens", "num_levels"):  # each of them has tensors of its own
+            if getattr(part, count, 0) > len(stored.weights):
+                raise CheckpointError(
+                    f"{stored.label} {stored.misfit}: {count} is {getattr(part, count)}, and it holds "
+                    f"{len(stored.weights)} tensors"
+                )
+    try:
+        model = build_meta(build, config)
+    except (ValueError, ArithmeticError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: no model can be built of its configuration: {error}") from error
+    for name, stored in parts:
+        check_weights(stored.targets(model.get_submodule(name)), stored.weights, stored.label, stored.misfit)
+    model.to_empty(device="cpu")
+    for name, stored in parts:
+        targets = stored.targets(model.get_submodule(name))
+        copy_weights(targets, stored.weights, stored.label, stored.misfit)
     return model.eval()
-
-
-def _fill(model: nn.Module, stored: StoredModel) -> None:
-    copy_weights(stored.targets(model), stored.weights, stored.label, stored.misfit)

@@ -36,6 +36,8 @@ IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 SHORT_SIDE = 256 / 224
 """Short side of the resized picture over the side of the crop, in the official evaluation."""
+MAX_ASPECT = 16
+"""Long side over short side up to which `prepare_clip` resizes all of a picture before it cuts out the centre."""
 _WEIGHT_BITS = 11
 """Fraction bits of OpenCV's interpolation weights."""
 
@@ -82,7 +84,8 @@ def prepare_frames(frames: Tensor, image_size: int, *, antialias: bool = True) -
 def prepare_clip(frames: Tensor, image_size: int, *, antialias: bool = False) -> Tensor:
     """Resize, cut out the centre and normalise as the official evaluation of encoders and probes does.
 
-    The short side becomes `int(256 / 224 * image_size)`, then the centre is cut out. Small pictures are enlarged.
+    The short side becomes `int(256 / 224 * image_size)`, then the centre is cut out. Small pictures are enlarged. Of a
+    strip longer than 16 times its width only the middle is resized, or one of 1 x 20,000 would become a giant.
 
     Args:
         frames: (T, height, width, 3) or (B, T, height, width, 3) uint8.
@@ -96,6 +99,7 @@ def prepare_clip(frames: Tensor, image_size: int, *, antialias: bool = False) ->
         ValueError: if `frames` are not uint8 pictures.
     """
     _check_frames(frames, "([B,] T, height, width, 3)", (4, 5), image_size)
+    frames = _middle(frames)
     height, width = short_side_size(frames.shape[-3], frames.shape[-2], int(SHORT_SIDE * image_size))
     # Half a pixel goes to the even side: Python's round, which the reference uses too.
     top, left = round((height - image_size) / 2), round((width - image_size) / 2)
@@ -124,10 +128,12 @@ def prepare_views(frames: Tensor, image_size: int, *, num_views: int = 3) -> Ten
     if num_views < 2:
         raise ValueError(f"num_views must be at least 2 (for one view call prepare_clip), got {num_views}")
     height, width = short_side_size(frames.shape[-3], frames.shape[-2], image_size)
-    resized = _resize(frames, (height, width), slice(0, height), slice(0, width), antialias=False)
     step = (max(height, width) - image_size) // (num_views - 1)
-    along = -3 if height > width else -2
-    views = [_to_clip(resized.narrow(along, view * step, image_size)) for view in range(num_views)]
+    short, views = slice(0, image_size), []
+    for view in range(num_views):
+        along = slice(view * step, view * step + image_size)
+        rows, columns = (along, short) if height > width else (short, along)
+        views.append(_to_clip(_resize(frames, (height, width), rows, columns, antialias=False)))
     return torch.stack(views, dim=-5)
 
 
@@ -136,6 +142,15 @@ def short_side_size(height: int, width: int, short: int) -> tuple[int, int]:
     if width < height:
         return int(short * height / width), short
     return short, int(short * width / height)
+
+
+def _middle(frames: Tensor) -> Tensor:
+    """Cut the middle out of strips (..., height, width, 3) that are longer than `MAX_ASPECT` times their width."""
+    for along, across in ((-3, -2), (-2, -3)):
+        left_out = frames.shape[along] - MAX_ASPECT * frames.shape[across]
+        if left_out > 0:
+            frames = frames.narrow(along, left_out // 2, frames.shape[along] - left_out)
+    return frames
 
 
 def _check_frames(frames: Tensor, shape: str, dims: tuple[int, ...], image_size: int) -> None:

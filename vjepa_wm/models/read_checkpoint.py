@@ -89,7 +89,7 @@ def _read_own_folder(path: Path, values: dict) -> Checkpoint:
     """
     fields = {name: value for name, value in values.items() if name != "kind"}
     kind = values["kind"]
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise CheckpointError(f"{path} holds a {kind!r}, known are {', '.join(KINDS)}")
     config = build_config(KINDS[kind].config, fields, path / CONFIG_FILE)
     weights = read_tensors(path / WEIGHTS_FILE)

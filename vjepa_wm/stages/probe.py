@@ -46,8 +46,8 @@ def run_probe(config: ProbeConfig) -> None:
         TrajectoryError: if the dataset is missing or lacks what is needed.
     """
     encoder, device = load_encoder(config.encoder), pick_device()
-    num_episodes = min(TrajectoryDataset(config.data, config.read).num_episodes, config.max_episodes)
-    dataset = TrajectoryDataset(config.data, config.read, episodes=range(num_episodes))
+    episodes = TrajectoryDataset(config.data, config.read).episodes[: config.max_episodes]
+    dataset = TrajectoryDataset(config.data, config.read, episodes=episodes)
     parts = dataset.split(config.test_share, config.seed)
     print(make_table(probe_encoder(encoder.to(device), *parts, seed=config.seed, dtype=pick_dtype("auto", device))))
 

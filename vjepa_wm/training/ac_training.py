@@ -200,7 +200,7 @@ def train_ac(config: TrainACConfig) -> Path:
 
     Raises:
         CheckpointError: if the encoder is missing or of another architecture, or `config.out` holds another run.
-        TrajectoryError: if a dataset is missing or lacks what is needed.
+        TrajectoryError: if a dataset is missing, lacks what is needed, or too many of its episodes are bad.
         ValueError: if no episode is as long as a window, the datasets do not fit each other, or the batch size is no
             multiple of the number of processes.
     """

@@ -262,7 +262,7 @@ def train_proposal(config: TrainProposalConfig) -> Path:
 
     Raises:
         CheckpointError: if the world model is missing or broken, or `config.out` holds another run.
-        TrajectoryError: if a dataset is missing or lacks what is needed.
+        TrajectoryError: if a dataset is missing, lacks what is needed, or too many of its episodes are bad.
         ValueError: if the datasets do not fit each other or the world model, or the batch size is no multiple of the
             number of processes.
     """

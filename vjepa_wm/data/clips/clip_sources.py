@@ -63,11 +63,13 @@ def find_media(path: str | os.PathLike, *, folders: bool = False) -> tuple[Path,
         ValueError: if the file is of another kind, or a line of the list names nothing.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # False also for links that lead round in circles
         raise FileNotFoundError(f"source of videos and pictures does not exist: {path}")
     root = path.parent
     if path.is_dir():
         root, names = path, files_under(path, _SUFFIXES)
+    elif not path.is_file():
+        raise ValueError(f"source must be a folder or a file, got neither: {path}")
     elif path.suffix.lower() in LIST_SUFFIXES:
         names = read_path_list(path, _SUFFIXES, folders=folders)
     elif path.suffix.lower() in _SUFFIXES:

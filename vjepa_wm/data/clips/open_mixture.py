@@ -6,6 +6,7 @@ sample how many of them are bad, and small data sets can be kept decoded in memo
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ from vjepa_wm.data.clips.file_pools import VideoPool
 from vjepa_wm.data.clips.frame_store import FrameStore
 from vjepa_wm.data.clips.opened_video import OpenedVideo, open_listed
 from vjepa_wm.data.media.video import VideoError
+
+logger = logging.getLogger(__name__)
 
 
 def open_mixture(
@@ -130,10 +133,12 @@ def _group_by_file(videos: VideoPool) -> list[list[FileKey]]:
 
 
 def _decode_all(videos: VideoPool, threads: _Threads) -> None:
-    """Decode the videos that there is room for."""
+    """Decode the videos that there is room for.
+
+    One of which not every frame can be decoded is left on the disk: whether it is bad is decided by the clips that are
+    drawn from it, as it would be with less memory.
+    """
     for key, error in threads.run(videos.decoded.decode, videos.decoded.keys, "decode videos"):
         if error is not None:
-            # Some of its clips may be intact; whether they are drawn must not depend on what is in memory.
-            videos.bad.note_bad(key, error, warn=False)
+            logger.warning("not kept in memory, and bad for clips that need what is missing: %s", error)
             videos.decoded.drop(key)
-    videos.bad.check()

@@ -72,7 +72,7 @@ class OpenedVideo:
         frames, times = read_frames(self.listed.path, self.listed.start_s, self.listed.end_s)
         if not np.array_equal(times, self.scan.times):
             raise VideoError(
-                f"only {len(times)} of {len(self.scan.times)} frames can be decoded in {self.listed.label}"
+                f"{len(times)} frames can be decoded where {len(self.scan.times)} are listed in {self.listed.label}"
             )
         if frames.shape != self.shape:
             raise VideoError(f"frames change their size within {self.listed.label}")

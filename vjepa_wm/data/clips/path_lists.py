@@ -6,7 +6,9 @@ label, after a space or a comma, which pretraining has no use for.
 
 from __future__ import annotations
 
+import codecs
 import logging
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +22,8 @@ def read_path_list(path: Path, suffixes: tuple[str, ...], *, folders: bool = Fal
 
     Behind a path may stand anything after a space, tab, comma, semicolon or "::". A path may itself hold all of these,
     since its ending tells where it stops, and may be put in double quotes. A first line that names nothing is taken
-    for a header. Blank lines and lines that begin with # are skipped.
+    for a header. A number in front of the path, as tables have that were saved with their index, is left out where the
+    first path exists without it only. Blank lines are skipped, and lines that begin with # unless there is such a file.
 
     Args:
         path: the list.
@@ -35,19 +38,40 @@ def read_path_list(path: Path, suffixes: tuple[str, ...], *, folders: bool = Fal
     """
     ending = re.compile("(?:" + "|".join(map(re.escape, suffixes)) + r")(?=(\s|,|;|::|$))", re.IGNORECASE)
     is_first = True
+    has_index: bool | None = None
     # File names may be in any encoding; what is no UTF-8 is passed on as Python spells it.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+    with path.open(encoding=_encoding(path), errors="surrogateescape") as lines:
         for number, line in enumerate(lines, start=1):
             line = line.strip()
-            if not line or line.startswith("#"):
+            if not line or (line.startswith("#") and not _exists(path, _named_file(line, ending))):
                 continue
-            name = _named_file(line, ending) or (folders and _named_folder(line, path.parent, is_first))
+            if has_index is None:
+                whole, rest = _named_file(line, ending), _named_file(_without_index(line), ending)
+                has_index = None if not whole and not rest else not _exists(path, whole) and _exists(path, rest)
+            line = _without_index(line) if has_index else line
+            name = _named_file(line, ending)
+            if not name and folders:
+                name = _named_folder(line, path.parent, is_first)
             if name:
                 yield name
             elif not (is_first and _is_header(line)):
                 kinds = ", ".join(suffixes)
                 raise ValueError(f"line {number} of {path} must begin with a path ending in {kinds}, got {line!r}")
             is_first = False
+
+
+def _encoding(path: Path) -> str:
+    """Tell UTF-16, as spreadsheets save text, from UTF-8 by the mark that it begins with."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def _exists(path: Path, name: str | None) -> bool:
+    return name is not None and os.path.lexists(path.parent / name)
+
+
+def _without_index(line: str) -> str:
+    return re.sub(r'^"?\d+"?\s*[,;\t]\s*', "", line)
 
 
 def _named_file(line: str, ending: re.Pattern) -> str | None:

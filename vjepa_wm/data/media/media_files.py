@@ -7,9 +7,11 @@ cut short, which video libraries read up to the cut without a word.
 from __future__ import annotations
 
 import logging
+import mimetypes
 import os
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -17,14 +19,15 @@ logger = logging.getLogger(__name__)
 
 # The boxes that an mp4 or mov file is made of; behind them other programs may have put anything.
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"mfra", b"sidx", b"styp", b"uuid", b"meta")
+_MAX_KINDS = 5
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # begin mkv and webm files
 
 
 def files_under(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> Iterator[str]:
     """Yield the files under a folder whose names end in certain ways, sorted by path.
 
-    Names that begin with a dot, of files and of folders, are other programs' and are skipped. So is a folder that may
-    not be read, with a warning.
+    Names that begin with a dot, of files and of folders, are other programs' and are skipped. So is a folder that
+    cannot be read, with a warning. Another warning counts videos and pictures of kinds that are not asked for.
 
     Args:
         folder: where to search, sub-folders and links to folders included.
@@ -33,23 +36,39 @@ def files_under(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> Iterato
     Yields:
         Paths relative to the folder, with "/" between the parts.
     """
-    yield from _files_under(os.fspath(folder), "", suffixes, (_identity(folder),))
+    others: Counter[str] = Counter()
+    yield from _files_under(os.fspath(folder), "", suffixes, (_identity(folder),), others)
+    if others:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(_MAX_KINDS))
+        logger.warning("files of kinds that are not read are left out of %s: %s", folder, kinds)
 
 
-def _files_under(folder: str, prefix: str, suffixes: tuple[str, ...], above: tuple) -> Iterator[str]:
+def _files_under(
+    folder: str, prefix: str, suffixes: tuple[str, ...], above: tuple, others: Counter[str]
+) -> Iterator[str]:
     try:
         with os.scandir(folder) as entries:
             shown = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    except PermissionError:
-        logger.warning("folder may not be read and is skipped: %s", folder)
+    except OSError as error:
+        logger.warning("folder cannot be read and is skipped: %s (%s)", folder, error.strerror)
         return
     for entry in shown:
-        if entry.is_dir():
+        name = entry.name.lower()
+        if _is_folder(entry):
             identity = _identity(entry.path)
             if identity not in above:  # a link to a folder that it lies in would lead round in circles
-                yield from _files_under(entry.path, f"{prefix}{entry.name}/", suffixes, (*above, identity))
-        elif entry.name.lower().endswith(suffixes):
+                yield from _files_under(entry.path, f"{prefix}{entry.name}/", suffixes, (*above, identity), others)
+        elif name.endswith(suffixes):
             yield prefix + entry.name
+        elif (mimetypes.guess_type(name)[0] or "").startswith(("video/", "image/")):
+            others[os.path.splitext(name)[1]] += 1
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _identity(folder: str | os.PathLike) -> tuple[int, int]:

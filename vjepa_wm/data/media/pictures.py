@@ -9,15 +9,27 @@ Letters: H height, W width.
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
+
+from vjepa_wm.safe_files import describe_start
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")
-# All that Pillow raised on some thousand damaged files of each format; UnidentifiedImageError is an OSError.
-_DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_ORIENTATION = 0x112
+# What turns a picture upright, by the orientation that its EXIF notes.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class PictureError(ValueError):
@@ -40,15 +52,51 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"picture does not exist: {path}")
+    return _read(path, str(path))
+
+
+def decode_picture(content: bytes, label: str) -> np.ndarray:
+    """Decode the content of a picture file as `read_picture` does.
+
+    Args:
+        content: the file's bytes.
+        label: what messages call it.
+
+    Returns:
+        uint8 RGB, (H, W, 3).
+
+    Raises:
+        PictureError: if it is damaged, no picture, or has more than 8 bits per colour.
+    """
+    return _read(BytesIO(content), label)
+
+
+def _read(source: Path | BytesIO, label: str) -> np.ndarray:
     try:
-        with Image.open(path) as picture:
+        with Image.open(source) as picture:
             if picture.mode not in _EIGHT_BIT_MODES:
-                raise PictureError(f"picture must have 8 bits per colour, got Pillow's mode {picture.mode} in {path}")
-            return np.array(_flatten(ImageOps.exif_transpose(picture)))
+                raise PictureError(f"picture must have 8 bits per colour, got Pillow's mode {picture.mode} in {label}")
+            picture.load()
+            turn = _TURNS.get(_orientation(picture))
+            return np.array(_flatten(picture if turn is None else picture.transpose(turn)))
     except PictureError:
         raise
-    except _DAMAGE as error:
-        raise PictureError(f"cannot read {path} as a picture: {error}") from error
+    except UnidentifiedImageError as error:
+        origin = describe_start(source) if isinstance(source, Path) else ""
+        raise PictureError(
+            f"cannot read {label} as a picture{origin or ': it is in no format that is known'}"
+        ) from error
+    except Exception as error:  # of damaged files Pillow's decoders raise whatever they stumble over
+        raise PictureError(f"cannot read {label} as a picture: {str(error) or type(error).__name__}") from error
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Return the orientation that is noted beside the pixels; 1, upright, where none can be read."""
+    try:
+        noted = picture.getexif().get(_ORIENTATION)
+    except Exception:  # as above; the pixels are sound whatever stands beside them
+        return 1
+    return noted if isinstance(noted, int) else 1
 
 
 def _flatten(picture: Image.Image) -> Image.Image:

@@ -22,7 +22,16 @@ import av
 import numpy as np
 
 from vjepa_wm.data.media.media_files import stated_size
-from vjepa_wm.data.media.video import TIME_TOLERANCE_S, VideoError, decode_video, open_video, rgb_converter
+from vjepa_wm.data.media.video import (
+    TIME_TOLERANCE_S,
+    VideoError,
+    can_seek,
+    counts_moments,
+    decode_stamped,
+    decode_video,
+    open_video,
+    rgb_converter,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,22 +77,22 @@ def scan_video(path: str | os.PathLike, start_s: float | None = None, end_s: flo
         if is_avi and stream.codec_context.name == "h264" and stream.codec_context.has_b_frames:
             raise VideoError(f"avi files do not say when H.264 frames stored out of order are shown: {path}")
         base = cast(Fraction, stream.time_base)
-        num_stated = 0 if is_avi or not whole else stream.frames  # avi counts moments, also those without a new frame
         low, high = (
             bound if time is None else math.ceil((time - TIME_TOLERANCE_S) / base)
             for time, bound in ((start_s, -math.inf), (end_s, math.inf))
         )
-        if low > 0:
-            container.seek(int(low), stream=stream, backward=True)
-        packets, first = _read_packets(path, container, stream, high)
+        if counts_moments(container, stream):
+            shown, keys, first = _count_frames(path, container, stream, high)
+        else:
+            num_stated = 0 if is_avi or not whole else _num_stated(stream)
+            if low > 0:
+                container.seek(int(low), stream=stream, backward=True)
+            shown, keys, first = _read_packets(path, container, stream, high, num_stated)
     if first is None:
         raise VideoError(f"no frame can be decoded in {path}")
-    if len(packets) < num_stated:
-        raise VideoError(f"cut short, {len(packets)} of {num_stated} frames are left in {path}")
-    stamps = [stamp for stamp, _, is_hidden in packets if low <= stamp < high and not is_hidden]
+    stamps = [stamp for stamp in shown if low <= stamp < high]
     if not stamps:
         raise VideoError(f"no frame between {start_s} s and {end_s} s in {path}")
-    keys = [stamp for stamp, is_key, _ in packets if is_key]
     height, width, _ = rgb_converter()(first).shape
     return VideoScan(times=_seconds(stamps, base), key_times=_seconds(keys, base), height=height, width=width)
 
@@ -103,23 +112,57 @@ def _check_size(path: Path) -> None:
         raise VideoError(f"cut short, {size} of {stated} bytes are left in {path}")
 
 
+def _num_stated(stream: av.VideoStream) -> int:
+    """Return how many frames the index lists that are read; an edit list leaves out what was trimmed away."""
+    return min(stream.frames, len(stream.index_entries))
+
+
 def _read_packets(
-    path: Path, container: av.container.InputContainer, stream: av.VideoStream, high: float
-) -> tuple[list[tuple[int, bool, bool]], av.VideoFrame | None]:
-    """Return (time stamp, is a key frame, is not to be shown) of each packet up to a stamp, and the first frame."""
-    packets: list[tuple[int, bool, bool]] = []
-    first = None
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream, high: float, num_stated: int
+) -> tuple[list[int], list[int], av.VideoFrame | None]:
+    """Return the stamps of shown packets up to one, from the first key frame on, those of key frames, and a frame.
+
+    Raises:
+        VideoError: if stamps are missing, or there are fewer packets than stated.
+    """
+    shown: list[int] = []
+    keys: list[int] = []
+    first, number = None, 0
     for packet in container.demux(stream):
-        if first is None:
+        if first is None and (keys or packet.is_keyframe):
             first = next(iter(packet.decode()), None)
         if not packet.size:  # the last packet is empty: it asks the decoder for what it still holds
-            return packets, first
+            break
         if packet.dts is not None and packet.dts >= high:
+            first = first or next(iter(stream.decode(None)), None)
             break
         if packet.pts is None:
             raise VideoError(f"packets without time stamps in {path}")
-        packets.append((packet.pts, packet.is_keyframe, packet.is_discard))
-    return packets, first or next(iter(stream.decode(None)), None)
+        number += 1
+        if packet.is_keyframe:
+            keys.append(packet.pts)
+        if not packet.is_discard and keys and packet.pts >= keys[0]:
+            shown.append(packet.pts)
+    if number < num_stated:
+        raise VideoError(f"cut short, {number} of {num_stated} frames are left in {path}")
+    return shown, keys, first
+
+
+def _count_frames(
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream, high: float
+) -> tuple[list[int], list[int], av.VideoFrame | None]:
+    """Return what `_read_packets` does for a file whose frames have to be decoded to know their order."""
+    shown: list[int] = []
+    keys: list[int] = []
+    first = None
+    for stamp, frame in decode_stamped(stream, container.demux(stream), path, by_count=True):
+        if stamp >= high:
+            break
+        first = first or frame
+        shown.append(stamp)
+        if frame.key_frame:
+            keys.append(stamp)
+    return shown, keys, first
 
 
 def _seconds(stamps: list[int], base: Fraction) -> np.ndarray:
@@ -150,12 +193,12 @@ def read_frames_at(path: str | os.PathLike, times: np.ndarray, *, key_times: np.
     with open_video(path) as (container, stream):
         base = cast(Fraction, stream.time_base)
         wanted = _stamps(np.asarray(times), base)
-        keys = [] if key_times is None else _stamps(key_times, base)
+        keys = [] if key_times is None or not can_seek(stream) else _stamps(key_times, base)
         runs = (_decode_run(path, container, stream, key, run) for key, run in _runs(wanted, keys))
         found = _pick(chain.from_iterable(runs), wanted)
     if len(found) < len(wanted):
         # The file's index led to a wrong place, so its whole length is decoded instead.
-        found = _pick((frame for _, frame in decode_video(path)), wanted)
+        found = _pick(((stamp, frame) for _, stamp, frame in decode_video(path)), wanted)
     for time, stamp in zip(times, wanted, strict=True):
         if stamp not in found:
             raise VideoError(f"the frame at {time:.3f} s cannot be decoded in {path}")
@@ -164,13 +207,13 @@ def read_frames_at(path: str | os.PathLike, times: np.ndarray, *, key_times: np.
     return np.stack([found[stamp] for stamp in wanted])
 
 
-def _pick(frames: Iterable[av.VideoFrame], wanted: list[int]) -> dict[int, np.ndarray]:
+def _pick(frames: Iterable[tuple[int, av.VideoFrame]], wanted: list[int]) -> dict[int, np.ndarray]:
     """Turn the frames with wanted stamps into colours, by stamp."""
     to_rgb, left, found = rgb_converter(), set(wanted), {}
-    for frame in frames:
-        if frame.pts in left:
-            left.discard(frame.pts)
-            found[frame.pts] = to_rgb(frame)
+    for stamp, frame in frames:
+        if stamp in left:
+            left.discard(stamp)
+            found[stamp] = to_rgb(frame)
     return found
 
 
@@ -187,16 +230,19 @@ def _decode_run(
     stream: av.VideoStream,
     key: int | None,
     wanted: list[int],
-) -> Iterator[av.VideoFrame]:
-    """Yield frames from a key frame on until the wanted ones have been among them."""
-    container.seek(wanted[0] if key is None else key, stream=stream, backward=True)
-    last = -math.inf
-    for packet in _packets_needed(container, stream, key, set(wanted)):
-        for frame in stream.decode(packet):
-            if frame.pts is None or frame.pts < last:
-                raise VideoError(f"time stamps are missing or run backwards in {path}")
-            last = frame.pts
-            yield frame
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Yield (time stamp, frame) from a key frame on until the wanted ones have been among them."""
+    by_count = counts_moments(container, stream)
+    if can_seek(stream):
+        container.seek(wanted[0] if key is None else key, stream=stream, backward=True)
+    if by_count:  # a packet too few, and the decoder's count is off
+        packets: Iterator[av.Packet | None] = container.demux(stream)
+    else:
+        packets = _packets_needed(container, stream, key, set(wanted))
+    for stamp, frame in decode_stamped(stream, packets, path, by_count=by_count):
+        yield stamp, frame
+        if stamp >= wanted[-1]:
+            return
 
 
 def _packets_needed(

@@ -10,7 +10,7 @@ Letters: T frames, H height, W width.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from io import BytesIO
@@ -19,11 +19,14 @@ from typing import cast
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
-from vjepa_wm.safe_files import write_bytes
+from vjepa_wm.safe_files import describe_start, write_bytes
 
-VIDEO_SUFFIXES = (".avi", ".gif", ".mkv", ".mov", ".mp4", ".webm")
+VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+# What a file may be whatever its name: one that holds its own frames. Lists that name other files are none.
+_FORMATS = "asf,avi,flv,gif,m4v,matroska,mov,mpeg,mpegts,mpegvideo,ogg"
 TIME_TOLERANCE_S = 1e-4  # finer than any frame period, coarser than the rounding of a time stamp
 
 
@@ -110,7 +113,7 @@ def read_frames(
     start = -np.inf if start_s is None else start_s - TIME_TOLERANCE_S
     end = np.inf if end_s is None else end_s - TIME_TOLERANCE_S
     frames, times = [], []
-    for time, frame in decode_video(path, start):
+    for time, _, frame in decode_video(path, start):
         if time >= end:
             break
         if time >= start:
@@ -138,7 +141,8 @@ def read_last_frame(path: str | os.PathLike) -> np.ndarray:
     """
     last = None
     with open_video(path) as (container, stream):
-        container.seek(stream.duration or 0, stream=stream)
+        if can_seek(stream):
+            container.seek(stream.duration or 0, stream=stream)
         for frame in container.decode(stream):
             last = frame
     if last is None:
@@ -154,10 +158,31 @@ def rgb_converter() -> Callable[[av.VideoFrame], np.ndarray]:
     def to_rgb(frame: av.VideoFrame) -> np.ndarray:
         """Convert a frame, upright."""
         array = reformatter.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
-        # A telephone held upright stores lying pictures and a note to turn them, in degrees counter-clockwise.
-        return np.rot90(array, frame.rotation // 90)
+        return _as_shown(array, _display_matrix(frame))
 
     return to_rgb
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...]:
+    """Return how a frame is to be turned and mirrored: a, b, c, d for x' = ax + cy, y' = bx + dy."""
+    try:
+        noted = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # beside the frame lies something that PyAV does not know yet, and it shows none of it
+        return {90: (0, -1, 1, 0), -90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}.get(
+            frame.rotation, (1, 0, 0, 1)
+        )
+    if noted is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d, *_ = np.frombuffer(cast(bytes, noted), np.int32).tolist()
+    return a, b, c, d
+
+
+def _as_shown(array: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
+    """Turn and mirror a stored frame (H, W, 3) as players show it: telephones store lying pictures and such a note."""
+    a, b, c, d = matrix
+    if abs(b) + abs(c) > abs(a) + abs(d):  # columns become rows
+        array, a, d = array.swapaxes(0, 1), c, b
+    return array[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 @contextmanager
@@ -172,39 +197,103 @@ def open_video(path: str | os.PathLike) -> Iterator[tuple[av.container.InputCont
         raise FileNotFoundError(f"video does not exist: {path}")
     try:
         # Titles and the like are often in another encoding than they should be.
-        with av.open(str(path), metadata_errors="replace") as container:
-            if not container.streams.video:
+        with av.open(str(path), metadata_errors="replace", options={"format_whitelist": _FORMATS}) as container:
+            stream = _shown_stream(container)
+            if stream is None:
                 raise VideoError(f"no video stream in {path}")
-            stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise VideoError(f"no decoder for the video in {path}")
             stream.thread_type = "NONE"  # frame threads delay the first frame and fight the other workers
             yield container, stream
     except av.FFmpegError as error:
-        raise VideoError(f"cannot decode {path}: {error.strerror}") from error
+        why = "it is in no format that is read" if isinstance(error, av.ArgumentError) else error.strerror
+        raise VideoError(f"cannot decode {path}{describe_start(Path(path)) or f': {why}'}") from error
 
 
-def decode_video(path: str | os.PathLike, start_s: float = -np.inf) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Yield (time stamp [s], frame) from the last key frame at or before start_s on.
+def _shown_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """Choose the video that players show: of several the default one, and no cover picture."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    default = (stream for stream in streams if stream.disposition & Disposition.default)
+    return next(default, streams[0] if streams else None)
+
+
+def can_seek(stream: av.VideoStream) -> bool:
+    """Tell whether decoding can begin with any key frame; a palette stands at the beginning alone."""
+    return stream.codec_context.pix_fmt != "pal8"
+
+
+def counts_moments(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
+    """Tell whether a file stores frames out of order and does not say when they are shown, as avi does.
+
+    The decoder puts them in order; the stamp of what it was given when a frame came out then is the frame's own.
+    """
+    return container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
+
+
+def _count(frame: av.VideoFrame, given: int | None, last: int | None) -> int | None:
+    """Return the stamp of what a decoder was given when a frame came out, or the next where that was nothing."""
+    if frame.dts is not None or given is None:
+        return frame.dts
+    return max(given, given if last is None else last) + 1
+
+
+def decode_stamped(
+    stream: av.VideoStream, packets: Iterable[av.Packet | None], path: str | os.PathLike, *, by_count: bool
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Decode packets from the first key frame on; what is shown before it cannot be decoded rightly.
+
+    Args:
+        stream: what they belong to.
+        packets: as `demux` returns them; None asks the decoder for what it still holds.
+        path: their file, for messages.
+        by_count: what `counts_moments` says of it.
+
+    Yields:
+        Time stamp and frame, in the order in which they are shown.
+
+    Raises:
+        VideoError: if time stamps are missing or run backwards.
+    """
+    first: int | None = None  # stamps of the first key frame, the last frame, and what the decoder was given last
+    last: int | None = None
+    given: int | None = None
+    for packet in packets:
+        if first is None and packet is not None:
+            if not packet.is_keyframe:
+                continue
+            first = packet.dts if by_count else packet.pts
+        if packet is not None and packet.size:
+            given = packet.dts
+        for frame in stream.decode(packet):
+            stamp = _count(frame, given, last) if by_count else frame.pts
+            if stamp is None or first is None:
+                raise VideoError(f"frames without time stamps in {path}")
+            if last is not None and stamp < last:
+                after_s = float(last * cast(Fraction, stream.time_base))
+                raise VideoError(f"time stamps run backwards after {after_s:.3f} s in {path}")
+            last = stamp
+            if stamp >= first:
+                yield stamp, frame
+
+
+def decode_video(path: str | os.PathLike, start_s: float = -np.inf) -> Iterator[tuple[float, int, av.VideoFrame]]:
+    """Yield (time [s], time stamp, frame) from the last key frame at or before start_s on.
 
     Raises:
         FileNotFoundError: if there is no such file.
         VideoError: if the file cannot be decoded, or its time stamps are missing or run backwards.
     """
     with open_video(path) as (container, stream):
-        seeking, last = start_s > 0, -np.inf
+        base, by_count = cast(Fraction, stream.time_base), counts_moments(container, stream)
+        seeking = start_s > 0 and can_seek(stream) and not by_count
         if seeking:
-            container.seek(int(start_s / cast(Fraction, stream.time_base)), stream=stream, backward=True)
-        for frame in container.decode(stream):
-            if frame.pts is None:
-                raise VideoError(f"frames without time stamps in {path}")
-            time = float(frame.pts * cast(Fraction, frame.time_base))
+            container.seek(int(start_s / base), stream=stream, backward=True)
+        for stamp, frame in decode_stamped(stream, container.demux(stream), path, by_count=by_count):
+            time = float(stamp * base)
             if seeking and time > start_s + TIME_TOLERANCE_S:
                 break
-            if time < last:
-                raise VideoError(f"time stamps run backwards after {last:.3f} s in {path}")
-            seeking, last = False, time
-            yield time, frame
+            seeking = False
+            yield time, stamp, frame
         if not seeking:
             return
     # The file's index led past the wanted time, so its whole length is decoded instead.

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from vjepa_wm.data.trajectories.layout import TrajectoryError, check_columns, element_names, listed
+from vjepa_wm.data.trajectories.layout import element_names
+from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError, check_columns, listed, open_parquet
 
 _NUMBERS = ("float", "int", "uint", "bool")
 
@@ -111,9 +111,10 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TrajectoryError: if a column is missing, has gaps, lists of different lengths, or other things than numbers.
+        TrajectoryError: if the file is damaged, or a column is missing, has gaps, lists of different lengths, or other
+            things than numbers.
     """
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         check_columns(path, names, file.schema_arrow.names)
         table = file.read(list(names))
     return {name: _to_numpy(table.column(name).combine_chunks(), f"column {name!r} of {path}") for name in names}
@@ -134,4 +135,6 @@ def _to_numpy(array: pa.Array, label: str) -> np.ndarray:
     if nested and num_rows and len(array) % num_rows:
         raise TrajectoryError(f"{label} must hold equally long lists, got {len(array)} numbers in {num_rows} rows")
     values = array.to_numpy(zero_copy_only=False)
+    if values.dtype.kind not in "biuf":
+        raise TrajectoryError(f"{label} must hold numbers, got {array.type}")
     return values.reshape(num_rows, -1) if nested else values

@@ -18,9 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from vjepa_wm.data.media.video import VideoError
 from vjepa_wm.data.trajectories.columns import choose_numbers, join_numbers
 from vjepa_wm.data.trajectories.episode_frames import kept_frames, num_kept
-from vjepa_wm.data.trajectories.layout import ENVIRONMENT_STATE, IMAGES, TrajectoryError, element_names, listed
+from vjepa_wm.data.trajectories.layout import ENVIRONMENT_STATE, IMAGES, element_names
+from vjepa_wm.data.trajectories.metadata_checks import EpisodeError, TrajectoryError, listed
 from vjepa_wm.data.trajectories.poses import PoseConverter, displacements
 from vjepa_wm.data.trajectories.stored_episodes import StoredEpisodes
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
@@ -80,7 +82,7 @@ class TrajectoryDataset:
         Args:
             root: folder holding meta/, data/ and, where cameras are stored as video, videos/.
             options: what is read and how; None is the only camera and LeRobot's own columns, as they are.
-            episodes: numbers of the episodes to use; None is all.
+            episodes: numbers of the episodes to use; None is what `options` say.
 
         Raises:
             FileNotFoundError: if root is not a folder, or holds no meta/info.json; or there is no such robot model.
@@ -97,7 +99,8 @@ class TrajectoryDataset:
         self._choose_columns()
         self.stats = self._stored.read_stats()
         known = self._stored.numbers
-        self.episodes = sorted(known if episodes is None else episodes)
+        chosen = episodes if episodes is not None else self.options.episodes
+        self.episodes = sorted(set(known if chosen is None else chosen))
         unknown = [number for number in self.episodes if number not in known]
         if unknown:
             raise TrajectoryError(f"episodes must be from 0 to {len(known) - 1} in {self.root}, got {unknown[:5]}")
@@ -129,13 +132,16 @@ class TrajectoryDataset:
 
         Raises:
             IndexError: if i is out of range.
-            TrajectoryError: if the files hold another number of frames than the episode's row says, numbers that are
-                not finite, or numbers that are no rotation where they should be one.
-            VideoError: if the video cannot be decoded.
+            EpisodeError: if the files are missing or damaged, hold another number of frames than the episode's row
+                says, numbers that are not finite, or numbers that are no rotation where they should be one.
         """
-        number, numbers = self._number(i), self.numbers(i)
+        number = self._number(i)
+        try:
+            numbers, frames = self.numbers(i), self._stored.frames(number, self.camera, self._kept(number))
+        except (TrajectoryError, VideoError, OSError) as error:
+            raise EpisodeError(number, error) from error
         return Trajectory(
-            frames=self._stored.frames(number, self.camera, self._kept(number)),
+            frames=frames,
             states=numbers.states,
             actions=numbers.actions,
             objects=numbers.objects,
@@ -169,6 +175,15 @@ class TrajectoryDataset:
                     f"{self.root}"
                 )
         return TrajectoryNumbers(states=states, actions=actions, objects=self._objects(columns))
+
+    def check(self, i: int) -> None:
+        """Raise what reading an episode would raise, as far as that can be told without decoding frames.
+
+        Args:
+            i: its place in this part, 0 to num_episodes - 1.
+        """
+        self.numbers(i)
+        self._stored.check_frames(self._number(i), self.camera)
 
     def frames(self, i: int, camera: str) -> np.ndarray:
         """Read what another camera saw in one episode.
@@ -231,6 +246,32 @@ class TrajectoryDataset:
         train, val = copy.copy(self), copy.copy(self)
         train.episodes, val.episodes = sorted(order[num_val:]), sorted(order[:num_val])
         return train, val
+
+    def _read(self, number: int) -> Trajectory:
+        states, actions, numbers = self._read_numbers(number)
+        return Trajectory(
+            frames=self._stored.frames(number, self.camera, self._kept(number)),
+            states=states.astype(np.float32),
+            actions=actions.astype(np.float32),
+            task=self._stored.task(number),
+            index=number,
+            objects=self._objects(numbers),
+            variation=self._stored.variation(number),
+        )
+
+    def _read_numbers(self, number: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Return states, actions, and all columns they come from, of an episode."""
+        numbers = self._numbers(number)
+        states = self._convert(join_numbers(numbers, self._state))
+        actions = displacements(states) if self._action is None else join_numbers(numbers, self._action)
+        for name, values in (("state", states), ("action", actions)):
+            if not np.isfinite(values).all():
+                frame = int(np.argmin(np.isfinite(values).all(axis=1)))
+                raise TrajectoryError(
+                    f"{name} must be finite, got {values[frame].tolist()} in frame {frame} of episode {number} of "
+                    f"{self.root}"
+                )
+        return states, actions, numbers
 
     def _number(self, i: int) -> int:
         if not 0 <= i < self.num_episodes:

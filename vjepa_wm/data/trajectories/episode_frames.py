@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image
 
-from vjepa_wm.data.media.random_access import read_frames_at, scan_video
-from vjepa_wm.data.trajectories.layout import TrajectoryError, check_columns
+from vjepa_wm.data.media.pictures import PictureError, decode_picture
+from vjepa_wm.data.media.random_access import VideoScan, read_frames_at, scan_video
+from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError, check_columns, open_parquet
 
 
 def num_kept(length: int, stride: float) -> int:
@@ -57,10 +56,16 @@ def read_video_frames(path: Path, start_s: float, end_s: float, kept: np.ndarray
         TrajectoryError: if the part holds another number of frames.
         VideoError: if it cannot be decoded.
     """
+    scan = scan_part(path, start_s, end_s, length)
+    return read_frames_at(path, scan.times[kept], key_times=scan.key_times)
+
+
+def scan_part(path: Path, start_s: float, end_s: float, length: int) -> VideoScan:
+    """Find the frames of an episode in a part of a video without decoding them; arguments and errors as above."""
     scan = scan_video(path, start_s, end_s)
     if len(scan.times) != length:
         raise TrajectoryError(f"an episode has {length} frames, its video {path} {len(scan.times)}")
-    return read_frames_at(path, scan.times[kept], key_times=scan.key_times)
+    return scan
 
 
 def read_pictures(path: Path, column: str, episode: int, kept: np.ndarray, length: int) -> np.ndarray:
@@ -68,7 +73,7 @@ def read_pictures(path: Path, column: str, episode: int, kept: np.ndarray, lengt
 
     Args:
         path: parquet file.
-        column: column of the camera; its rows hold files (png, jpg) as bytes.
+        column: column of the camera; its rows hold files (png, jpg) as bytes, read as `read_picture` does.
         episode: number of the episode.
         kept: which of its frames are wanted, increasing.
         length: frames that the episode should have.
@@ -78,28 +83,29 @@ def read_pictures(path: Path, column: str, episode: int, kept: np.ndarray, lengt
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TrajectoryError: if the column is missing, a picture is missing or damaged, sizes differ, or the file holds
-            another number of frames.
+        TrajectoryError: if the file is damaged, the column is missing, a picture is missing, damaged or of more than 8
+            bits per colour, sizes differ, or the file holds another number of frames.
     """
-    check_columns(path, [column], pq.read_schema(path).names)
-    # Read through the filter, so that only the parts of the file that hold the episode are loaded.
-    wanted = [("episode_index", "=", episode)]
-    table = pq.read_table(path, columns=["frame_index", column], filters=wanted, partitioning=None)
+    with open_parquet(path) as file:
+        check_columns(path, [column, "frame_index", "episode_index"], file.schema_arrow.names)
+        # Read through the filter, so that only the parts of the file that hold the episode are loaded.
+        wanted = [("episode_index", "=", episode)]
+        table = pq.read_table(path, columns=["frame_index", column], filters=wanted, partitioning=None)
     if len(table) != length:
         raise TrajectoryError(f"episode {episode} has {length} frames, its parquet file {path} {len(table)}")
     cells = table.sort_by("frame_index").column(column).take(kept).to_pylist()
-    pictures = [_decode(cell, f"{column!r}, episode {episode} of {path}") for cell in cells]
+    label = f"{column!r}, episode {episode} of {path}"
+    pictures = [_decode(cell, f"frame {frame}, column {label}") for frame, cell in zip(kept, cells, strict=True)]
     if len({picture.shape for picture in pictures}) > 1:
         raise TrajectoryError(f"pictures change their size in column {column!r}, episode {episode} of {path}")
     return np.stack(pictures)
 
 
-def _decode(cell: Mapping[str, bytes | str | None] | None, label: str) -> np.ndarray:
-    content = (cell or {}).get("bytes")
+def _decode(cell: object, label: str) -> np.ndarray:
+    content = cell.get("bytes") if isinstance(cell, Mapping) else None
     if not isinstance(content, bytes) or not content:
-        raise TrajectoryError(f"pictures must be stored within the file, got none in column {label}")
+        raise TrajectoryError(f"pictures must be stored within the file, got none in {label}")
     try:
-        with Image.open(BytesIO(content)) as picture:
-            return np.array(picture.convert("RGB"))
-    except OSError as error:
-        raise TrajectoryError(f"cannot read a picture in column {label}: {error}") from error
+        return decode_picture(content, label)
+    except PictureError as error:
+        raise TrajectoryError(str(error)) from error

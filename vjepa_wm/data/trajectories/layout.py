@@ -5,13 +5,20 @@ Why this file exists: training on actions, pretraining on the videos alone and t
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
+from vjepa_wm.data.trajectories.metadata_checks import (
+    TrajectoryError,
+    check_columns,
+    check_episode_row,
+    check_info,
+    listed,
+    open_parquet,
+    read_json_object,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +30,10 @@ DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
 ENVIRONMENT_STATE = "observation.environment_state"
+EPISODE_COLUMNS = ("length", "data/chunk_index", "data/file_index")
+"""Columns of an episode's row without which its numbers cannot be found."""
 VARIATION = "variation/"
 """What begins the names of the columns that this package adds to an episode's row: one per factor that can vary."""
-
-
-class TrajectoryError(ValueError):
-    """A folder that is not a data set this package can read; the message says what is wrong."""
 
 
 def read_info(root: Path) -> dict:
@@ -42,19 +47,14 @@ def read_info(root: Path) -> dict:
 
     Raises:
         FileNotFoundError: if root is not a folder, or holds no meta/info.json.
-        TrajectoryError: if the layout is of another version, or an entry that is needed is missing.
+        TrajectoryError: if the layout is of another version, or an entry that is needed is missing or wrong.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"folder of trajectories does not exist: {root}")
     if not (root / INFO_PATH).is_file():
         raise FileNotFoundError(f"not a LeRobot data set, {INFO_PATH} is missing in {root}")
-    info = json.loads((root / INFO_PATH).read_text())
-    version = info.get("codebase_version", "unknown")
-    if not version.startswith("v3."):
-        raise TrajectoryError(f"LeRobot version must be v3.x, got {version} in {root}; LeRobot's converter can lift it")
-    missing = {"fps", "total_episodes", "features", "data_path"} - set(info)
-    if missing:
-        raise TrajectoryError(f"no {listed(missing)} in {root / INFO_PATH}; it has {listed(info)}")
+    info = read_json_object(root / INFO_PATH)
+    check_info(info, root / INFO_PATH)
     return info
 
 
@@ -67,25 +67,30 @@ def read_episode_rows(
         root: folder of the data set.
         num_episodes: rows of episodes from this number on are what a killed recorder left behind, and are not read.
         with_stats: whether to read the columns of statistics too.
-        columns: columns to read beside the number of the episode; None is all.
+        columns: columns to read beside the number of the episode; None is all, of which `EPISODE_COLUMNS` must be
+            there.
 
     Returns:
         One dict per episode, by column name, in order.
 
     Raises:
-        TrajectoryError: if an episode has no row, or a column is missing.
+        TrajectoryError: if an episode has no row, a file is damaged, or a column or value is missing or wrong.
     """
-    rows = []
+    rows: list[dict] = []
+    needed = EPISODE_COLUMNS if columns is None else columns
     for path in sorted((root / "meta/episodes").glob("chunk-*/file-*.parquet")):
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             names = [name for name in file.schema_arrow.names if with_stats or not name.startswith("stats/")]
-            if columns is not None:
-                check_columns(path, columns, names)
-                names = ["episode_index", *columns]
-            rows += file.read(names).to_pylist()
+            check_columns(path, ["episode_index", *needed], names)
+            read = file.read(names if columns is None else ["episode_index", *columns]).to_pylist()
+        for row in read:
+            check_episode_row(row, ["episode_index", *needed], path)
+        rows += read
     rows = sorted((row for row in rows if row["episode_index"] < num_episodes), key=lambda row: row["episode_index"])
-    if [row["episode_index"] for row in rows] != list(range(num_episodes)):
-        raise TrajectoryError(f"meta/episodes must hold one row for each of {num_episodes} episodes, got {len(rows)}")
+    if len(rows) != num_episodes or any(row["episode_index"] != number for number, row in enumerate(rows)):
+        raise TrajectoryError(
+            f"meta/episodes must hold one row for each of {num_episodes} episodes, got {len(rows)} in {root}"
+        )
     return rows
 
 
@@ -166,15 +171,3 @@ def episode_video(info: dict, camera: str, row: dict) -> tuple[str, float, float
     # Half a frame early, so that rounded time stamps of neighbours fall clearly on one side.
     early_s = 0.5 / float(info["fps"])
     return name, start_s - early_s, end_s - early_s
-
-
-def check_columns(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None:
-    """Raise a TrajectoryError unless a parquet file with columns of these names has all the wanted ones."""
-    missing = set(wanted) - set(names)
-    if missing:
-        raise TrajectoryError(f"no column {listed(missing)} in {path}; it has {listed(names)}")
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return names as a text for people."""
-    return ", ".join(sorted(names))

@@ -9,7 +9,6 @@ Letters: T frames of an episode, H height, W width, D numbers of a column.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,16 +16,23 @@ from pathlib import Path
 import numpy as np
 
 from vjepa_wm.data.trajectories.columns import read_columns
-from vjepa_wm.data.trajectories.episode_frames import read_pictures, read_video_frames
+from vjepa_wm.data.trajectories.episode_frames import read_pictures, read_video_frames, scan_part
 from vjepa_wm.data.trajectories.layout import (
     INFO_PATH,
     STATS_PATH,
     VARIATION,
-    TrajectoryError,
     colour_cameras,
     episode_video,
     read_episode_rows,
     read_info,
+    video_columns,
+)
+from vjepa_wm.data.trajectories.metadata_checks import (
+    TrajectoryError,
+    check_columns,
+    check_episode_row,
+    check_stats,
+    read_json_object,
 )
 from vjepa_wm.data.trajectories.stats import FeatureStats, to_arrays
 
@@ -59,6 +65,7 @@ class StoredEpisodes:
         self._info = read_info(root)
         self._stored_as = colour_cameras(root, self._info)
         self._rows = read_episode_rows(root, self._info["total_episodes"])
+        self._check_places()
         self._source: tuple[Path, list[str]] | None = None
         self._table: dict[str, np.ndarray] = {}
         self.fps = float(self._info["fps"])
@@ -72,7 +79,8 @@ class StoredEpisodes:
 
     def task(self, number: int) -> str:
         """Return what an episode shows, in words; empty where no one has said."""
-        return ", ".join(self._rows[number].get("tasks") or ())
+        tasks = self._rows[number].get("tasks") or ()
+        return ", ".join(map(str, tasks)) if isinstance(tasks, list | tuple) else str(tasks)
 
     def variation(self, number: int) -> dict[str, str]:
         """Return the value of each factor that can vary, by their names."""
@@ -132,10 +140,24 @@ class StoredEpisodes:
         name, start_s, end_s = episode_video(self._info, camera, self._rows[number])
         return read_video_frames(self.root / name, start_s, end_s, kept, length)
 
+    def check_frames(self, number: int, camera: str) -> None:
+        """Raise what `frames` would, as far as that can be told without decoding."""
+        if self._stored_as[camera] == "video":
+            name, start_s, end_s = episode_video(self._info, camera, self._rows[number])
+            scan_part(self.root / name, start_s, end_s, self.length(number))
+
     def read_stats(self) -> dict[str, FeatureStats]:
-        """Read the statistics of the whole data set by feature and name; empty where no recorder wrote any."""
+        """Read the statistics of the whole data set by feature and name; empty where no recorder wrote any.
+
+        Raises:
+            TrajectoryError: if the file is damaged.
+        """
         path = self.root / STATS_PATH
-        return to_arrays(json.loads(path.read_text())) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        content = read_json_object(path)
+        check_stats(content, path)
+        return to_arrays(content)
 
     def stamp(self) -> str:
         """Return a number that is another one as soon as any file of the data set is, from their sizes and times."""
@@ -162,6 +184,14 @@ class StoredEpisodes:
                 f"timestamp must agree with the fps {self.fps:g} of {self.root / INFO_PATH}, but episode {number} "
                 f"lasts {lasts_s:g} s in place of {claimed_s:g} s"
             )
+
+    def _check_places(self) -> None:
+        """Check what the rows say of where the videos lie."""
+        videos = [camera for camera, kind in self._stored_as.items() if kind == "video"]
+        columns = [column for camera in videos for column in video_columns(camera)]
+        for row in self._rows:
+            check_columns(self.root / "meta/episodes", columns, list(row))
+            check_episode_row(row, columns, self.root / "meta/episodes")
 
     def _data_path(self, number: int) -> Path:
         row = self._rows[number]

@@ -36,6 +36,8 @@ class TrajectoryOptions:
 
     camera: str | None = None
     """Camera, by its column's name or what follows observation.images. in it; none: the only one there is."""
+    episodes: tuple[int, ...] | None = None
+    """Numbers of the episodes to use; none: all."""
     fps: float | None = None
     """Frames and actions per second, at most those recorded; none: those. Each frame is the nearest in time."""
     state: tuple[str, ...] = (STATE,)
@@ -62,6 +64,8 @@ class TrajectoryOptions:
     def __post_init__(self) -> None:
         if self.fps is not None and not self.fps > 0:
             raise ValueError(f"fps must be positive or none, got {self.fps}")
+        if self.episodes is not None and (not self.episodes or min(self.episodes) < 0):
+            raise ValueError(f"episodes must be numbers from 0 on, at least one, got {self.episodes}")
         if not self.state:
             raise ValueError("state must name at least one column, got none")
         if not self.action and self.actions != "from_states":

@@ -20,7 +20,7 @@ from einops import rearrange
 from torch import Tensor
 from tqdm import tqdm
 
-from vjepa_wm.checks import check_at_least, check_positive
+from vjepa_wm.checks import check_at_least, check_memory, check_positive
 from vjepa_wm.data.clips.bad_files import UNUSABLE
 from vjepa_wm.evaluation.features.feature_files import FileFormat, save_features
 from vjepa_wm.evaluation.features.input_clips import name_inputs, read_clips
@@ -180,7 +180,8 @@ def check_clip_size(encoder: VideoEncoder, config: ExtractionConfig) -> int:
     """Return the side of the frames [px].
 
     Raises:
-        ValueError: if clips of the asked size do not divide into the encoder's tubelets, or it has no such layer.
+        ValueError: if clips of the asked size do not divide into the encoder's tubelets or exceed the memory, or it has
+            no such layer.
     """
     architecture = encoder.config
     image_size = architecture.image_size if config.image_size is None else config.image_size
@@ -193,6 +194,13 @@ def check_clip_size(encoder: VideoEncoder, config: ExtractionConfig) -> int:
             f"num_frames must be 1 or a multiple of the encoder's tubelet_size {architecture.tubelet_size}, "
             f"got {config.num_frames}"
         )
+    # Pixels as they are read and as they are used, and what the widest layer makes of a block's tokens.
+    tokens = config.num_frames / architecture.tubelet_size * (image_size / architecture.patch_size) ** 2
+    numbers = 6 * config.num_frames * image_size**2 + 6 * architecture.embed_dim * tokens
+    check_memory(
+        4 * config.batch_size * numbers,
+        f"num_frames {config.num_frames} of image_size {image_size} with batch_size {config.batch_size}",
+    )
     for layer in config.layers:
         if not -architecture.depth <= layer < architecture.depth:
             raise ValueError(f"layers must be from {-architecture.depth} to {architecture.depth - 1}, got {layer}")

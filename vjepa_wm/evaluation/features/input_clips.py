@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vjepa_wm.checks import check_memory
 from vjepa_wm.data.clips.clip_sources import find_media
 from vjepa_wm.data.clips.clip_times import nearest
 from vjepa_wm.data.media.pictures import PICTURE_SUFFIXES, read_picture
@@ -97,6 +98,7 @@ def read_clips(
         times: time stamp of each frame [s], (T,); 0 for a picture.
 
     Raises:
+        ValueError: if a clip of the video would take more memory than there is.
         VideoError: if the video is broken.
         PictureError: if the picture is broken.
     """
@@ -105,6 +107,7 @@ def read_clips(
         return
     scan = scan_video(path)
     times = scan.times
+    check_memory(3 * num_frames * scan.height * scan.width, f"num_frames {num_frames} of {path}")
     length_s = times[-1] - times[0]
     if length_s < (num_frames - 1) / fps / 2:
         logger.warning("%s lasts %.2f s, less than half a clip, which repeats its last frame", path, length_s)

@@ -115,5 +115,5 @@ def _huggingface_config(
         if kind == MASKED_PREDICTOR:
             return huggingface.translate_masked_predictor_config(values, path, num_heads=num_heads)
         return huggingface.translate_probe_config(weights, values, path, num_heads=num_heads)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f"{path / CONFIG_FILE}: {error}") from error

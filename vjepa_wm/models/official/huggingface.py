@@ -17,7 +17,15 @@ from pathlib import Path
 from torch import Tensor
 
 from vjepa_wm.models.attentive_probe import AttentiveProbeConfig
-from vjepa_wm.models.checkpoint import ATTENTIVE_PROBE, MASKED_PREDICTOR, VIDEO_ENCODER, CheckpointError
+from vjepa_wm.models.checkpoint import (
+    ATTENTIVE_PROBE,
+    CONFIG_FILE,
+    LARGEST,
+    MASKED_PREDICTOR,
+    VIDEO_ENCODER,
+    CheckpointError,
+    is_plain_number,
+)
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.layers import hidden_width
 from vjepa_wm.models.official.architecture import count_blocks, heads
@@ -132,12 +140,29 @@ def _complete(values: dict) -> dict:
     return full
 
 
+def _check_kinds(values: dict, folder: Path) -> None:
+    """Raise CheckpointError if a field is not of the kind that its default is, or no size that a model has."""
+    for field, default in DEFAULTS.items():
+        value = values.get(field)
+        if field == "patch_size" and isinstance(value, list) and value:
+            value = value[0]
+        if value is None:
+            continue
+        if isinstance(default, bool | str):
+            fits = isinstance(value, type(default))
+        else:
+            fits = is_plain_number(value, whole=isinstance(default, int)) and 0 <= value <= LARGEST
+        if not fits:
+            raise CheckpointError(f"{folder / CONFIG_FILE}: {field} must be like {default!r}, got {str(value)[:60]!r}")
+
+
 def check_folder(parts: Mapping[str, Mapping[str, Tensor]], values: dict, folder: Path) -> None:
     """Raise CheckpointError if the configuration is of another model, unsupported, or contradicts the weights."""
     if values.get("model_type") != MODEL_TYPE:
         raise CheckpointError(
             f"{folder} holds a model of type {values.get('model_type')!r}, but only {MODEL_TYPE!r} can be read"
         )
+    _check_kinds(values, folder)
     full = _complete(values)
     for field, wanted in (("hidden_act", "gelu"), ("qkv_bias", True)):
         if full[field] != wanted:

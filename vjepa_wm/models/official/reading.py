@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from vjepa_wm.models.checkpoint import CONFIG_FILE, WEIGHTS_FILE, CheckpointError, read_json, read_tensors
+from vjepa_wm.safe_files import guess_origin
 
 INDEX_FILE = "model.safetensors.index.json"
 _ZIP_START = b"PK"
@@ -111,16 +112,7 @@ def check_file(path: Path) -> bytes:
             f"{path} is a safetensors file; name the folder that holds it together with its {CONFIG_FILE}"
         )
     shown = start[:_SHOWN_BYTES].decode("utf-8", errors="replace").strip()
-    raise CheckpointError(f"{path} is not a PyTorch file: it begins with {shown!r}{_guess(start.lstrip().lower())}")
-
-
-def _guess(start: bytes) -> str:
-    """Say what a file that is not PyTorch's probably is, from its first bytes in lower case."""
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return ", so a web page was saved under this name; download the file itself"
-    if start.startswith(b"version https://git-lfs"):
-        return ", so it is a git-lfs pointer; fetch the file itself with `git lfs pull`"
-    return ""
+    raise CheckpointError(f"{path} is not a PyTorch file: it begins with {shown!r}{guess_origin(start)}")
 
 
 def check_zip(path: Path) -> None:
@@ -174,7 +166,7 @@ def read_huggingface_weights(folder: Path) -> dict[str, Tensor]:
         The tensors by name, on the disk until they are used.
 
     Raises:
-        CheckpointError: if a file is missing, cut short or damaged.
+        CheckpointError: if a file is missing, cut short or damaged, or lies outside the folder.
     """
     if (folder / WEIGHTS_FILE).is_file():
         return read_tensors(folder / WEIGHTS_FILE)
@@ -188,6 +180,11 @@ def read_huggingface_weights(folder: Path) -> dict[str, Tensor]:
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise CheckpointError(f"{folder / INDEX_FILE} must map tensors to files under 'weight_map'")
     shards = sorted(set(places.values()))
+    outside = [name for name in shards if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name]
+    if outside:
+        raise CheckpointError(
+            f"{folder / INDEX_FILE} must name files beside it, got {outside[0]!r}: shards of other folders are not read"
+        )
     absent = [name for name in shards if not (folder / name).is_file()]
     if absent:
         raise CheckpointError(

@@ -27,6 +27,7 @@ from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.precision import pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, save_world_model
+from vjepa_wm.training.encoded_data import encode_good_episodes
 from vjepa_wm.training.run.distributed import World
 from vjepa_wm.training.run.run_config import RunConfig
 from vjepa_wm.training.run.run_log import RunLog
@@ -45,6 +46,8 @@ class LatentRunConfig(RunConfig):
     """Share of each dataset in what is drawn; none: by what there is to draw in them."""
     read: TrajectoryOptions = field(default_factory=TrajectoryOptions)
     """What of them is read: camera, rate, columns, and how they become states and actions."""
+    max_bad_share: float = 0.1
+    """Largest share of a dataset's episodes that may be unreadable; they are named and left out."""
     latents: Path | None = None
     """Folder that keeps latents, for this run and others; none: a hidden one inside each dataset."""
     validation_share: float = 0.1
@@ -57,7 +60,7 @@ class LatentRunConfig(RunConfig):
         super().__post_init__()
         for weight in self.data_weights:
             check_positive(data_weights=weight)
-        check_within(0, 1, validation_share=self.validation_share)
+        check_within(0, 1, validation_share=self.validation_share, max_bad_share=self.max_bad_share)
         if not self.data:
             raise ValueError("data must name at least one dataset, got none")
 
@@ -123,21 +126,18 @@ def open_windows(
             it; None: all windows are alike.
 
     Raises:
-        TrajectoryError: if a dataset is missing or lacks what is needed.
+        TrajectoryError: if a dataset is missing, lacks what is needed, or too many of its episodes are bad.
         ValueError: if no episode is as long as a window, the datasets do not fit each other, or a batch cannot be
             divided among the processes.
     """
     if config.batch_size % world.size:
         raise ValueError(f"batch_size must be a multiple of the {world.size} processes, got {config.batch_size}")
     dtype = pick_dtype(config.precision, pick_device(config.device))
-    datasets = [TrajectoryDataset(path, config.read) for path in config.data]
-    for dataset in datasets:
-        num_validation(config.validation_share, dataset.num_episodes)  # else it is told after hours of encoding
+    for path in config.data:  # else it is told after hours of encoding
+        num_validation(config.validation_share, TrajectoryDataset(path, config.read).num_episodes)
+    encode = partial(encode_dataset, encoder, antialias=antialias, dtype=dtype, store=config.latents)
     with world.main_first():
-        sets = [
-            encode_dataset(encoder, dataset, antialias=antialias, dtype=dtype, store=config.latents)
-            for dataset in datasets
-        ]
+        sets = [encode_good_episodes(path, config.read, encode, config.max_bad_share) for path in config.data]
     parts = [one.split(config.validation_share, config.seed) for one in sets]
     moving = None if find_motion is None else [find_motion(train) for train, _ in parts]
     deal = partial(WindowMixture, num_frames=num_frames, weights=config.data_weights, seed=config.seed)
