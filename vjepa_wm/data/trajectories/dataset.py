@@ -247,32 +247,6 @@ class TrajectoryDataset:
         train.episodes, val.episodes = sorted(order[num_val:]), sorted(order[:num_val])
         return train, val
 
-    def _read(self, number: int) -> Trajectory:
-        states, actions, numbers = self._read_numbers(number)
-        return Trajectory(
-            frames=self._stored.frames(number, self.camera, self._kept(number)),
-            states=states.astype(np.float32),
-            actions=actions.astype(np.float32),
-            task=self._stored.task(number),
-            index=number,
-            objects=self._objects(numbers),
-            variation=self._stored.variation(number),
-        )
-
-    def _read_numbers(self, number: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """Return states, actions, and all columns they come from, of an episode."""
-        numbers = self._numbers(number)
-        states = self._convert(join_numbers(numbers, self._state))
-        actions = displacements(states) if self._action is None else join_numbers(numbers, self._action)
-        for name, values in (("state", states), ("action", actions)):
-            if not np.isfinite(values).all():
-                frame = int(np.argmin(np.isfinite(values).all(axis=1)))
-                raise TrajectoryError(
-                    f"{name} must be finite, got {values[frame].tolist()} in frame {frame} of episode {number} of "
-                    f"{self.root}"
-                )
-        return states, actions, numbers
-
     def _number(self, i: int) -> int:
         if not 0 <= i < self.num_episodes:
             raise IndexError(f"i must be from 0 to {self.num_episodes - 1}, got {i}")
