@@ -213,7 +213,7 @@ def check_weights(targets: Mapping[str, Tensor], weights: Mapping[str, Tensor], 
     whole = sorted(
         name
         for name in set(targets) & set(weights)
-        if targets[name].is_floating_point() and not weights[name].is_floating_point()
+        if targets[name].dtype.is_floating_point and not weights[name].dtype.is_floating_point
     )
     if missing or unexpected or shapes or whole:
         groups = (

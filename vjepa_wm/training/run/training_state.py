@@ -259,7 +259,7 @@ class TrainingState:
                 f"but this one has {type(self._optimizer).__name__}"
             )
         tensors = self._module_tensors() | self._empty_optimizer_tensors(stored)
-        check_weights(tensors, cast(Any, stored), folder, FOREIGN)  # which looks at names and shapes alone
+        check_weights(tensors, cast(Any, stored), folder, FOREIGN)  # which looks at names, shapes and types alone
         _check_types(tensors, stored, folder)
         read_parts(paths, {name: part_of(value, self._world.size) for name, value in tensors.items()})
         self._fill_optimizer(tensors)
