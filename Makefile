@@ -16,8 +16,9 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
-demo: $(READY)  ## plan with the released world model on 20 held-out episodes
-	$(BIN)/vjepa-wm evaluate --env reach --episodes 20 --policies world_model random zero --out runs/demo
+demo: $(READY)  ## every task with the released world models, on 10 held-out episodes each
+	@for task in reach push grasp pick_place drawer point_maze two_room; do echo; echo "== $$task"; \
+	$(BIN)/vjepa-wm evaluate --env $$task --episodes 10 --policies proposal_recovery random --out runs/demo/$$task || exit 1; done
 
 test: $(READY)  ## the suite, and what a wheel may lack against the built one
 	@mkdir -p build; $(MAKE) --no-print-directory test-wheel > build/wheel.log 2>&1 & wheel=$$!; \
@@ -51,8 +52,8 @@ bench: $(READY)  ## speed, as ratios and rates measured side by side
 	$(BIN)/python benchmarks/bench_collect.py
 	$(BIN)/python benchmarks/bench_planning.py
 
-release: $(READY)  ## make the released checkpoint again, hours on a CPU
-	bash scripts/release_reach.sh
+release: $(READY)  ## make the released checkpoints again, hours on a CPU
+	bash scripts/release_arm.sh && bash scripts/release_plane.sh
 
 clean:
 	rm -rf .venv build dist *.egg-info

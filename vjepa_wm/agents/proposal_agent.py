@@ -31,7 +31,7 @@ moves; the mean of a mode drawn by weight; a draw from the whole mixture. Near t
 class ProposingConfig:
     """How a `ProposalAgent` chooses among what is proposed."""
 
-    choice: ModeChoice = "drawn"
+    choice: ModeChoice = "mode"
     """Which action is taken of a mixture."""
     least_motion: float = 0.15
     """A mode moves if a number of its mean is at least this share of the task's largest."""

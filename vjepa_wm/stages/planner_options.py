@@ -86,7 +86,7 @@ class PlannerOptions:
     proposal: str | None = None
     """module:name of a proposal of your own, in place of the world model's: called with z (B, N, D), state (B, P) and
     z_goal (B, N, D) it returns a `vjepa_wm.models.action_mixture.ActionMixture`."""
-    choice: ModeChoice = "drawn"
+    choice: ModeChoice = "mode"
     """Which action is taken of what the proposal says, where there is no search, while the goal is far: the heaviest
     mode, the heaviest that moves, a mode drawn by weight, or a draw from all of it. Near the goal: the heaviest."""
     num_proposed: int = 24
