@@ -82,9 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--env", required=True)
     parser.add_argument("--data", nargs="+", type=Path, required=True)
-    parser.add_argument(
-        "--world-model", default="vjepa_wm/weights/arm", help="whose latents the datasets have already"
-    )
+    parser.add_argument("--world-model", default="vjepa_wm/weights/arm", help="whose latents the datasets have already")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--episodes", type=int, default=50)
     options = parser.parse_args()

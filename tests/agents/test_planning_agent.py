@@ -207,9 +207,10 @@ def test_pictures_of_another_kind_are_named():
         planning_agent().reset(np.full((8, 8, 3), SIDE), 0)
 
 
-def test_plans_do_not_depend_on_the_number_of_threads():
+@pytest.mark.parametrize("row", ["search", "proposal_recovery"])
+def test_plans_do_not_depend_on_the_number_of_threads(row):
     recipe = StandRecipe(task="reach", checkpoint=None, planner=PlannerOptions(num_samples=32), precision="fp32")
-    agent, env, _ = recipe.make_stand("world_model")
+    agent, env, _ = recipe.make_stand(row)
     obs, info = env.reset(seed=0)
     before, actions = torch.get_num_threads(), []
     for threads in (1, 2, 4):

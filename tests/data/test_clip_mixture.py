@@ -266,7 +266,7 @@ def test_a_video_broken_inside_is_named_and_read_where_it_can_be(tmp_path):
     ("changes", "message"),
     [
         ({"num_frames": 0}, "num_frames must be at least 1, got 0"),
-        ({"fps": 0.0}, "fps must be positive, got 0"),
+        ({"fps": 0.0}, "fps must be positive and finite, got 0"),
         ({"max_bad_share": 1.5}, "max_bad_share must be from 0 to 1, got 1.5"),
         ({"weights": (1, 2)}, r"weights must be one for each of 1 sources, got \[1, 2\]"),
         ({"weights": (-1,)}, r"must be positive numbers, at least one, got \[-1\]"),

@@ -138,7 +138,7 @@ def test_writer_refuses_a_foreign_folder_and_bad_settings(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(TrajectoryError, match="new or empty folder"):
         make_writer(tmp_path)
-    with pytest.raises(ValueError, match="fps must be positive, got 0"):
+    with pytest.raises(ValueError, match="fps must be positive and finite, got 0"):
         make_writer(tmp_path / "new", fps=0)
     with pytest.raises(ValueError, match=r"image_size must be even .* got \(33, 33\)"):
         make_writer(tmp_path / "new", image_size=33)

@@ -28,10 +28,10 @@ def places(tmp_path_factory):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of 4 MB."""
+    """A disk of 8 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]).returncode:
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder]).returncode:
         pytest.skip("only root can make a disk")
     yield folder
     subprocess.run(["umount", folder], check=True)
@@ -50,7 +50,7 @@ def the_line(capsys):
     return said[1]
 
 
-@pytest.mark.parametrize("leave", [0, 12_000])
+@pytest.mark.parametrize("leave", [0, 2_000])
 @pytest.mark.parametrize("stage", COMMANDS)
 def test_a_full_disk_is_one_line_with_the_path(stage, leave, disk, places, capsys):
     fill(disk, leave)

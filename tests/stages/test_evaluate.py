@@ -72,7 +72,9 @@ def test_the_protocol_is_the_tasks_own_or_the_one_that_is_named(tmp_path):
         choose_protocol(config("x", env="reach", protocol="push_ahead"))
     with pytest.raises(ValueError, match="episodes must be at most the 100 of protocol push, got 101"):
         choose_protocol(config("x", env="push", episodes=101))
-    with pytest.raises(FileNotFoundError, match="no protocol at push_behind; shipped are drawer"):
+    with pytest.raises(
+        FileNotFoundError, match="no protocol at push_behind, did you mean 'push_ahead'\? shipped are drawer"
+    ):
         choose_protocol(config("x", env="push", protocol="push_behind"))
 
 

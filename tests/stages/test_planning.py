@@ -12,6 +12,7 @@ from point_world import POINT
 from tiny_world_model import tiny_world_model
 
 from vjepa_wm.agents.planning_agent import PlanningAgent
+from vjepa_wm.agents.proposal_agent import ProposalAgent
 from vjepa_wm.agents.true_dynamics_agent import TrueDynamicsAgent
 from vjepa_wm.envs import TASKS, ActionLimits, find_task, make
 from vjepa_wm.evaluation.evaluated_episode import play_episode
@@ -153,7 +154,9 @@ def test_rows_without_a_plan_need_no_world_model():
 
 
 def test_without_a_checkpoint_the_released_one_is_taken_where_there_is_one():
-    stand = StandRecipe(task="reach", checkpoint=None, planner=SMALL, precision="fp32").make_stand("world_model")
+    recipe = StandRecipe(task="reach", checkpoint=None, planner=SMALL, precision="fp32")
+    assert isinstance(recipe.make_stand("world_model").agent, ProposalAgent)
+    stand = recipe.make_stand("search")
     assert isinstance(stand.agent, PlanningAgent) and isinstance(stand.agent.planner, CEM)
     assert stand.agent.world_model.config.encoder.image_size == 96
     stand.close()

@@ -83,13 +83,13 @@ class Perception:
 
     def encode(self, frames: np.ndarray) -> Tensor:
         """Encode frames (B, T, H, W, 3) uint8 to (B, T, N, D)."""
-        with _one_thread():
+        with one_thread():
             # a copy, since frames may be read-only views of a renderer's buffer
             return self._world_model.encode(torch.tensor(frames, device=self.device))
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Compute with one thread meanwhile.
 
     With more, the patch embedding's long sums are added up in another order, and plans, which amplify the last digits,

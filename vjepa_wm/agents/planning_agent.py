@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vjepa_wm.agents.allowed_actions import StateLimits, allowed_from, check_state_limits
 from vjepa_wm.agents.cost import CostConfig, CostPart, Imagined, make_cost
-from vjepa_wm.agents.perception import Perception
+from vjepa_wm.agents.perception import Perception, one_thread
 from vjepa_wm.agents.policy_rollouts import Advance, Imagination, branched, roll_policy
 from vjepa_wm.agents.proposing import Proposes, proposal_of, trained_proposal
 from vjepa_wm.agents.recovery import Recovery
@@ -177,7 +177,8 @@ class PlanningAgent:
         seen, proposal = self.perception, self._proposal
         if proposal is None or not self.config.num_proposed:
             return None
-        mixture = proposal(seen.z.unsqueeze(0), seen.state.unsqueeze(0), seen.z_goal.unsqueeze(0))
+        with one_thread():
+            mixture = proposal(seen.z.unsqueeze(0), seen.state.unsqueeze(0), seen.z_goal.unsqueeze(0))
         first = branched(mixture, self.config.num_proposed, self.generator)
         return roll_policy(
             proposal,

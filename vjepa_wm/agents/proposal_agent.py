@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vjepa_wm.agents.allowed_actions import StateLimits, allowed_from, check_state_limits
-from vjepa_wm.agents.perception import Perception
+from vjepa_wm.agents.perception import Perception, one_thread
 from vjepa_wm.agents.policy_rollouts import decided
 from vjepa_wm.agents.proposing import Proposes, proposal_of
 from vjepa_wm.agents.recovery import Recovery
@@ -122,7 +122,8 @@ class ProposalAgent:
         seen.see(image, state)
         self.last_energy = self._energy(seen.z.unsqueeze(0), seen.z_goal).item()
         is_far = self.last_energy > self.proposal.near_energy
-        mixture = self.proposal(seen.z.unsqueeze(0), seen.state.unsqueeze(0), seen.z_goal.unsqueeze(0))
+        with one_thread():
+            mixture = self.proposal(seen.z.unsqueeze(0), seen.state.unsqueeze(0), seen.z_goal.unsqueeze(0))
         action = self._choose(mixture, is_far)[0].cpu().numpy()
         if self.recovery is not None:
             action = self.recovery(action, state, goal_is_far=is_far, generator=self.generator)

@@ -38,7 +38,7 @@ RowName = Literal[
     "random",
     "zero",
 ]
-"""Rows of a table. `world_model` is all that there is: with a proposal `proposal_search`, else `search`."""
+"""Rows of a table. `world_model` is what works best: `proposal_recovery` where there is a proposal, else `search`."""
 PLANNED = ("world_model", "search", "proposal", "proposal_recovery", "proposal_search", "true_dynamics")
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
@@ -84,11 +84,13 @@ class StandRecipe:
         model, options, limits = self.load_model(), self.planner, task.limits
         check_fit(model, self.task, env)
         own_proposal = options.own_proposal(len(limits.size))
+        has_proposal = model.proposal is not None or own_proposal is not None
+        if policy == "world_model":
+            policy = "proposal_recovery" if has_proposal else "search"
         if policy in ("proposal", "proposal_recovery"):
             recovery = Recovery(limits) if policy == "proposal_recovery" else None
             agent = ProposalAgent(model, options.box(limits), options.proposing(limits), recovery, own_proposal)
             return Stand(self._in_order(agent, model), env)
-        has_proposal = model.proposal is not None or own_proposal is not None
         proposed = policy == "proposal_search" or (policy != "search" and has_proposal)
         parts = (
             model,
