@@ -234,7 +234,7 @@ def test_plan_takes_a_picture_as_its_goal(checkpoint, tmp_path, capsys):
             "does not fit task two_room: it acts wi",
         ),
         (
-            ["evaluate", "--out", "x", "--env", "push"],
+            ["evaluate", "--out", "x", "--env", "lever"],
             "leave the rows out that need one (--policies exp",
         ),
         (

@@ -73,7 +73,7 @@ def test_the_protocol_is_the_tasks_own_or_the_one_that_is_named(tmp_path):
     with pytest.raises(ValueError, match="episodes must be at most the 100 of protocol push, got 101"):
         choose_protocol(config("x", env="push", episodes=101))
     with pytest.raises(
-        FileNotFoundError, match="no protocol at push_behind, did you mean 'push_ahead'\? shipped are drawer"
+        FileNotFoundError, match=r"no protocol at push_behind, did you mean 'push_ahead'\? shipped are drawer"
     ):
         choose_protocol(config("x", env="push", protocol="push_behind"))
 
@@ -101,7 +101,7 @@ def test_a_world_model_with_a_proposal_has_its_rows(tmp_path, capsys):
     rows = {result.policy: result.episodes for result in run_evaluate(asked)}
     assert set(rows) == set(ROWS) and all(len(episodes) == 2 for episodes in rows.values())
     ends = {name: [episode.distances for episode in episodes] for name, episodes in rows.items()}
-    assert ends["world_model"] == ends["proposal_search"] != ends["search"]
+    assert ends["world_model"] == ends["proposal_recovery"] != ends["search"]
     out = capsys.readouterr().out
     assert all(name in out for name in ROWS)
     save_world_model(tiny_world_model(2, 2), tmp_path / "plain")
@@ -197,7 +197,7 @@ def test_a_proposal_of_ones_own_plays_every_row_that_proposes(tmp_path, monkeypa
     (path,) = (np.array(played["proposal"][0].states),)
     np.testing.assert_allclose(np.diff(path[:, :2], axis=0), [[0.02, 0.0]] * 2, atol=2e-3)
     ends = {name: episodes[0].states for name, episodes in played.items()}
-    assert ends["world_model"] == ends["proposal_search"] != ends["search"]
+    assert ends["world_model"] == ends["proposal_recovery"] != ends["search"]
     sys.modules.pop("mine_three", None)
 
 
