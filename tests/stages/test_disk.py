@@ -28,10 +28,10 @@ def places(tmp_path_factory):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of 8 MB."""
+    """A disk of 16 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder]).returncode:
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder]).returncode:
         pytest.skip("only root can make a disk")
     yield folder
     subprocess.run(["umount", folder], check=True)
