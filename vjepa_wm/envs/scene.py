@@ -106,7 +106,7 @@ class Scene:
         if not np.array_equal(numbers, self._numbers):
             indices, places = np.split(numbers, [len(FACTORS)])
             index = dict(zip(FACTORS, indices.astype(int), strict=True))
-            names = {factor: values.names()[index[factor]] for factor, values in self.factors.items()}
+            names = {factor: values.all_names()[index[factor]] for factor, values in self.factors.items()}
             self._change(names, places)
         mujoco.mj_setState(self.model, self.data, physics, STATE_KIND)
         self._refresh(self.data)
@@ -120,7 +120,7 @@ class Scene:
 
     def _change(self, names: dict[str, str], places: np.ndarray) -> None:
         """Become another variation; it is saved as the place of each value in its factor's list, and `places`."""
-        indices = [self.factors[name].names().index(names[name]) if name in names else 0 for name in FACTORS]
+        indices = [self.factors[name].all_names().index(names[name]) if name in names else 0 for name in FACTORS]
         numbers = np.concatenate([indices, places.ravel()])
         if np.array_equal(numbers, self._numbers):
             return

@@ -2,20 +2,117 @@
 
 A layout is drawn as seen from above: cells are spaces at odd rows and columns of the drawing, `|` and `-` between them
 are walls. The held-out mazes are not the others turned or mirrored; the held-out rooms have doors in other places.
+Beside them there are layouts drawn by a rule, of which none is a held-out one, nor one turned or mirrored for mazes:
+few layouts teach the way through each, many teach what a wall is.
 """
 
 from __future__ import annotations
 
+from itertools import combinations
+
+from vjepa_wm.envs.plane.drawn_mazes import DrawnMazes
 from vjepa_wm.envs.variation.values import Values
 
 
-def _two_rooms(column: int, door: int) -> str:
-    """Draw 4 x 4 cells with a wall to the right of a column, counted from 1, that has a door in one row."""
+def _two_rooms(column: int, *doors: int) -> str:
+    """Draw 4 x 4 cells with a wall to the right of a column, counted from 1, that has doors in some rows."""
     rows = [["|", *"       ", "|"] for _ in range(9)]
     rows[0] = rows[-1] = list("+-+-+-+-+")
     for row in range(1, 8):
-        rows[row][2 * column] = " " if row == 2 * door - 1 else "|"
+        rows[row][2 * column] = " " if row in [2 * door - 1 for door in doors] else "|"
     return "\n".join("".join(row) for row in rows)
+
+
+def _turned(drawing: str) -> str:
+    """Mirror a drawing along its diagonal."""
+    lines = ["".join(line) for line in zip(*drawing.splitlines(), strict=True)]
+    return "\n".join(lines).translate(str.maketrans("|-", "-|"))
+
+
+_HELD_OUT_MAZES = {
+    "ring": """
++-+-+-+-+-+
+|         |
++ +-+-+-+ +
+| |     | |
++ + + + + +
+| |       |
++ + + + + +
+| |     | |
++ +-+-+-+ +
+|         |
++-+-+-+-+-+
+""",
+    "hall": """
++-+-+-+-+-+
+|   |   | |
++ + + + + +
+|   |   | |
++ +-+-+ + +
+|         |
++ + +-+-+ +
+| |   |   |
++ + + + + +
+| |   |   |
++-+-+-+-+-+
+""",
+    "pinwheel": """
++-+-+-+-+-+
+|   |     |
++ + + + + +
+|   |     |
++ + + +-+-+
+|         |
++-+-+ + + +
+|     |   |
++ + + + + +
+|     |   |
++-+-+-+-+-+
+""",
+    "knot": """
++-+-+-+-+-+
+| |       |
++ +-+-+-+ +
+|   |     |
++ + + +-+ +
+|   |   | |
++ +-+-+ +-+
+|     |   |
++-+-+ +-+ +
+|         |
++-+-+-+-+-+
+""",
+    "branches": """
++-+-+-+-+-+
+| |       |
++ +-+-+ + +
+| |     | |
++ + +-+-+ +
+| |   | | |
++ +-+ + + +
+|   | |   |
++-+ + + +-+
+|     |   |
++-+-+-+-+-+
+""",
+}
+_HELD_OUT_ROOMS = {
+    "middle_door_3": _two_rooms(2, 3),
+    "left_door_2": _two_rooms(1, 2),
+    "left_door_4": _two_rooms(1, 4),
+    "right_door_2": _two_rooms(3, 2),
+}
+
+
+def _other_rooms() -> dict[str, str]:
+    """Draw one wall, to the right of a column or below a row, with one door or two, in every way not held out."""
+    drawn = {}
+    for place in (1, 2, 3):
+        for doors in [(door,) for door in (1, 2, 3, 4)] + list(combinations((1, 2, 3, 4), 2)):
+            name = f"{place}_doors_{'_'.join(map(str, doors))}"
+            drawn[f"column_{name}"] = _two_rooms(place, *doors)
+            drawn[f"row_{name}"] = _turned(_two_rooms(place, *doors))
+    return {name: drawing for name, drawing in drawn.items() if drawing not in _HELD_OUT_ROOMS.values()}
 
 
 MAZES = Values(
@@ -125,73 +222,8 @@ MAZES = Values(
 +-+-+-+-+-+
 """,
     },
-    held_out={
-        "ring": """
-+-+-+-+-+-+
-|         |
-+ +-+-+-+ +
-| |     | |
-+ + + + + +
-| |       |
-+ + + + + +
-| |     | |
-+ +-+-+-+ +
-|         |
-+-+-+-+-+-+
-""",
-        "hall": """
-+-+-+-+-+-+
-|   |   | |
-+ + + + + +
-|   |   | |
-+ +-+-+ + +
-|         |
-+ + +-+-+ +
-| |   |   |
-+ + + + + +
-| |   |   |
-+-+-+-+-+-+
-""",
-        "pinwheel": """
-+-+-+-+-+-+
-|   |     |
-+ + + + + +
-|   |     |
-+ + + +-+-+
-|         |
-+-+-+ + + +
-|     |   |
-+ + + + + +
-|     |   |
-+-+-+-+-+-+
-""",
-        "knot": """
-+-+-+-+-+-+
-| |       |
-+ +-+-+-+ +
-|   |     |
-+ + + +-+ +
-|   |   | |
-+ +-+-+ +-+
-|     |   |
-+-+-+ +-+ +
-|         |
-+-+-+-+-+-+
-""",
-        "branches": """
-+-+-+-+-+-+
-| |       |
-+ +-+-+ + +
-| |     | |
-+ + +-+-+ +
-| |   | | |
-+ +-+ + + +
-|   | |   |
-+-+ + + +-+
-|     |   |
-+-+-+-+-+-+
-""",
-    },
+    held_out=_HELD_OUT_MAZES,
+    drawn=DrawnMazes(5, without=_HELD_OUT_MAZES.values()),
 )
 """Of PointMaze, 5 x 5 cells; the default is a U."""
 TWO_ROOMS = Values(
@@ -203,12 +235,8 @@ TWO_ROOMS = Values(
         "right_door_1": _two_rooms(3, 1),
         "right_door_3": _two_rooms(3, 3),
     },
-    held_out={
-        "middle_door_3": _two_rooms(2, 3),
-        "left_door_2": _two_rooms(1, 2),
-        "left_door_4": _two_rooms(1, 4),
-        "right_door_2": _two_rooms(3, 2),
-    },
+    held_out=_HELD_OUT_ROOMS,
+    drawn=_other_rooms(),
 )
 """Of TwoRoom, 4 x 4 cells: where the wall stands and in which row, counted from above, it has its door. The default has
 it in the middle, with the door in row 4."""

@@ -63,7 +63,7 @@ class PointScene(Scene):
             ValueError: if there is none of that name.
         """
         layouts = self.factors["layout"]
-        if name not in layouts.names():
+        if name not in layouts:
             raise ValueError(f"layout must be one of {', '.join(layouts.names())}, got {name!r}")
         drawing = layouts[name].strip().splitlines()
         self.layout, self.num_cells = name, len(drawing) // 2

@@ -48,7 +48,7 @@ class VariationConfig:
     mass: str | None = None
     """Mass of what is moved, times the default."""
     layout: str | None = None
-    """Walls, of tasks in the plane."""
+    """Walls, of tasks in the plane; `drawn` are made by a rule, thousands of them."""
 
     def __post_init__(self) -> None:
         """Check the names; those of layouts are the task's and checked there."""
@@ -100,7 +100,9 @@ class VariationConfig:
         if self.all != "default" and not values:
             raise ValueError(f"variation.all must be 'default' for a task without factors, got {self.all!r}")
         if self.layout is not None:
-            _check_name("layout", self.layout, (*get_args(Mode), *values["layout"].names()))
+            layouts = values["layout"]
+            if self.layout not in layouts.drawn:
+                _check_name("layout", self.layout, (*get_args(Mode), *["drawn"] * bool(layouts.drawn), *layouts.names()))
         return {factor: getattr(self, factor) or self.all for factor in FACTORS if factor in values}
 
 
@@ -119,7 +121,8 @@ def draw(chosen: Mapping[str, str], values: Mapping[str, Values], rng: np.random
     for factor, share in zip(FACTORS, rng.random(len(FACTORS)), strict=True):
         if factor in values:
             training, held_out = tuple(values[factor].training), tuple(values[factor].held_out)
-            groups = {"default": training[:1], "sampled": training, "held_out": held_out}
+            drawn_ones = tuple(values[factor].drawn)
+            groups = {"default": training[:1], "sampled": training, "held_out": held_out, "drawn": drawn_ones}
             among = groups.get(chosen[factor], (chosen[factor],))
             drawn[factor] = among[int(share * len(among))]
     return drawn

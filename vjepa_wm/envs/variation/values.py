@@ -9,7 +9,7 @@ Any colour of an object and of its mark is told apart from any table's: at least
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,14 +25,27 @@ class Values:
     """What `sampled` draws from; the first is the default."""
     held_out: Mapping[str, Any]
     """What `held_out` draws from: none of the others, and not between them."""
+    drawn: Mapping[str, Any] = field(default_factory=dict)
+    """What `drawn` draws from: made by a rule, too many to list, none of the held-out ones among them."""
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of all values, the default's first."""
+        """Return the names of the values that have been thought of, the default's first."""
         return (*self.training, *self.held_out)
+
+    def all_names(self) -> tuple[str, ...]:
+        """Return `names`, then those of the values that a rule makes."""
+        return (*self.training, *self.held_out, *self.drawn)
+
+    def __contains__(self, name: str) -> bool:
+        """Tell whether there is a value of a name."""
+        return name in self.training or name in self.held_out or name in self.drawn
 
     def __getitem__(self, name: str) -> Any:
         """Return a value by its name."""
-        return self.training[name] if name in self.training else self.held_out[name]
+        for values in (self.training, self.held_out):
+            if name in values:
+                return values[name]
+        return self.drawn[name]
 
 
 class LightChange(NamedTuple):

@@ -72,9 +72,10 @@ class TwoRoomEnv(PointEnv):
         super().__init__(config, PointScene(config, scene=Path(__file__).with_name("scene.xml"), layouts=TWO_ROOMS))
 
     def _are_apart(self, start: np.ndarray, goal: np.ndarray) -> bool:
-        # After the four walls around come those inside, which stand in one line.
-        x_low, _, x_high, _ = self._plane.walls[4]
-        sides = np.array([start[0], goal[0]]) - (x_low + x_high) / 2
+        # After the four walls around come those inside, which stand in one line, across x or across y.
+        middles = (self._plane.walls[4:, :2] + self._plane.walls[4:, 2:]) / 2
+        across = int(np.ptp(middles, axis=0).argmin())
+        sides = np.array([start[across], goal[across]]) - middles[0, across]
         if sides[0] * sides[1] > 0.0 or np.abs(sides).min() < WALL_HALF + POINT_RADIUS:
             return False
         return not are_clear(start[None], goal[None], self._plane.walls).all()

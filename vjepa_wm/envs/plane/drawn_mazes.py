@@ -1,0 +1,84 @@
+"""Mazes drawn by a rule: a tree of ways through all cells, and more openings in some than in others.
+
+Apart from the layouts that were thought of, since these are only names until one is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+NUM_MAZES = 10_000
+"""How many there are."""
+MOST_OPENED = 0.7
+"""Largest share of the walls that a tree leaves which is taken away."""
+
+
+class DrawnMazes(Mapping[str, str]):
+    """Drawings of mazes by the names maze_0 to maze_9999, the same ones always."""
+
+    def __init__(self, num_cells: int, without: Iterable[str]) -> None:
+        """Say which mazes.
+
+        Args:
+            num_cells: in a row and in a column.
+            without: drawings that none may equal, turned or mirrored either.
+        """
+        self._num_cells = num_cells
+        self._without = {_walls(drawing).tobytes() for drawing in without}
+
+    def __getitem__(self, name: str) -> str:
+        """Draw the maze of a name."""
+        begin, _, number = name.partition("_")
+        if begin != "maze" or not number.isdecimal() or name != f"maze_{int(number)}" or int(number) >= NUM_MAZES:
+            raise KeyError(name)
+        rng = np.random.default_rng(int(number))
+        while True:
+            drawing = _draw(self._num_cells, rng)
+            if not any(walls.tobytes() in self._without for walls in _turned_and_mirrored(_walls(drawing))):
+                return drawing
+
+    def __iter__(self) -> Iterator[str]:
+        """Name all of them."""
+        return (f"maze_{number}" for number in range(NUM_MAZES))
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return NUM_MAZES
+
+
+def _draw(num_cells: int, rng: np.random.Generator) -> str:
+    size = 2 * num_cells + 1
+    is_wall = np.zeros((size, size), bool)
+    is_wall[::2, 1::2] = is_wall[1::2, ::2] = True
+    between = [(row, column) for row in range(1, size - 1) for column in range(1, size - 1) if (row + column) % 2]
+    group = np.arange(num_cells**2).reshape(num_cells, num_cells)
+    kept = []
+    for row, column in rng.permutation(between):
+        down = row % 2 == 0
+        one, other = group[(row - 1) // 2, (column - 1) // 2], group[row // 2, column // 2]
+        if down:
+            one, other = group[row // 2 - 1, column // 2], group[row // 2, column // 2]
+        if one == other:
+            kept.append((row, column))
+        else:
+            is_wall[row, column] = False
+            group[group == other] = one
+    for row, column in kept[: int(rng.uniform(0.0, MOST_OPENED) * len(kept))]:
+        is_wall[row, column] = False
+    signs = np.full((size, size), " ")
+    signs[::2, ::2] = "+"
+    signs[::2, 1::2] = np.where(is_wall[::2, 1::2], "-", " ")
+    signs[1::2, ::2] = np.where(is_wall[1::2, ::2], "|", " ")
+    return "\n".join("".join(line) for line in signs)
+
+
+def _walls(drawing: str) -> np.ndarray:
+    """Return where a drawing has walls, bool, corners left out."""
+    is_wall = np.array([[sign in "|-" for sign in line] for line in drawing.strip().splitlines()])
+    return np.ascontiguousarray(is_wall)
+
+
+def _turned_and_mirrored(walls: np.ndarray) -> list[np.ndarray]:
+    return [np.rot90(side, turn) for side in (walls, walls.T) for turn in range(4)]
