@@ -10,6 +10,7 @@ import pytest
 
 from vjepa_wm.envs import plane
 from vjepa_wm.envs.goal_env import GoalEnvConfig
+from vjepa_wm.envs.plane.drawn_mazes import DrawnMazes
 from vjepa_wm.envs.plane.geometry import HALF_WIDTH, POINT_RADIUS, WALL_HALF, are_clear, are_free
 from vjepa_wm.envs.plane.layouts import MAZES, TWO_ROOMS
 from vjepa_wm.envs.plane.point_scene import PointScene
@@ -59,7 +60,7 @@ def test_there_are_layouts_to_train_with_and_others_held_out(layouts, size):
     assert len(layouts.training) >= 6 and len(layouts.held_out) >= 4 and next(iter(layouts.training)) == "default"
     drawings = [layouts[name].strip() for name in layouts.names()]
     assert len(set(drawings)) == len(drawings)
-    for drawing in drawings:
+    for drawing in drawings + [layouts[name] for name in list(layouts.drawn)[:100]]:
         lines = drawing.splitlines()
         assert len(lines) == size and all(len(line) == size for line in lines)
         assert lines[0] == lines[-1] == "+-" * (size // 2) + "+"
@@ -69,6 +70,33 @@ def test_there_are_layouts_to_train_with_and_others_held_out(layouts, size):
 def test_held_out_mazes_are_no_training_mazes_turned_or_mirrored():
     for seen, unseen in itertools.product(MAZES.training.values(), MAZES.held_out.values()):
         assert not turned(seen) & turned(unseen)
+
+
+def test_no_drawn_layout_is_a_held_out_one():
+    assert not set(TWO_ROOMS.drawn.values()) & set(TWO_ROOMS.held_out.values()) and len(TWO_ROOMS.drawn) == 56
+    unseen = set().union(*map(turned, MAZES.held_out.values()))
+    names = list(MAZES.drawn)
+    assert names[-1] == "maze_9999" and not any(turned(MAZES[name]) & unseen for name in names[:500])
+
+
+def test_a_drawn_maze_that_would_be_held_out_is_drawn_again():
+    first = DrawnMazes(3, without=())["maze_4"]
+    assert DrawnMazes(3, without=(first,))["maze_4"] != first == DrawnMazes(3, without=())["maze_4"]
+
+
+def test_in_drawn_mazes_there_is_a_way_to_everywhere_and_none_is_like_another():
+    scene, shares = make_scene("point_maze"), []
+    for name in list(MAZES.drawn)[:40]:
+        scene.set_layout(name)
+        assert np.isfinite([Roadmap(scene.walls).length((-0.4, 0.4), place) for place in free_places(scene, 20, 0)]).all()
+        shares.append(len(scene.walls))
+    assert len({MAZES[name] for name in list(MAZES.drawn)[:40]}) == 40 and min(shares) < 12 < 18 < max(shares)
+    scene.close()
+
+
+@pytest.mark.parametrize("name", ["maze_10000", "maze_007", "maze_-1", "maze_", "maze", "Maze_1", "maze_\u0663"])
+def test_other_names_are_no_mazes(name):
+    assert name not in MAZES and "maze_7" in MAZES
 
 
 @pytest.mark.parametrize(

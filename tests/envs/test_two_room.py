@@ -35,6 +35,19 @@ def test_start_and_goal_are_in_different_rooms(layout):
     env.close()
 
 
+@pytest.mark.parametrize("layout", ["row_1_doors_3", "row_3_doors_1_4", "column_2_doors_1_2"])
+def test_start_and_goal_are_in_different_rooms_of_drawn_layouts(layout):
+    env = make_in(layout)
+    across, wall = {"row_1": (1, 0.25), "row_3": (1, -0.25), "column_2": (0, 0.0)}[layout.split("_doors")[0]]
+    for seed in range(20):
+        obs, info = env.reset(seed=seed)
+        places = np.stack([obs["state"], info["goal"]["state"]])
+        assert (places[0, across] - wall) * (places[1, across] - wall) < 0
+        assert not are_clear(places[:1], places[1:], info["walls"]).any()
+        assert Roadmap(info["walls"]).length(*places) < 2.5
+    env.close()
+
+
 @pytest.mark.parametrize("layout", TWO_ROOMS.names())
 def test_only_the_door_leads_to_the_other_room(layout):
     env = make_in(layout)

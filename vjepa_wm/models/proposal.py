@@ -51,6 +51,8 @@ class ProposalConfig:
     relation_dim: int = 0
     """Channels of convolutions over the grid of tokens, which see the present, the goal and their difference of a patch
     and its neighbours; 0: none, and what lies where is learned for each place of its own."""
+    relation_depth: int = 2
+    """Blocks of such convolutions; each sees a patch further."""
     num_modes: int = 8
     """Gaussians M of the mixture."""
     use_state: bool = True
@@ -70,7 +72,7 @@ class ProposalConfig:
     def __post_init__(self) -> None:
         """Check the sizes."""
         sizes = {name: getattr(self, name) for name in ("reader_dim", "hidden_dim", "depth", "num_modes", "num_tokens")}
-        check_at_least(1, **sizes)
+        check_at_least(1, **sizes, relation_depth=self.relation_depth)
         check_at_least(0, object_dim=self.object_dim, relation_dim=self.relation_dim)
         if self.relation_dim and math.isqrt(self.num_tokens) ** 2 != self.num_tokens:
             raise ValueError(f"relation_dim must be 0 for {self.num_tokens} tokens, which are no square grid")
@@ -101,7 +103,7 @@ class Proposal(nn.Module):
         width = 3 * read + (config.state_dim if config.use_state else 0)
         self.relation = None
         if config.relation_dim:
-            self.relation = _Relation(3 * config.reader_dim, config.relation_dim)
+            self.relation = _Relation(3 * config.reader_dim, config.relation_dim, config.relation_depth)
             width += config.num_tokens * (config.relation_dim // 4)
         layers: list[nn.Module] = []
         for _ in range(config.depth):
@@ -220,14 +222,14 @@ class Proposal(nn.Module):
 
 
 class _Relation(nn.Module):
-    """Two residual blocks of convolutions over a square grid of tokens."""
+    """Residual blocks of convolutions over a square grid of tokens."""
 
-    def __init__(self, width: int, dim: int) -> None:
+    def __init__(self, width: int, dim: int, depth: int) -> None:
         super().__init__()
         self.widen = nn.Conv2d(width, dim, 1)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.GroupNorm(1, dim), nn.Conv2d(dim, dim, 3, padding=1), nn.GELU(), nn.Conv2d(dim, dim, 1))
-            for _ in range(2)
+            for _ in range(depth)
         )
         self.narrow = nn.Conv2d(dim, dim // 4, 1)
 

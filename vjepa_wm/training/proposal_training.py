@@ -58,6 +58,8 @@ class TrainProposalConfig(LatentRunConfig):
     relation_dim: int = 0
     """Channels of convolutions over the grid of tokens, present beside goal; 0: none. 64 makes a step three times as
     long and sees small turns of an object sooner."""
+    relation_depth: int = 2
+    """Blocks of such convolutions; a maze wants as many as the way has turns."""
     num_modes: int = 8
     """Gaussians of the mixture."""
     use_state: bool = True
@@ -80,7 +82,7 @@ class TrainProposalConfig(LatentRunConfig):
         super().__post_init__()
         check_within(0, 1, goal_at_end=self.goal_at_end, imagined_share=self.imagined_share)
         check_at_least(1, goal_within=self.goal_within, reader_dim=self.reader_dim, hidden_dim=self.hidden_dim)
-        check_at_least(1, depth=self.depth, num_modes=self.num_modes)
+        check_at_least(1, depth=self.depth, relation_depth=self.relation_depth, num_modes=self.num_modes)
         check_at_least(0, z_noise=self.z_noise, label_weight=self.label_weight)
 
 
@@ -233,6 +235,7 @@ def proposal_config(config: TrainProposalConfig, sets: tuple[LatentSet, ...]) ->
         hidden_dim=config.hidden_dim,
         depth=config.depth,
         relation_dim=config.relation_dim,
+        relation_depth=config.relation_depth,
         num_modes=config.num_modes,
         use_state=config.use_state,
         object_dim=objects[0].shape[1] + 1 if config.label_weight else 0,

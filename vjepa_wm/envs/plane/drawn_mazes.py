@@ -52,19 +52,16 @@ def _draw(num_cells: int, rng: np.random.Generator) -> str:
     size = 2 * num_cells + 1
     is_wall = np.zeros((size, size), bool)
     is_wall[::2, 1::2] = is_wall[1::2, ::2] = True
-    between = [(row, column) for row in range(1, size - 1) for column in range(1, size - 1) if (row + column) % 2]
-    group = np.arange(num_cells**2).reshape(num_cells, num_cells)
+    joined = np.arange(num_cells**2).reshape(num_cells, num_cells)  # cells between which there is a way, by number
+    borders = [(row, column) for row in range(1, size - 1) for column in range(1, size - 1) if (row + column) % 2]
     kept = []
-    for row, column in rng.permutation(between):
-        down = row % 2 == 0
-        one, other = group[(row - 1) // 2, (column - 1) // 2], group[row // 2, column // 2]
-        if down:
-            one, other = group[row // 2 - 1, column // 2], group[row // 2, column // 2]
+    for row, column in rng.permutation(borders):
+        one, other = joined[(row - 1) // 2, (column - 1) // 2], joined[row // 2, column // 2]
         if one == other:
             kept.append((row, column))
         else:
+            joined[joined == other] = one
             is_wall[row, column] = False
-            group[group == other] = one
     for row, column in kept[: int(rng.uniform(0.0, MOST_OPENED) * len(kept))]:
         is_wall[row, column] = False
     signs = np.full((size, size), " ")

@@ -8,25 +8,21 @@ few layouts teach the way through each, many teach what a wall is.
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 
 from vjepa_wm.envs.plane.drawn_mazes import DrawnMazes
 from vjepa_wm.envs.variation.values import Values
 
 
-def _two_rooms(column: int, *doors: int) -> str:
-    """Draw 4 x 4 cells with a wall to the right of a column, counted from 1, that has doors in some rows."""
-    rows = [["|", *"       ", "|"] for _ in range(9)]
-    rows[0] = rows[-1] = list("+-+-+-+-+")
-    for row in range(1, 8):
-        rows[row][2 * column] = " " if row in [2 * door - 1 for door in doors] else "|"
-    return "\n".join("".join(row) for row in rows)
-
-
-def _turned(drawing: str) -> str:
-    """Mirror a drawing along its diagonal."""
-    lines = ["".join(line) for line in zip(*drawing.splitlines(), strict=True)]
-    return "\n".join(lines).translate(str.maketrans("|-", "-|"))
+def _two_rooms(place: int, *doors: int, is_row: bool = False) -> str:
+    """Draw 4 x 4 cells with a wall that has doors: to the right of a column, doors in rows; or below a row."""
+    lines = [list("+-+-+-+-+"), *(["|", *"       ", "|"] for _ in range(7)), list("+-+-+-+-+")]
+    for along in set(range(1, 8)) - {2 * door - 1 for door in doors}:
+        if is_row:
+            lines[2 * place][along] = "-"
+        else:
+            lines[along][2 * place] = "|"
+    return "\n".join("".join(line) for line in lines)
 
 
 _HELD_OUT_MAZES = {
@@ -107,11 +103,11 @@ _HELD_OUT_ROOMS = {
 def _other_rooms() -> dict[str, str]:
     """Draw one wall, to the right of a column or below a row, with one door or two, in every way not held out."""
     drawn = {}
-    for place in (1, 2, 3):
-        for doors in [(door,) for door in (1, 2, 3, 4)] + list(combinations((1, 2, 3, 4), 2)):
+    for place, num_doors in product((1, 2, 3), (1, 2)):
+        for doors in combinations((1, 2, 3, 4), num_doors):
             name = f"{place}_doors_{'_'.join(map(str, doors))}"
             drawn[f"column_{name}"] = _two_rooms(place, *doors)
-            drawn[f"row_{name}"] = _turned(_two_rooms(place, *doors))
+            drawn[f"row_{name}"] = _two_rooms(place, *doors, is_row=True)
     return {name: drawing for name, drawing in drawn.items() if drawing not in _HELD_OUT_ROOMS.values()}
 
 
