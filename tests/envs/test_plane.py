@@ -88,7 +88,9 @@ def test_in_drawn_mazes_there_is_a_way_to_everywhere_and_none_is_like_another():
     scene, shares = make_scene("point_maze"), []
     for name in list(MAZES.drawn)[:40]:
         scene.set_layout(name)
-        assert np.isfinite([Roadmap(scene.walls).length((-0.4, 0.4), place) for place in free_places(scene, 20, 0)]).all()
+        assert np.isfinite(
+            [Roadmap(scene.walls).length((-0.4, 0.4), place) for place in free_places(scene, 20, 0)]
+        ).all()
         shares.append(len(scene.walls))
     assert len({MAZES[name] for name in list(MAZES.drawn)[:40]}) == 40 and min(shares) < 12 < 18 < max(shares)
     scene.close()

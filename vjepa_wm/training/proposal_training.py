@@ -32,9 +32,10 @@ from vjepa_wm.training.run.distributed import World, joined_world
 from vjepa_wm.training.run.latent_training import LatentRunConfig, Windows, open_windows, train_on_latents
 from vjepa_wm.training.run.optimizer import make_optimizer, take_step
 from vjepa_wm.training.run.run_config import step_generator
+from vjepa_wm.training.scene_learning import SceneLearner, draw_moments
 
-GOALS = 1
-"""Purpose of the draws of goals and noise in a step; validation has its own."""
+GOALS, SCENE = 1, 2
+"""Purposes of the draws of a step: of goals, and of moments to tell apart. Validation has its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,9 @@ class TrainProposalConfig(LatentRunConfig):
     imagined_share: float = 0.0
     """Share of a batch on which the estimate of the steps left also learns from latents that the world model's
     predictor imagines, for a search whose cost has it."""
+    scene_weight: float = 0.3
+    """Weight of a loss that makes the reader of tokens tell the scene without the robot, learned without labels: small
+    objects and their turns are noticed sooner. 0: none."""
     label_weight: float = 0.0
     """Weight of a loss that reads objects' poses, where the datasets tell them, off the same reader. Such a proposal
     is trained with labels and says so."""
@@ -83,7 +87,7 @@ class TrainProposalConfig(LatentRunConfig):
         check_within(0, 1, goal_at_end=self.goal_at_end, imagined_share=self.imagined_share)
         check_at_least(1, goal_within=self.goal_within, reader_dim=self.reader_dim, hidden_dim=self.hidden_dim)
         check_at_least(1, depth=self.depth, relation_depth=self.relation_depth, num_modes=self.num_modes)
-        check_at_least(0, z_noise=self.z_noise, label_weight=self.label_weight)
+        check_at_least(0, z_noise=self.z_noise, scene_weight=self.scene_weight, label_weight=self.label_weight)
 
 
 class ProposalTrainer:
@@ -120,13 +124,14 @@ class ProposalTrainer:
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             self.proposal = Proposal(proposal).to(device)
-        self.optimizer = make_optimizer([self.proposal], config.weight_decay)
+            self.scene = SceneLearner(proposal).to(device) if config.scene_weight else None
+        self.optimizer = make_optimizer(list(self.modules.values()), config.weight_decay)
         self.learning_rate = config.rate_schedule()
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """All networks that change, by name."""
-        return {"proposal": self.proposal}
+        return {"proposal": self.proposal} | ({} if self.scene is None else {"scene": self.scene})
 
     def draw_goals(
         self, windows: WindowMixture, drawn: list[tuple[int, np.ndarray]], *place: int
@@ -177,7 +182,8 @@ class ProposalTrainer:
         """
         config, world = self.config, self.world
         # goals and noise are drawn for the whole batch, so that they do not depend on the number of processes
-        pairs = self.draw_goals(windows, windows.draw(step, config.batch_size), config.seed, step)
+        drawn = windows.draw(step, config.batch_size)
+        pairs = self.draw_goals(windows, drawn, config.seed, step)
         batch = self.batch(windows, share_of(pairs, world.rank, world.size))
         if config.z_noise:
             shape = (2, config.batch_size, *batch.z.shape[1:])
@@ -187,6 +193,10 @@ class ProposalTrainer:
             batch = dataclasses.replace(batch, z=z, z_goal=z_goal)
         with autocast(self.device, self.dtype):
             losses = proposal_losses(self.proposal, batch, config.label_weight)
+            if self.scene is not None:  # of the whole batch in every process: a contrast is of all with all
+                counts, generator = {owner: len(rows) for owner, rows in drawn}, generator_for(SCENE, config.seed, step)
+                moments = draw_moments(windows.sets, counts, generator, self.device)
+                losses["scene"] = config.scene_weight * self.scene.loss(self.proposal, *moments)
             num_imagined = round(config.imagined_share * len(batch.z))
             if num_imagined:
                 losses["imagined"] = self._distance_imagined(batch, num_imagined)

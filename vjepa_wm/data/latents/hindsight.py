@@ -1,4 +1,4 @@
-"""Goals in hindsight: whatever an episode shows later was a goal that its actions led to.
+"""What follows what in episodes: goals in hindsight, since whatever is shown later was a goal that actions led to.
 
 Letters: B pairs, F frames of a data set, T of an episode.
 
@@ -11,6 +11,9 @@ import numpy as np
 import torch
 
 from vjepa_wm.data.latents.latent_set import LatentSet
+
+PER_EPISODE = 4
+"""Pairs of an episode among close ones: what moves within it must be told apart too."""
 
 
 def later_rows(
@@ -33,6 +36,24 @@ def later_rows(
     most = ends - rows if max_ahead is None else np.minimum(ends - rows, max_ahead)
     ahead = 1 + np.floor(share * most).astype(np.int64)
     return np.where(at_end < end_share, ends, rows + ahead)
+
+
+def close_rows(latents: LatentSet, num: int, *, max_gap: int, generator: torch.Generator) -> np.ndarray:
+    """Draw pairs of frames that follow each other closely, several of each episode that is drawn.
+
+    Args:
+        latents: where the frames are, all its episodes of two frames and more.
+        num: how many pairs, if there are episodes enough.
+        max_gap: most steps from the first to the second.
+        generator: what to draw from.
+
+    Returns:
+        Rows, (2, B).
+    """
+    drawn = torch.randperm(latents.num_episodes, generator=generator)[: num // PER_EPISODE].numpy().repeat(PER_EPISODE)
+    share = torch.rand(len(drawn), generator=generator, dtype=torch.float64).numpy()
+    rows = latents.firsts[drawn] + np.floor(share * (latents.lengths[drawn] - 1)).astype(np.int64)
+    return np.stack((rows, later_rows(latents, rows, end_share=0.0, max_ahead=max_gap, generator=generator)))
 
 
 def first_arrivals(latents: LatentSet, near: float) -> np.ndarray:

@@ -2,14 +2,10 @@
 
 Why this file exists: in most frames of a data set only the robot moves, and what an action does to an object is learned
 from the others. A change of the picture does not tell them: the robot fills most of it, and an object that is pushed
-moves slowly. So a code of each frame is trained to tell frames of one moment from all others, while whatever the
-robot's states tell of that is told by a term of their own. What is left for the code is the scene without the robot,
-and where the code moves, an object does.
+moves slowly. So a code of each frame is trained to show the scene without the robot (`models/scene_contrast.py`), and
+where the code moves, an object does.
 
 Letters: F frames, B pairs, N tokens per frame, D width, P state.
-
-Source: contrastive predictive coding (arXiv 1807.03748) for the loss; a robot's own state as an explanation to be
-taken away, and a heavy-tailed distance in it, are this package's.
 """
 
 from __future__ import annotations
@@ -19,18 +15,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vjepa_wm.checks import check_at_least
-from vjepa_wm.data.latents.hindsight import later_rows
+from vjepa_wm.data.latents.hindsight import PER_EPISODE, close_rows
 from vjepa_wm.data.latents.latent_set import LatentSet, number_units
 from vjepa_wm.data.randomness import generator_for
 from vjepa_wm.models.frame_readout import FrameReadout
+from vjepa_wm.models.scene_contrast import SceneContrast
 
 logger = logging.getLogger(__name__)
-PER_EPISODE = 4
-"""Pairs of an episode in a batch: what moves within it must be told apart too."""
 FRAMES_AT_ONCE = 1024
 
 
@@ -60,7 +54,7 @@ class ObjectMotionConfig:
 
 
 class _SceneCode(nn.Module):
-    """Code of what a frame shows beside the robot, and what the robot's states alone tell of two frames."""
+    """Code of what a frame shows beside the robot, and how it is learned."""
 
     mean: Tensor
     scale: Tensor
@@ -72,17 +66,12 @@ class _SceneCode(nn.Module):
         self.register_buffer("scale", torch.tensor(units["scale"]))
         num_tokens, encoder_dim = latents.z.shape[1:]
         self.read = FrameReadout(num_tokens, encoder_dim, code_dim)
-        self.first, self.second = (
-            nn.Sequential(nn.Linear(len(units["mean"]), 128), nn.GELU(), nn.Linear(128, 32)) for _ in range(2)
-        )
-        self.log_sharpness = nn.Parameter(torch.zeros(()))
+        self.contrast = SceneContrast(len(units["mean"]))
 
-    def logits(self, z: Tensor, states: Tensor) -> Tensor:
-        """Return how likely each of B frames and each of B others are of one moment, (B, B); z is (2, B, N, D)."""
+    def loss(self, z: Tensor, states: Tensor, rows: np.ndarray, max_gap: int) -> Tensor:
+        """Return the loss of pairs of frames; z is (2, B, N, D), states (2, B, P), rows (2, B)."""
         codes = self.read(z.flatten(0, 1)).unflatten(0, z.shape[:2])
-        likeness = -2 * self.log_sharpness.exp() * torch.cdist(codes[0], codes[1]).square().log1p()
-        first, second = (states - self.mean) / self.scale
-        return likeness + self.first(first) @ self.second(second).T / 4
+        return self.contrast.loss(codes, (states - self.mean) / self.scale, rows, max_gap)
 
 
 def moving_frames(
@@ -156,27 +145,13 @@ def _train(latents: LatentSet, config: ObjectMotionConfig, seed: int, device: to
     )
     longer = latents.part(np.flatnonzero(latents.lengths > 1))
     for step in range(config.steps):
-        pairs = _draw(longer, config, generator_for(seed, step))
-        logits = code.logits(latents.read_z(pairs, device), latents.read_states(pairs, device))
-        near = np.abs(pairs[0][:, None] - pairs[1]) <= config.max_gap  # as much of one moment as the pairs themselves
-        np.fill_diagonal(near, False)
-        logits = logits.masked_fill(torch.from_numpy(near).to(device), -torch.inf)
-        own = torch.arange(len(logits), device=device)
-        loss = F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)
+        pairs = close_rows(longer, config.batch_size, max_gap=config.max_gap, generator=generator_for(seed, step))
+        loss = code.loss(latents.read_z(pairs, device), latents.read_states(pairs, device), pairs, config.max_gap)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
     return code
-
-
-def _draw(latents: LatentSet, config: ObjectMotionConfig, generator: torch.Generator) -> np.ndarray:
-    """Draw rows of pairs of frames that follow each other closely, (2, B)."""
-    num_drawn = config.batch_size // PER_EPISODE
-    drawn = torch.randperm(latents.num_episodes, generator=generator)[:num_drawn].numpy().repeat(PER_EPISODE)
-    share = torch.rand(len(drawn), generator=generator, dtype=torch.float64).numpy()
-    rows = latents.firsts[drawn] + np.floor(share * (latents.lengths[drawn] - 1)).astype(np.int64)
-    return np.stack((rows, later_rows(latents, rows, end_share=0.0, max_ahead=config.max_gap, generator=generator)))
 
 
 @torch.no_grad()

@@ -102,7 +102,9 @@ class VariationConfig:
         if self.layout is not None:
             layouts = values["layout"]
             if self.layout not in layouts.drawn:
-                _check_name("layout", self.layout, (*get_args(Mode), *["drawn"] * bool(layouts.drawn), *layouts.names()))
+                _check_name(
+                    "layout", self.layout, (*get_args(Mode), *["drawn"] * bool(layouts.drawn), *layouts.names())
+                )
         return {factor: getattr(self, factor) or self.all for factor in FACTORS if factor in values}
 
 
