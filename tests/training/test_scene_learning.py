@@ -25,8 +25,6 @@ def made_set(num_episodes=30, num_frames=12, seed=0):
     robot = rng.normal(size=(num_episodes, 1, 3)) + 0.4 * rng.normal(size=(num_episodes, num_frames, 3)).cumsum(axis=1)
     steps = 0.1 * rng.normal(size=(num_episodes, num_frames, 2))
     objects = rng.normal(size=(num_episodes, 1, 2)) + steps.cumsum(axis=1)
-        axis=1
-    )
     weak = 0.4 * np.sin(objects @ rng.normal(size=(2, 72)) * (np.arange(72) < 16))
     z = np.sin(robot @ (2 * rng.normal(size=(3, 72)))) * (np.arange(72) >= 8) + weak
     lengths = np.full(num_episodes, num_frames)
