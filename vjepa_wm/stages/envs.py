@@ -93,7 +93,7 @@ def describe_values(factors: Mapping[str, Mapping[str, Values]]) -> str:
             held_out = f"; held out: {', '.join(values.held_out)}" if values.held_out else ""
             tasks.setdefault(f"--variation.{factor}: {', '.join(values.training)}{held_out}", []).append(task)
     lines = (line if len(names) > 1 or len(factors) == 1 else f"{line} ({names[0]})" for line, names in tasks.items())
-    return "\n  ".join(("values of what varies, or default, sampled, held_out:", *lines))
+    return "\n  ".join(("values of what varies, or default, sampled, held_out, and drawn of layouts:", *lines))
 
 
 def draw_task(task: Task, env: GoalEnv, seed: int) -> list[Tile]:

@@ -53,6 +53,7 @@ class PointMazeEnv(PointEnv):
     | default   | default (a U)                                                        |
     | training  | default, medium, rooms, loops, snake, comb, spiral, winding          |
     | held out  | ring, hall, pinwheel, knot, branches                                 |
+    | drawn     | maze_0 to maze_9999, made by a rule; none is a held-out one                |
 
     Info:
 

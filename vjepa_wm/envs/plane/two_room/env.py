@@ -46,6 +46,7 @@ class TwoRoomEnv(PointEnv):
     | default   | default (middle, 4)                                                                 |
     | training  | default, middle_door_2, left_door_1, left_door_3, right_door_1, right_door_3        |
     | held out  | middle_door_3, left_door_2, left_door_4, right_door_2                               |
+    | drawn     | row_1_doors_1 and so on: one wall, upright or level, one door or two; none is held out |
 
     Info:
 
