@@ -30,8 +30,9 @@ from vjepa_wm.evaluation.success_rate import wilson_interval
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.precision import pick_dtype
 from vjepa_wm.stages.planner_options import PlannerOptions
+from vjepa_wm.training.proposal_config import TrainProposalConfig, proposal_form
 from vjepa_wm.training.proposal_losses import object_code
-from vjepa_wm.training.proposal_training import ProposalTrainer, TrainProposalConfig, proposal_config
+from vjepa_wm.training.proposal_training import ProposalTrainer
 from vjepa_wm.training.run.latent_training import Windows
 
 CPU = torch.device("cpu")
@@ -94,7 +95,7 @@ def main() -> None:
     parts = [one.split(0.05, 0) for one in sets]
     train, val = (WindowMixture([part[k] for part in parts], 2, seed=0) for k in (0, 1))
     model = load_world_model(options.world_model)
-    trainer = ProposalTrainer(config, proposal_config(config, train.sets), model, Windows(train, val))
+    trainer = ProposalTrainer(config, proposal_form(config, train.sets), model, Windows(train, val))
     for step in range(options.steps):
         trainer.step(step, train)
     print({name: round(value, 3) for name, value in trainer.validate(val).items()})

@@ -31,6 +31,7 @@ from vjepa_wm.data.latents.latent_set import LatentSet
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.metadata_checks import EpisodeError, TrajectoryError
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
+from vjepa_wm.training import encoded_data
 from vjepa_wm.training.encoded_data import encode_good_episodes, warn_of_targets
 
 TOP = "observation.images.top"
@@ -167,6 +168,22 @@ def test_bad_episodes_are_named_and_left_out_up_to_a_share(tmp_path, caplog):
         encode_good_episodes(root, TrajectoryOptions(), encode, max_bad_share=0.25)
     chosen = TrajectoryOptions(episodes=(0, 3))
     assert encode_good_episodes(root, chosen, encode, max_bad_share=0.0).lengths.tolist() == [6, 9]
+
+
+def test_episodes_are_looked_at_once_as_long_as_the_files_stay(tmp_path, caplog, monkeypatch):
+    root, looked = set_with_bad_episodes(tmp_path / "set", 1), []
+    find = encoded_data.find_bad_episodes
+    monkeypatch.setattr(encoded_data, "find_bad_episodes", lambda dataset: looked.append(0) or find(dataset))
+    for count in (1, 1):
+        caplog.clear()
+        latents = encode_good_episodes(root, TrajectoryOptions(), encode, max_bad_share=0.5)
+        assert len(looked) == count and latents.num_episodes == 3 and "bad episode 1 is left out" in caplog.text
+    encode_good_episodes(root, TrajectoryOptions(episodes=(0, 2)), encode, max_bad_share=0.0)
+    assert len(looked) == 2
+    info = root / "meta" / "info.json"
+    info.write_text(info.read_text() + " ")
+    encode_good_episodes(root, TrajectoryOptions(), encode, max_bad_share=0.5)
+    assert len(looked) == 3
 
 
 def test_an_episode_that_breaks_while_it_is_decoded_is_left_out(tmp_path, caplog):

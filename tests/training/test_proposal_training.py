@@ -14,8 +14,9 @@ from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world_model
+from vjepa_wm.training.proposal_config import TrainProposalConfig
 from vjepa_wm.training.proposal_losses import HindsightBatch, arrival_radius, object_code, proposal_losses
-from vjepa_wm.training.proposal_training import ProposalTrainer, TrainProposalConfig, train_proposal
+from vjepa_wm.training.proposal_training import ProposalTrainer, train_proposal
 
 pytestmark = pytest.mark.usefixtures("without_curves")
 
@@ -80,6 +81,24 @@ def test_two_steps_then_resume_equal_one_run(data, world_model, tmp_path, monkey
     parts = load_world_model(train_proposal(stopped))
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
     assert (tmp_path / "whole/metrics.csv").read_text() == (tmp_path / "parts/metrics.csv").read_text()
+
+
+def test_fine_tuning_goes_on_from_the_proposal_there_is(data, world_model, tmp_path):
+    begun = train_proposal(config(data, world_model, tmp_path / "begun", steps=60, learning_rate=3e-3))
+    options = {"fine_tune": True, "steps": 1, "save_every": 1, "hidden_dim": 7, "learning_rate": 1e-9}
+    went_on = train_proposal(config(data, begun, tmp_path / "went_on", **options))
+    before, after = load_world_model(begun), load_world_model(went_on)
+    assert after.proposal.config == before.proposal.config and after.proposal.config.hidden_dim == 64
+    for name, value in before.proposal.state_dict().items():
+        torch.testing.assert_close(after.proposal.state_dict()[name], value, rtol=0, atol=1e-6)
+
+
+def test_fine_tuning_needs_something_to_go_on_from(data, world_model, tmp_path):
+    with pytest.raises(ValueError, match=r"fine_tune needs a world model with a proposal, .* has none"):
+        train_proposal(config(data, world_model, tmp_path / "one", fine_tune=True))
+    begun = train_proposal(config(data, world_model, tmp_path / "begun", steps=2))
+    with pytest.raises(ValueError, match="fine_tune needs label_weight above 0 if, and only if"):
+        train_proposal(config(data, begun, tmp_path / "two", fine_tune=True, label_weight=1.0))
 
 
 def test_labels_train_a_readout_and_are_told(data, world_model, tmp_path):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vjepa_wm.training.proposal_training import TrainProposalConfig, train_proposal
+from vjepa_wm.training.proposal_config import TrainProposalConfig
+from vjepa_wm.training.proposal_training import train_proposal
 
 
 def run_train_proposal(config: TrainProposalConfig) -> None:

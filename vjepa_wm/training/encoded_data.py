@@ -9,8 +9,11 @@ Letters: F frames, A action.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +21,11 @@ import numpy as np
 
 from vjepa_wm.data.clips.bad_files import UNUSABLE
 from vjepa_wm.data.latents.latent_set import LatentSet
+from vjepa_wm.data.latents.latent_store import default_store
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.metadata_checks import EpisodeError, TrajectoryError
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
+from vjepa_wm.safe_files import write_json
 
 logger = logging.getLogger(__name__)
 BAD_EPISODES = (TrajectoryError, *UNUSABLE)
@@ -30,24 +35,33 @@ _CLEARLY = 4.0
 
 
 def encode_good_episodes(
-    path: Path, options: TrajectoryOptions, encode: Callable[[TrajectoryDataset], LatentSet], max_bad_share: float
+    path: Path,
+    options: TrajectoryOptions,
+    encode: Callable[[TrajectoryDataset], LatentSet],
+    max_bad_share: float,
+    store: Path | None = None,
 ) -> LatentSet:
     """Encode the episodes of a data set that can be read; each bad one is logged.
 
     Numbers and index are looked at before anything is encoded. What shows only while frames are decoded costs the
-    latents so far, once: a later run finds those without it.
+    latents so far, once: a later run finds those without it. What was found is noted beside the latents, so that a
+    later run looks at no episode again as long as the data set's files are what they were.
 
     Args:
         path: the data set.
         options: what is read of it.
         encode: makes latents of it, such as `encode_dataset`.
         max_bad_share: largest share of bad episodes that is only logged, 0 to 1.
+        store: folder that keeps what was found; None: where `encode_dataset` keeps latents.
 
     Raises:
         TrajectoryError: if more of them are bad, or the data set as a whole cannot be read.
     """
     dataset = TrajectoryDataset(path, options)
-    reasons = find_bad_episodes(dataset)
+    note = _note(dataset, default_store(dataset) if store is None else store)
+    reasons = _read_note(note)
+    if reasons is None:
+        reasons = find_bad_episodes(dataset)
     for number, reason in reasons.items():
         logger.warning("bad episode %d is left out: %s", number, reason)
     everything = list(dataset.episodes)
@@ -62,6 +76,8 @@ def encode_good_episodes(
             reasons[error.number] = str(error)
             logger.warning("bad episode %d is left out: %s", error.number, error)
             continue
+        with suppress(OSError):  # where nothing can be written, episodes are looked at again
+            write_json(note, {"bad": reasons})
         warn_of_targets(latents, path)
         return latents
 
@@ -75,6 +91,20 @@ def find_bad_episodes(dataset: TrajectoryDataset) -> dict[int, str]:
         except BAD_EPISODES as error:
             reasons[number] = str(error)
     return reasons
+
+
+def _note(dataset: TrajectoryDataset, store: Path) -> Path:
+    """Return the file in which lies what was found out of a data set whose files are as they are now."""
+    read = hashlib.blake2b(repr(dataset.options).encode(), digest_size=4).hexdigest()
+    return store / f"checked-{dataset.stamp()}-{read}.json"
+
+
+def _read_note(path: Path) -> dict[int, str] | None:
+    """Return why episodes are bad, by number; None where that is not known."""
+    try:
+        return {int(number): str(reason) for number, reason in json.loads(path.read_bytes())["bad"].items()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
 
 
 def _check_share(path: Path, reasons: dict[int, str], num_episodes: int, max_bad_share: float) -> None:

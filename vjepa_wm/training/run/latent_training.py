@@ -137,7 +137,10 @@ def open_windows(
         num_validation(config.validation_share, TrajectoryDataset(path, config.read).num_episodes)
     encode = partial(encode_dataset, encoder, antialias=antialias, dtype=dtype, store=config.latents)
     with world.main_first():
-        sets = [encode_good_episodes(path, config.read, encode, config.max_bad_share) for path in config.data]
+        sets = [
+            encode_good_episodes(path, config.read, encode, config.max_bad_share, config.latents)
+            for path in config.data
+        ]
     parts = [one.split(config.validation_share, config.seed) for one in sets]
     moving = None if find_motion is None else [find_motion(train) for train, _ in parts]
     deal = partial(WindowMixture, num_frames=num_frames, weights=config.data_weights, seed=config.seed)
