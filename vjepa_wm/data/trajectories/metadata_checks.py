@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vjepa_wm.safe_files import describe_start
+from vjepa_wm.safe_files import describe_start, load_json
 
 MAX_NUMBERS = 1_000_000
 """Largest number of values in a row of a column that is taken for meant."""
@@ -67,9 +67,9 @@ def read_json_object(path: Path) -> dict:
         TrajectoryError: if it holds something else or is damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise TrajectoryError(f"{path} is not valid json{describe_start(path) or f': {error}'}") from error
+        content = load_json(path)
+    except ValueError as error:
+        raise TrajectoryError(str(error)) from error
     if not isinstance(content, dict):
         raise TrajectoryError(f"{path} must hold a json object, got a {type(content).__name__}")
     return content

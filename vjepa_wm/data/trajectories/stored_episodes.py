@@ -31,10 +31,8 @@ from vjepa_wm.data.trajectories.metadata_checks import (
     TrajectoryError,
     check_columns,
     check_episode_row,
-    check_stats,
-    read_json_object,
 )
-from vjepa_wm.data.trajectories.stats import FeatureStats, to_arrays
+from vjepa_wm.data.trajectories.stats import FeatureStats, read_stats
 
 RATE_TOLERANCE = 0.1
 """Largest share by which the time stamps of an episode may be longer or shorter than its rate makes them."""
@@ -153,11 +151,7 @@ class StoredEpisodes:
             TrajectoryError: if the file is damaged.
         """
         path = self.root / STATS_PATH
-        if not path.is_file():
-            return {}
-        content = read_json_object(path)
-        check_stats(content, path)
-        return to_arrays(content)
+        return read_stats(path) if path.is_file() else {}
 
     def stamp(self) -> str:
         """Return a number that is another one as soon as any file of the data set is, from their sizes and times."""
