@@ -183,6 +183,7 @@ def main() -> int:
     parser.add_argument("--gib", type=float, default=1.0, help="memory beyond that of the imported package")
     parser.add_argument("--keep", type=Path, help="read the first one alone, and keep it in this new folder")
     args = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")  # of names that cannot be written
     if args.keep:
         with tempfile.TemporaryDirectory() as root:
             border, path = make_file(args.kind[0], args.seed, Path(root), args.keep)

@@ -6,7 +6,6 @@ A border is a line of `BORDERS`; the reader is the package's own one, as its com
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -147,8 +146,10 @@ def _read_metrics(folder: Path) -> None:
 
 
 def _read_rows(path: Path) -> None:
-    """Read a table of numbers whose rows are at most as long as the header."""
-    header, *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True)
+    """Read a table of numbers whose rows are at most as long as the header, but for a last one that was cut off."""
+    with path.open(encoding="utf-8", newline="") as file:
+        whole = [line for line in file if line.endswith(("\n", "\r"))]
+    header, *rows = csv.reader(whole, strict=True)
     for row in rows:
         if len(row) > len(header):
             raise ValueError(f"{len(row)} cells under {len(header)}")

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from vjepa_wm.data.latents.latent_store import encode_dataset
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
+from vjepa_wm.evaluation.diagnosis.bank_folder import SETTINGS_FILE
 from vjepa_wm.evaluation.evaluated_episode import EpisodeResult
 from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol
 from vjepa_wm.evaluation.protocol_files import save_protocol
@@ -210,8 +211,8 @@ def evaluation(folder: Path) -> Path:
 
 def bank(folder: Path) -> Path:
     """Write what a diagnosis says of itself."""
-    write_json(folder / "diagnosis.json", BANK)
-    return folder / "diagnosis.json"
+    write_json(folder / SETTINGS_FILE, BANK)
+    return folder / SETTINGS_FILE
 
 
 def run_config(folder: Path) -> RunConfig:

@@ -55,7 +55,7 @@ def load_protocol(source: str | Path) -> EvaluationProtocol:
         )
     try:
         return protocol_from(load_json(path))
-    except (ValueError, TypeError) as error:  # also what json raises
+    except (ValueError, TypeError, AttributeError, KeyError) as error:  # also what json raises
         raise ValueError(f"{path} is not a protocol: {error}") from error
 
 

@@ -27,6 +27,8 @@ from vjepa_wm.safe_files import describe_start, write_bytes
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 # What a file may be whatever its name: one that holds its own frames. Lists that name other files are none.
 _FORMATS = "asf,avi,flv,gif,m4v,matroska,mov,mpeg,mpegts,mpegvideo,ogg"
+LAST_STAMP = 2**62
+"""No time stamp that can be looked for is larger."""
 TIME_TOLERANCE_S = 1e-4  # finer than any frame period, coarser than the rounding of a time stamp
 
 
@@ -287,7 +289,7 @@ def decode_video(path: str | os.PathLike, start_s: float = -np.inf) -> Iterator[
         base, by_count = cast(Fraction, stream.time_base), counts_moments(container, stream)
         seeking = start_s > 0 and can_seek(stream) and not by_count
         if seeking:
-            container.seek(int(start_s / base), stream=stream, backward=True)
+            container.seek(int(min(start_s / base, LAST_STAMP)), stream=stream, backward=True)
         for stamp, frame in decode_stamped(stream, container.demux(stream), path, by_count=by_count):
             time = float(stamp * base)
             if seeking and time > start_s + TIME_TOLERANCE_S:

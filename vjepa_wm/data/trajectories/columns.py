@@ -137,4 +137,4 @@ def _to_numpy(array: pa.Array, label: str) -> np.ndarray:
     values = array.to_numpy(zero_copy_only=False)
     if values.dtype.kind not in "biuf":
         raise TrajectoryError(f"{label} must hold numbers, got {array.type}")
-    return values.reshape(num_rows, -1) if nested else values
+    return values.reshape(num_rows, -1 if num_rows else 0) if nested else values

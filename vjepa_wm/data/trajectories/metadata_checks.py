@@ -21,6 +21,7 @@ from vjepa_wm.safe_files import describe_start, load_json
 MAX_NUMBERS = 1_000_000
 """Largest number of values in a row of a column that is taken for meant."""
 _MAX_SHOWN = 60
+_LARGEST = 1e300  # what json has beyond does not fit into a float
 _CAMERAS = ("video", "image")
 _EPISODE_COUNTS = ("chunk_index", "file_index")
 
@@ -57,7 +58,7 @@ def is_count(value: object, least: int = 0) -> bool:
 
 def is_number(value: object) -> bool:
     """Tell whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def read_json_object(path: Path) -> dict:

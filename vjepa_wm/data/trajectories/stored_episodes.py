@@ -104,7 +104,9 @@ class StoredEpisodes:
         clock = {"timestamp"} & set(self.features)
         source = self._data_path(number), sorted({*names, *clock, "episode_index", "frame_index"})
         if self._source != source:
-            self._table, self._source = _in_order(read_columns(*source)), source
+            read = read_columns(*source)
+            counters = {name: _one_a_row(read, name, source[0]) for name in ("episode_index", "frame_index", *clock)}
+            self._table, self._source = _in_order(read | counters), source
         columns, length = self._table, self.length(number)
         begin, end = np.searchsorted(columns["episode_index"], (number, number + 1))
         if end - begin != length:
@@ -191,6 +193,13 @@ class StoredEpisodes:
         row = self._rows[number]
         place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
         return self.root / self._info["data_path"].format(**place)
+
+
+def _one_a_row(columns: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
+    """Return a column that must have one number a row, maybe as a list."""
+    if columns[name].size != len(columns[name]):
+        raise TrajectoryError(f"column {name!r} must hold one number a row in {path}")
+    return columns[name].reshape(-1)
 
 
 def _in_order(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

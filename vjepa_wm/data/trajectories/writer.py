@@ -250,13 +250,16 @@ class TrajectoryWriter:
             if not is_count(found.get(count)):
                 raise TrajectoryError(f"{count} must be a count in {self.root / INFO_PATH}, got {found.get(count)!r}")
         self._info = found
+        if self.num_episodes:
+            self._tasks, self._stats = self._read_summary()
+        elif self.num_frames:
+            raise TrajectoryError(f"{self.root / INFO_PATH} counts {self.num_frames} frames of no episode")
         # A recorder that was killed may have left files of an episode that does not count, and readers that take all
         # files of a folder would count it.
         for path in episode_files(self.root, self._info, self.num_episodes).values():
             remove_file(path)
         unfinished_name(self.root / INFO_PATH).unlink(missing_ok=True)
         if self.num_episodes:
-            self._tasks, self._stats = self._read_summary()
             with open_parquet(episode_files(self.root, self._info, 0)["episodes"]) as file:
                 names = file.schema_arrow.names
             self._factors = [name.removeprefix(VARIATION) for name in names if name.startswith(VARIATION)]
