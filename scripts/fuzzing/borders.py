@@ -33,6 +33,7 @@ from vjepa_wm.data.media.random_access import read_frames_at, scan_video
 from vjepa_wm.data.media.video import VideoError, read_frames, read_last_frame
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
+from vjepa_wm.data.trajectories.parquet_tables import TASK_COLUMN
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.evaluation.diagnosis.bank_folder import BankFolder
 from vjepa_wm.evaluation.protocol_files import load_protocol
@@ -42,6 +43,10 @@ from vjepa_wm.models.load import load_encoder, load_world_model
 from vjepa_wm.training.run.curves import read_metrics
 from vjepa_wm.training.run.metrics import MetricsWriter
 
+USED = {
+    *("observation.state", "action", "timestamp", "frame_index", "episode_index", "observation.images.front"),
+    *("length", "tasks", "data/chunk_index", "data/file_index", TASK_COLUMN),
+}
 Reader = Callable[[Path], object]
 Errors = tuple[type[Exception], ...]
 
@@ -105,7 +110,10 @@ def _append(folder: Path) -> None:
 
 
 def _read_table(path: Path) -> None:
-    pq.ParquetFile(path).read().validate(full=True)
+    """Read the columns that are read here too; the others may be broken."""
+    with pq.ParquetFile(path) as file:
+        names = [name for name in file.schema_arrow.names if name in USED or name.startswith("videos/")]
+        file.read(names).validate(full=True)
 
 
 def _read_json(path: Path) -> None:
@@ -149,10 +157,10 @@ def _read_rows(path: Path) -> None:
     """Read a table of numbers whose rows are at most as long as the header, but for a last one that was cut off."""
     with path.open(encoding="utf-8", newline="") as file:
         whole = [line for line in file if line.endswith(("\n", "\r"))]
-    header, *rows = csv.reader(whole, strict=True)
-    for row in rows:
-        if len(row) > len(header):
-            raise ValueError(f"{len(row)} cells under {len(header)}")
+    rows = list(csv.reader(whole, strict=True))
+    for row in rows[1:]:
+        if len(row) > len(rows[0]):
+            raise ValueError(f"{len(row)} cells under {len(rows[0])}")
         for cell in row:
             float(cell or "nan")
 
@@ -174,13 +182,16 @@ def _json(name: str, make: Callable[[Path], Path], read: Reader, errors: Errors,
 
 
 def _parquet(name: str, make: Callable[[Path], Path], read: Reader, file: str) -> Border:
-    options = {"errors": TRAJECTORIES, "mutate": mutate_parquet, "reference": _read_table}
-    return Border(name, make=make, read=read, file=file, **options)
+    reference = pq.read_schema if read is _append and file == samples.ROWS else _read_table  # of rows the names alone
+    return Border(
+        name, make=make, read=read, file=file, errors=TRAJECTORIES, mutate=mutate_parquet, reference=reference
+    )
 
 
 def _weights(name: str, make: Callable[[Path], Path], read: Reader, file: str = "model.safetensors") -> Border:
-    options = {"errors": CHECKPOINT, "mutate": mutate_safetensors, "reference": load_file}
-    return Border(name, make=make, read=read, file=file, **options)
+    return Border(
+        name, make=make, read=read, file=file, errors=CHECKPOINT, mutate=mutate_safetensors, reference=load_file
+    )
 
 
 CHECKPOINT, TRAJECTORIES, DAMAGED = (CheckpointError,), (TrajectoryError, VideoError), (ValueError,)

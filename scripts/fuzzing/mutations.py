@@ -205,8 +205,10 @@ def _change_column(table: pa.Table, place: int, rng: np.random.Generator) -> pa.
     else:
         values = [_wrapped(value, rng) for value in values] if rng.random() < 0.5 else values[::-1]
     try:
-        return table.set_column(place, name, pa.array(values))
-    except (pa.ArrowException, OverflowError, UnicodeError):  # no table can hold that
+        changed = table.set_column(place, name, pa.array(values))
+        pq.write_table(changed, BytesIO())
+        return changed
+    except (pa.ArrowException, OverflowError, UnicodeError):  # no file can hold that
         return table.remove_column(place) if table.num_columns > 1 else table
 
 

@@ -101,6 +101,7 @@ def trajectories(folder: Path) -> Path:
     with TrajectoryWriter(folder, fps=5, image_size=32) as writer:
         for _ in range(3):
             numbers = rng.normal(size=(2, 5, 7)).astype(np.float32)
+            numbers[1, -1] = 0  # no frame follows it
             writer.add_episode(_frames(5, (32, 32)), numbers[0], numbers[1], "push")
     return folder / "meta/info.json"
 

@@ -29,6 +29,7 @@ _AGAIN = "download it again"
 # What reading a damaged pickle stream has been seen to raise.
 _BROKEN = (
     RuntimeError,
+    MemoryError,
     EOFError,
     LookupError,
     ValueError,
