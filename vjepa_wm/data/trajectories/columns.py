@@ -93,7 +93,7 @@ def join_numbers(columns: Mapping[str, np.ndarray], parts: Sequence[ColumnPart],
         values = columns[part.column].reshape(len(columns[part.column]), -1)
         if values.shape[1] != part.size:
             raise TrajectoryError(
-                f"column {part.column!r} of {root} must have the {part.size} numbers a row that meta/info.json says, "
+                f"column {part.column!r} must have the {part.size} numbers a row that {root / 'meta/info.json'} says, "
                 f"got {values.shape[1]}"
             )
         chosen.append(values[:, part.ids])

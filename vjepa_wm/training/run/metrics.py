@@ -52,8 +52,10 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
             rows, names = list(reader), list(reader.fieldnames or [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if names and ("step" not in names or len(set(names)) < len(names)):
-        raise ValueError(f"{path} must have a column 'step', as training writes it, and each once, got {names[:20]}")
+    if names and "step" not in names:
+        raise ValueError(f"{path} must have a column 'step', as training writes it, got the columns {names}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path} must have no column twice, got {names}")
     for number, row in enumerate(rows, start=1):
         if None in row or not (row["step"].isascii() and row["step"].isdigit() and len(row["step"]) < 19):
             raise ValueError(f"{path} is damaged: row {number} has no step, or more cells than there are columns")
