@@ -20,7 +20,7 @@ from vjepa_wm.training.run.training_state import has_training_state
 STAGES = {
     "train-ac": f"{COMMANDS['train-ac']} --latents LATENTS --steps 4",
     "train-proposal": f"{COMMANDS['train-proposal']} --latents LATENTS --steps 4",
-    "evaluate": f"{COMMANDS['evaluate']} --env two_room --episodes 2",
+    "evaluate": f"{COMMANDS['evaluate']} --episodes 2",
     "features": COMMANDS["features"],
     "convert": COMMANDS["convert"],
     "probe": "--data SET --encoder ENCODER --test-share 0.5",
