@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 IN_TWO := -n 2 --dist worksteal
 test test-wheel coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-wheel test-slow coverage lint format bench release clean
+.PHONY: demo test test-wheel test-slow coverage lint format fuzz bench release clean
 
 $(READY): pyproject.toml constraints.txt
 	@echo "installing into .venv, a minute or two"
@@ -46,6 +46,9 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: $(READY)  ## 5,000 damaged files of each kind that is read, under limits of memory and time
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/fuzz.py
 
 bench: $(READY)  ## speed, as ratios and rates measured side by side
 	$(BIN)/python benchmarks/bench_env.py

@@ -15,11 +15,25 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def write_json(path: Path, content: dict) -> None:
     """Write a json file, and the folders it lies in."""
     write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def load_json(path: Path) -> Any:
+    """Read a json file.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is damaged or something else; the message has its path.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid json{describe_start(path) or f': {error}'}") from error
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

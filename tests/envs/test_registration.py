@@ -37,6 +37,11 @@ def test_one_import_registers_all_and_loads_no_simulator():
     )
 
 
+def test_gymnasium_says_which_task_was_meant():
+    with pytest.raises(gymnasium.error.NameNotFound, match="Did you mean: `push`"):
+        gymnasium.make("vjepa_wm/pus-v0")
+
+
 def test_registering_again_changes_nothing():
     before = dict(gymnasium.registry)
     envs.register()

@@ -93,6 +93,14 @@ def test_other_frameworks_are_told_who_wrote_the_file(folder):
         assert file.metadata() == {"format": "pt"}
 
 
+def test_what_a_killed_writer_left_is_removed(folder):
+    (folder / "model.safetensors.tmp").write_bytes(b"half")
+    (folder / "model.safetensors.tmp.d").mkdir()
+    (folder / "model.safetensors.tmp.d/.tmpAbCdEf").write_bytes(b"half")  # where the library writes first
+    save_model(VideoEncoder(CONFIG), "video_encoder", CONFIG, folder)
+    assert {path.name for path in folder.rglob("*")} == {"config.json", "model.safetensors"}
+
+
 def test_a_model_is_built_without_memory():
     model = build_meta(VideoEncoder, CONFIG)
     assert {value.device.type for value in model.parameters()} == {"meta"}

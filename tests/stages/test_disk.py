@@ -82,6 +82,19 @@ def test_after_a_full_disk_the_last_good_state_goes_on(stage, disk, places, tmp_
     assert (out / "metrics.csv").read_text().splitlines()[-1][0] == "3"
 
 
+def test_a_disk_that_fills_while_latents_are_written_keeps_those_that_were(disk, places, tmp_path, capsys):
+    words = f"{COMMANDS['train-ac']} --latents {disk}/latents"
+    assert give("train-ac", tmp_path / "out", words, places) == 0
+    fill(disk, leave=4_096)
+    longer = words.replace("SET", "LONGER_SET")
+    assert give("train-ac", tmp_path / "longer", longer, places) == 1
+    line = the_line(capsys)
+    assert "No space left on device" in line and f"{disk}/latents/" in line
+    assert give("train-ac", tmp_path / "again", words, places) == 0
+    (disk / "filling").unlink()
+    assert give("train-ac", tmp_path / "longer", longer, places) == 0
+
+
 @pytest.mark.parametrize("stage", TRAINING)
 def test_a_training_whose_folder_is_deleted_fails(stage, places, tmp_path, monkeypatch, capsys):
     save = TrainingState.save

@@ -9,7 +9,7 @@ Letters: S actions of an episode.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,7 +80,10 @@ class EpisodeResult:
         names = set(cls.__dataclass_fields__)
         if not isinstance(content, Mapping) or not names - {"states", "objects"} <= set(content) <= names:
             raise ValueError(f"an episode's record must have {', '.join(cls.__dataclass_fields__)}")
-        values: dict[str, Any] = {name: _tuples(value) for name, value in content.items()}
+        values: dict[str, Any] = {name: _tuples(content.get(name)) for name in cls.__dataclass_fields__}
+        for name, is_right in _RULES.items():
+            if not is_right(values[name]):
+                raise ValueError(f"{name} of an episode's record must not be {json.dumps(content.get(name))[:60]}")
         return cls(**values)
 
 
@@ -170,6 +173,33 @@ def _show(agent: Agent | ScriptedAgent, goal: Goal, seed: int | None = None) -> 
 def _rounded(values: np.ndarray) -> tuple[tuple[float, ...], ...]:
     """Return numbers of moments to a hundredth of a millimetre, which a record has room for."""
     return tuple(map(tuple, values.astype(np.float64).round(5).tolist()))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, tuple) and all(map(_is_number, value))
+
+
+def _are_rows(value: Any) -> bool:
+    """Tell whether a value is rows of numbers, all of one length, or None."""
+    if value is None:
+        return True
+    return isinstance(value, tuple) and all(map(_are_numbers, value)) and len({len(row) for row in value}) == 1
+
+
+# What a record out of a file may hold, by name of the field.
+_RULES: dict[str, Callable[[Any], bool]] = {
+    "seed": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "distances": _are_numbers,
+    "reached": lambda value: isinstance(value, tuple) and all(isinstance(one, bool) for one in value),
+    "energies": lambda value: value is None or _are_numbers(value),
+    "seconds_per_action": _is_number,
+    "states": _are_rows,
+    "objects": _are_rows,
+}
 
 
 def _tuples(value: Any) -> Any:

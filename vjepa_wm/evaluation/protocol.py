@@ -79,8 +79,11 @@ class EvaluationProtocol:
         """Check what may come from a file."""
         if not self.episodes:
             raise ValueError("episodes must hold at least one episode, got none")
+        for name in ("name", "task", "origin"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be a text, got {getattr(self, name)!r}")
         for name in ("version", "steps"):
-            if not isinstance(getattr(self, name), int):
+            if type(getattr(self, name)) is not int:
                 raise ValueError(f"{name} must be a whole number, got {getattr(self, name)!r}")
         VariationConfig.of(self.variation)
         check_at_least(1, version=self.version, steps=self.steps, goal_steps=min(self.goal_steps, default=1))

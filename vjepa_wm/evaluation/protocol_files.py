@@ -10,7 +10,7 @@ from typing import Any
 
 from vjepa_wm.checks import did_you_mean
 from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol
-from vjepa_wm.safe_files import write_bytes
+from vjepa_wm.safe_files import load_json, write_bytes
 
 FOLDER = Path(__file__).with_name("protocols")
 """Where the shipped protocols lie."""
@@ -54,8 +54,8 @@ def load_protocol(source: str | Path) -> EvaluationProtocol:
             f"no protocol at {path}{did_you_mean(str(source), shipped)} shipped are {', '.join(shipped)}"
         )
     try:
-        return protocol_from(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:  # also what json raises
+        return protocol_from(load_json(path))
+    except (ValueError, TypeError, AttributeError, KeyError) as error:  # also what json raises
         raise ValueError(f"{path} is not a protocol: {error}") from error
 
 

@@ -8,7 +8,6 @@ results.json, report.html, energy_and_distance.png   made from the records
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 from vjepa_wm.evaluation.evaluated_episode import EpisodeResult
 from vjepa_wm.evaluation.protocol import EvaluationProtocol
 from vjepa_wm.evaluation.protocol_files import protocol_content, protocol_from
-from vjepa_wm.safe_files import FolderLock, write_bytes, write_json
+from vjepa_wm.safe_files import FolderLock, load_json, write_bytes, write_json
 
 SETTINGS_FILE = "evaluation.json"
 
@@ -82,7 +81,7 @@ class ResultsFolder:
         asked = {"protocol": protocol_content(protocol), **settings}
         if path.exists():
             try:
-                found = json.loads(path.read_text(encoding="utf-8"))
+                found = load_json(path)
                 differing = _differing(found, asked)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise ValueError(f"{path} is damaged: {error}; choose another folder") from error
@@ -117,7 +116,7 @@ class StoredEvaluation:
         played = {path.parent.name for path in self.folder.glob("episodes/*/*.json")}
         path = self.folder / "results.json"
         try:
-            last = [row["policy"] for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
+            last = [str(row["policy"]) for row in load_json(path)["rows"]]
         except FileNotFoundError:  # it was stopped before its end
             last = []
         except (ValueError, TypeError, KeyError) as error:
@@ -145,7 +144,7 @@ def read_evaluation(folder: Path) -> StoredEvaluation:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no evaluation: there is no {path}")
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = load_json(path)
         protocol = protocol_from(settings.pop("protocol"))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error

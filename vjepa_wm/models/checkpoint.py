@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
+import shutil
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vjepa_wm.safe_files import describe_start, write_json, write_whole
+from vjepa_wm.safe_files import describe_start, load_json, write_json, write_whole
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -91,13 +91,21 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
     """
 
     def write(unfinished: Path) -> None:
+        # The library writes to a hidden name of its own making first, which a kill leaves behind: in a folder that the
+        # next writing of this file removes.
+        folder = unfinished.with_name(f"{unfinished.name}.d")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         try:
-            save_file(dict(tensors), unfinished, metadata=metadata)
+            save_file(dict(tensors), folder / path.name, metadata=metadata)
+            os.replace(folder / path.name, unfinished)
         except SafetensorError as error:
             number = re.search(r"\(os error (\d+)\)", str(error))
             if number is None:
                 raise
             raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     write_whole(path, write)
 
@@ -179,9 +187,9 @@ def read_json(path: Path) -> dict:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path.parent}: {path.name} is missing")
     try:
-        values = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid json{describe_start(path) or f': {error}'}") from error
+        values = load_json(path)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} must hold a json object, got a {type(values).__name__}")
     return values

@@ -15,6 +15,7 @@ from pathlib import Path
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 logger = logging.getLogger(__name__)
+_MAX_SHOWN = 200
 
 
 def read_path_list(path: Path, suffixes: tuple[str, ...], *, folders: bool = False) -> Iterator[str]:
@@ -34,30 +35,39 @@ def read_path_list(path: Path, suffixes: tuple[str, ...], *, folders: bool = Fal
         Paths as they stand in the list.
 
     Raises:
-        ValueError: if a line names nothing of this kind; the message has its number and text.
+        ValueError: if a line names nothing of this kind; the message has its number and text. If the list is in UTF-16
+            and damaged.
     """
     ending = re.compile("(?:" + "|".join(map(re.escape, suffixes)) + r")(?=(\s|,|;|::|$))", re.IGNORECASE)
     is_first = True
     has_index: bool | None = None
+    for number, line in _lines(path):
+        if not line or (line.startswith("#") and not _exists(path, _named_file(line, ending))):
+            continue
+        if has_index is None:
+            whole, rest = _named_file(line, ending), _named_file(_without_index(line), ending)
+            has_index = None if not whole and not rest else not _exists(path, whole) and _exists(path, rest)
+        line = _without_index(line) if has_index else line
+        name = _named_file(line, ending)
+        if not name and folders:
+            name = _named_folder(line, path.parent, is_first)
+        if name:
+            yield name
+        elif not (is_first and _is_header(line)):
+            kinds, shown = ", ".join(suffixes), repr(line[:_MAX_SHOWN])
+            raise ValueError(f"line {number} of {path} must begin with a path ending in {kinds}, got {shown}")
+        is_first = False
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the number of each line, from 1, and what stands in it."""
     # File names may be in any encoding; what is no UTF-8 is passed on as Python spells it.
     with path.open(encoding=_encoding(path), errors="surrogateescape") as lines:
-        for number, line in enumerate(lines, start=1):
-            line = line.strip()
-            if not line or (line.startswith("#") and not _exists(path, _named_file(line, ending))):
-                continue
-            if has_index is None:
-                whole, rest = _named_file(line, ending), _named_file(_without_index(line), ending)
-                has_index = None if not whole and not rest else not _exists(path, whole) and _exists(path, rest)
-            line = _without_index(line) if has_index else line
-            name = _named_file(line, ending)
-            if not name and folders:
-                name = _named_folder(line, path.parent, is_first)
-            if name:
-                yield name
-            elif not (is_first and _is_header(line)):
-                kinds = ", ".join(suffixes)
-                raise ValueError(f"line {number} of {path} must begin with a path ending in {kinds}, got {line!r}")
-            is_first = False
+        try:
+            for number, line in enumerate(lines, start=1):
+                yield number, line.strip()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} begins as UTF-16 does and goes on as no text: {error}") from error
 
 
 def _encoding(path: Path) -> str:

@@ -5,13 +5,13 @@ The recorder compares what a LeRobot data set says of itself, which is neither p
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vjepa_wm.checks import differences
-from vjepa_wm.data.trajectories.layout import TASKS_PATH, TrajectoryError
+from vjepa_wm.data.trajectories.layout import TASKS_PATH
+from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError, read_json_object
 from vjepa_wm.data.trajectories.parquet_tables import read_tasks
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.safe_files import write_json
@@ -33,10 +33,7 @@ def claim_collection(writer: TrajectoryWriter, settings: Mapping[str, Any], task
     path = writer.root / COLLECTION_PATH
     told: list[str] = []
     if path.exists() and writer.num_episodes:
-        try:
-            told = differences(dict(json.loads(path.read_text(encoding="utf-8"))), settings)
-        except (ValueError, TypeError) as error:
-            raise TrajectoryError(f"{path} is damaged: {error}; choose another folder") from error
+        told = differences(read_json_object(path), settings)
     elif writer.num_episodes:
         found = read_tasks(writer.root / TASKS_PATH)
         told = [] if task in found else [f"episodes of {'; '.join(found)}, asked for {task}"]

@@ -16,7 +16,6 @@ per frame, D width.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -28,9 +27,11 @@ import numpy as np
 from vjepa_wm.data.latents.latent_set import LatentSet
 from vjepa_wm.data.latents.row_file import DamagedRowsError, RowFile, RowForm, map_rows
 from vjepa_wm.data.trajectories.dataset import Trajectory, TrajectoryDataset, TrajectoryNumbers
-from vjepa_wm.safe_files import write_json
+from vjepa_wm.safe_files import load_json, write_json
 
 STORE_FILE = "store.json"
+ARRAYS = {"z", "states", "actions"}
+"""What every store has of each frame."""
 PICTURES_COMPARED = 8
 """Episodes whose pictures are compared, spread over all."""
 EPISODES = RowForm(dtype=np.dtype([("length", np.int64), ("pictures", np.uint64)]), shape=())
@@ -75,11 +76,14 @@ class LatentFolder:
         if not path.is_file():
             return Note()
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = load_json(path)
             forms = {name: RowForm.from_json(form) for name, form in found["arrays"].items()}
-            return Note(num_episodes=int(found["episodes_done"]), forms=forms)
+            num_episodes = found["episodes_done"]
+            if type(num_episodes) is not int or num_episodes < 0 or not ARRAYS <= {*forms} <= ARRAYS | {"objects"}:
+                raise ValueError(f"{num_episodes} episodes of {', '.join(forms)}")
+            return Note(num_episodes=num_episodes, forms=forms)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise self.damaged(f"{path} is damaged: {error}") from error
+            raise self.damaged(f"{path} is damaged: {str(error)[:200]}") from error
 
     def is_of(self, dataset: TrajectoryDataset, stamp: str) -> bool:
         """Tell whether the folder's episodes are those that a data set begins with, or the other way round.

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from vjepa_wm.safe_files import named
+
 
 class DamagedRowsError(ValueError):
     """A file holds fewer rows than it should; the message names it."""
@@ -46,8 +48,15 @@ class RowForm:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> RowForm:
-        """Read what `to_json` returned."""
-        return cls(dtype=np.dtype(content["dtype"]), shape=tuple(content["shape"]))
+        """Read what `to_json` returned.
+
+        Raises:
+            ValueError: if it is something else.
+        """
+        form = cls(dtype=np.dtype(str(content["dtype"])), shape=tuple(content["shape"]))
+        if form.dtype.kind != "f" or not all(type(size) is int and 0 < size < 2**31 for size in form.shape):
+            raise ValueError(f"no array of numbers has rows of {content}")
+        return form
 
 
 def map_rows(path: Path, form: RowForm, num_rows: int) -> np.memmap:
@@ -76,9 +85,10 @@ class RowFile:
         """
         if num_rows:
             _check_size(path, form, num_rows)
-        self._form = form
+        self._path, self._form = path, form
         self._file = path.open("r+b" if path.exists() else "w+b")
-        self._file.truncate(num_rows * form.num_bytes)
+        with named(path):
+            self._file.truncate(num_rows * form.num_bytes)
         self._file.seek(0, os.SEEK_END)
 
     def __enter__(self) -> RowFile:
@@ -87,17 +97,20 @@ class RowFile:
 
     def __exit__(self, *exception: object) -> None:
         """Close the file."""
-        self._file.close()
+        with named(self._path):  # what a full disk has no room for is tried once more
+            self._file.close()
 
     def append(self, rows: np.ndarray) -> None:
         """Add rows (added, ...) of the file's form."""
         assert RowForm.of(rows) == self._form
-        self._file.write(np.ascontiguousarray(rows).tobytes())
+        with named(self._path):
+            self._file.write(np.ascontiguousarray(rows).tobytes())
 
     def save(self) -> None:
         """Return when all rows are on the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with named(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
 
 def _check_size(path: Path, form: RowForm, num_rows: int) -> None:

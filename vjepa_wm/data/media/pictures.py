@@ -73,6 +73,7 @@ def decode_picture(content: bytes, label: str) -> np.ndarray:
 
 def _read(source: Path | BytesIO, label: str) -> np.ndarray:
     try:
+        _check_sums(source)
         with Image.open(source) as picture:
             if picture.mode not in _EIGHT_BIT_MODES:
                 raise PictureError(f"picture must have 8 bits per colour, got Pillow's mode {picture.mode} in {label}")
@@ -88,6 +89,15 @@ def _read(source: Path | BytesIO, label: str) -> np.ndarray:
         ) from error
     except Exception as error:  # of damaged files Pillow's decoders raise whatever they stumble over
         raise PictureError(f"cannot read {label} as a picture: {str(error) or type(error).__name__}") from error
+
+
+def _check_sums(source: Path | BytesIO) -> None:
+    """Raise what Pillow does where a format has check sums of its parts and they are wrong; it reads pixels without."""
+    with Image.open(source) as picture:
+        if picture.format == "PNG":
+            picture.verify()
+    if isinstance(source, BytesIO):
+        source.seek(0)
 
 
 def _orientation(picture: Image.Image) -> int:

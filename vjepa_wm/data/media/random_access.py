@@ -23,6 +23,7 @@ import numpy as np
 
 from vjepa_wm.data.media.media_files import stated_size
 from vjepa_wm.data.media.video import (
+    LAST_STAMP,
     TIME_TOLERANCE_S,
     VideoError,
     can_seek,
@@ -86,7 +87,7 @@ def scan_video(path: str | os.PathLike, start_s: float | None = None, end_s: flo
         else:
             num_stated = 0 if is_avi or not whole else _num_stated(stream)
             if low > 0:
-                container.seek(int(low), stream=stream, backward=True)
+                container.seek(int(min(low, LAST_STAMP)), stream=stream, backward=True)
             shown, keys, first = _read_packets(path, container, stream, high, num_stated)
     if first is None:
         raise VideoError(f"no frame can be decoded in {path}")

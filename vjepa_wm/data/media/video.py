@@ -27,6 +27,7 @@ from vjepa_wm.safe_files import describe_start, write_bytes
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 # What a file may be whatever its name: one that holds its own frames. Lists that name other files are none.
 _FORMATS = "asf,avi,flv,gif,m4v,matroska,mov,mpeg,mpegts,mpegvideo,ogg"
+LAST_STAMP = 2**62  # the largest that can be looked for
 TIME_TOLERANCE_S = 1e-4  # finer than any frame period, coarser than the rounding of a time stamp
 
 
@@ -145,8 +146,8 @@ def read_last_frame(path: str | os.PathLike) -> np.ndarray:
             container.seek(stream.duration or 0, stream=stream)
         for frame in container.decode(stream):
             last = frame
-    if last is None:
-        raise VideoError(f"no frame at the end of {path}")
+    if last is None or last.is_corrupt:
+        raise VideoError(f"no whole frame at the end of {path}")
     return rgb_converter()(last)
 
 
@@ -168,9 +169,8 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...]:
     try:
         noted = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # beside the frame lies something that PyAV does not know yet, and it shows none of it
-        return {90: (0, -1, 1, 0), -90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}.get(
-            frame.rotation, (1, 0, 0, 1)
-        )
+        turns = {90: (0, -1, 1, 0), -90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}
+        return turns.get(frame.rotation, (1, 0, 0, 1))
     if noted is None:
         return 1, 0, 0, 1
     a, b, _, c, d, *_ = np.frombuffer(cast(bytes, noted), np.int32).tolist()
@@ -252,11 +252,11 @@ def decode_stamped(
         Time stamp and frame, in the order in which they are shown.
 
     Raises:
-        VideoError: if time stamps are missing or run backwards.
+        VideoError: if time stamps are missing or run backwards, or a frame is damaged.
     """
-    first: int | None = None  # stamps of the first key frame, the last frame, and what the decoder was given last
-    last: int | None = None
-    given: int | None = None
+    # Stamps of the first key frame, the last frame, and what the decoder was given last.
+    first, last, given = cast(tuple[int | None, int | None, int | None], (None, None, None))
+    base = cast(Fraction, stream.time_base)
     for packet in packets:
         if first is None and packet is not None:
             if not packet.is_keyframe:
@@ -269,10 +269,11 @@ def decode_stamped(
             if stamp is None or first is None:
                 raise VideoError(f"frames without time stamps in {path}")
             if last is not None and stamp < last:
-                after_s = float(last * cast(Fraction, stream.time_base))
-                raise VideoError(f"time stamps run backwards after {after_s:.3f} s in {path}")
+                raise VideoError(f"time stamps run backwards after {float(last * base):.3f} s in {path}")
             last = stamp
             if stamp >= first:
+                if frame.is_corrupt:  # the decoder made up what it could not read
+                    raise VideoError(f"the frame at {float(stamp * base):.3f} s is damaged in {path}")
                 yield stamp, frame
 
 
@@ -287,7 +288,7 @@ def decode_video(path: str | os.PathLike, start_s: float = -np.inf) -> Iterator[
         base, by_count = cast(Fraction, stream.time_base), counts_moments(container, stream)
         seeking = start_s > 0 and can_seek(stream) and not by_count
         if seeking:
-            container.seek(int(start_s / base), stream=stream, backward=True)
+            container.seek(int(min(start_s / base, LAST_STAMP)), stream=stream, backward=True)
         for stamp, frame in decode_stamped(stream, container.demux(stream), path, by_count=by_count):
             time = float(stamp * base)
             if seeking and time > start_s + TIME_TOLERANCE_S:

@@ -74,12 +74,13 @@ def _choose(root: Path, features: Mapping[str, dict], choice: str, option: str) 
     return ColumnPart(column=column, size=len(names), ids=tuple(places[name] for name in elements.split(",")))
 
 
-def join_numbers(columns: Mapping[str, np.ndarray], parts: Sequence[ColumnPart]) -> np.ndarray:
+def join_numbers(columns: Mapping[str, np.ndarray], parts: Sequence[ColumnPart], root: Path) -> np.ndarray:
     """Put chosen numbers side by side.
 
     Args:
         columns: numbers of a column by its name, (T, D) or (T,).
         parts: what to take.
+        root: folder of the data set, for messages.
 
     Returns:
         float64, (T, numbers of all parts).
@@ -92,7 +93,7 @@ def join_numbers(columns: Mapping[str, np.ndarray], parts: Sequence[ColumnPart])
         values = columns[part.column].reshape(len(columns[part.column]), -1)
         if values.shape[1] != part.size:
             raise TrajectoryError(
-                f"column {part.column!r} must have the {part.size} numbers a row that meta/info.json says, "
+                f"column {part.column!r} must have the {part.size} numbers a row that {root / 'meta/info.json'} says, "
                 f"got {values.shape[1]}"
             )
         chosen.append(values[:, part.ids])
@@ -137,4 +138,4 @@ def _to_numpy(array: pa.Array, label: str) -> np.ndarray:
     values = array.to_numpy(zero_copy_only=False)
     if values.dtype.kind not in "biuf":
         raise TrajectoryError(f"{label} must hold numbers, got {array.type}")
-    return values.reshape(num_rows, -1) if nested else values
+    return values.reshape(num_rows, -1 if num_rows else 0) if nested else values

@@ -163,8 +163,8 @@ class TrajectoryDataset:
         """
         number = self._number(i)
         columns = self._columns(number)
-        states = self._convert(join_numbers(columns, self._state))
-        actions = displacements(states) if self._action is None else join_numbers(columns, self._action)
+        states = self._convert(join_numbers(columns, self._state, self.root))
+        actions = displacements(states) if self._action is None else join_numbers(columns, self._action, self.root)
         with np.errstate(over="ignore"):  # which the next lines tell better
             states, actions = states.astype(np.float32), actions.astype(np.float32)
         for name, values in (("state", states), ("action", actions)):

@@ -25,7 +25,15 @@ from vjepa_wm.data.trajectories.layout import (
     VARIATION,
     VIDEO_PATH,
 )
-from vjepa_wm.data.trajectories.stats import STATS, FeatureStats, to_lists, vector_stats
+from vjepa_wm.data.trajectories.metadata_checks import check_stats
+from vjepa_wm.data.trajectories.stats import (
+    STATS,
+    FeatureStats,
+    check_recorded_stats,
+    to_arrays,
+    to_lists,
+    vector_stats,
+)
 
 
 def episode_files(root: Path, info: dict, number: int) -> dict[str, Path]:
@@ -102,9 +110,22 @@ def episode_row(trajectory: EncodedTrajectory, info: dict, stats: dict[str, Feat
     return pa.Table.from_pylist([row])
 
 
-def row_stats(row: dict, info: dict) -> dict[str, FeatureStats]:
-    """Take the statistics by feature out of a row, as `read_episode_rows` reads it."""
-    return {name: {stat: np.array(row[f"stats/{name}/{stat}"]) for stat in STATS} for name in info["features"]}
+def stats_columns(info: dict) -> list[str]:
+    """Return the columns of an episode's row that hold its statistics."""
+    return [f"stats/{name}/{stat}" for name in info["features"] for stat in STATS]
+
+
+def row_stats(row: dict, info: dict, path: Path) -> dict[str, FeatureStats]:
+    """Take the statistics by feature out of a row, as `read_episode_rows` reads it.
+
+    Raises:
+        TrajectoryError: if they are others than `episode_stats` makes; `path` is where the row lies.
+    """
+    content = {name: {stat: row[f"stats/{name}/{stat}"] for stat in STATS} for name in info["features"]}
+    check_stats(content, path)
+    stats = to_arrays(content)
+    check_recorded_stats(stats, info, path)
+    return stats
 
 
 def _cameras(info: dict) -> list[str]:

@@ -91,9 +91,10 @@ def read_pictures(path: Path, column: str, episode: int, kept: np.ndarray, lengt
         # Read through the filter, so that only the parts of the file that hold the episode are loaded.
         wanted = [("episode_index", "=", episode)]
         table = pq.read_table(path, columns=["frame_index", column], filters=wanted, partitioning=None)
+        table = table.sort_by("frame_index")
     if len(table) != length:
         raise TrajectoryError(f"episode {episode} has {length} frames, its parquet file {path} {len(table)}")
-    cells = table.sort_by("frame_index").column(column).take(kept).to_pylist()
+    cells = table.column(column).take(kept).to_pylist()
     label = f"{column!r}, episode {episode} of {path}"
     pictures = [_decode(cell, f"frame {frame}, column {label}") for frame, cell in zip(kept, cells, strict=True)]
     if len({picture.shape for picture in pictures}) > 1:

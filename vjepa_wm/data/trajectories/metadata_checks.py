@@ -16,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vjepa_wm.safe_files import describe_start
+from vjepa_wm.safe_files import describe_start, load_json
 
 MAX_NUMBERS = 1_000_000
 """Largest number of values in a row of a column that is taken for meant."""
 _MAX_SHOWN = 60
+_LARGEST = 1e300  # what json has beyond does not fit into a float
 _CAMERAS = ("video", "image")
 _EPISODE_COUNTS = ("chunk_index", "file_index")
 
@@ -57,7 +58,7 @@ def is_count(value: object, least: int = 0) -> bool:
 
 def is_number(value: object) -> bool:
     """Tell whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def read_json_object(path: Path) -> dict:
@@ -67,9 +68,9 @@ def read_json_object(path: Path) -> dict:
         TrajectoryError: if it holds something else or is damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise TrajectoryError(f"{path} is not valid json{describe_start(path) or f': {error}'}") from error
+        content = load_json(path)
+    except ValueError as error:
+        raise TrajectoryError(str(error)) from error
     if not isinstance(content, dict):
         raise TrajectoryError(f"{path} must hold a json object, got a {type(content).__name__}")
     return content

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError, check_columns, open_parquet
 from vjepa_wm.safe_files import write_bytes
 
 TASK_COLUMN = "__index_level_0__"
@@ -43,8 +44,18 @@ def tasks_table(tasks: list[str]) -> pa.Table:
 
 
 def read_tasks(path: Path) -> list[str]:
-    """Read the tasks in order from the file of a table as `tasks_table` makes it."""
-    return pq.read_table(path)[TASK_COLUMN].to_pylist()
+    """Read the tasks in order from the file of a table as `tasks_table` makes it.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        TrajectoryError: if it is damaged or another table.
+    """
+    with open_parquet(path) as file:
+        check_columns(path, [TASK_COLUMN], file.schema_arrow.names)
+        tasks = file.read([TASK_COLUMN])[TASK_COLUMN].to_pylist()
+    if not all(isinstance(task, str) for task in tasks):
+        raise TrajectoryError(f"{TASK_COLUMN} must be texts in {path}")
+    return tasks
 
 
 def write_table(path: Path, table: pa.Table) -> None:

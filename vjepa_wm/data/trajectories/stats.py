@@ -8,9 +8,13 @@ Letters: T frames, H height, W width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+
+from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError, check_stats, read_json_object
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 STATS = ("min", "max", "mean", "std", "count", *QUANTILES)
@@ -112,6 +116,34 @@ def merge_all(first: Mapping[str, FeatureStats], second: Mapping[str, FeatureSta
     if not first or not second:
         return dict(first or second)
     return {name: merge_stats(first[name], second[name]) for name in first}
+
+
+def read_stats(path: Path) -> dict[str, FeatureStats]:
+    """Read statistics by feature name from a file that `to_lists` went into, or another recorder's.
+
+    Raises:
+        TrajectoryError: if it is damaged.
+    """
+    content = read_json_object(path)
+    check_stats(content, path)
+    return to_arrays(content)
+
+
+def check_recorded_stats(stats: Mapping[str, FeatureStats], info: Mapping, path: Path) -> None:
+    """Raise a TrajectoryError unless statistics of `path` are of the form in which they are recorded here.
+
+    Args:
+        stats: by feature name.
+        info: content of meta/info.json.
+        path: where they lie, for the message.
+    """
+    for name, feature in info["features"].items():
+        shape = (3, 1, 1) if feature["dtype"] == "video" else (math.prod(feature["shape"]),)
+        found = stats.get(name, {})
+        for stat in STATS:
+            wanted = (1,) if stat == "count" else shape
+            if stat not in found or found[stat].shape != wanted:
+                raise TrajectoryError(f"{stat} of {name!r} must be numbers of shape {wanted} in {path}")
 
 
 def to_lists(stats: Mapping[str, FeatureStats]) -> dict[str, dict[str, list]]:

@@ -31,10 +31,8 @@ from vjepa_wm.data.trajectories.metadata_checks import (
     TrajectoryError,
     check_columns,
     check_episode_row,
-    check_stats,
-    read_json_object,
 )
-from vjepa_wm.data.trajectories.stats import FeatureStats, to_arrays
+from vjepa_wm.data.trajectories.stats import FeatureStats, read_stats
 
 RATE_TOLERANCE = 0.1
 """Largest share by which the time stamps of an episode may be longer or shorter than its rate makes them."""
@@ -106,7 +104,9 @@ class StoredEpisodes:
         clock = {"timestamp"} & set(self.features)
         source = self._data_path(number), sorted({*names, *clock, "episode_index", "frame_index"})
         if self._source != source:
-            self._table, self._source = _in_order(read_columns(*source)), source
+            read = read_columns(*source)
+            counters = {name: _one_a_row(read, name, source[0]) for name in ("episode_index", "frame_index", *clock)}
+            self._table, self._source = _in_order(read | counters), source
         columns, length = self._table, self.length(number)
         begin, end = np.searchsorted(columns["episode_index"], (number, number + 1))
         if end - begin != length:
@@ -153,11 +153,7 @@ class StoredEpisodes:
             TrajectoryError: if the file is damaged.
         """
         path = self.root / STATS_PATH
-        if not path.is_file():
-            return {}
-        content = read_json_object(path)
-        check_stats(content, path)
-        return to_arrays(content)
+        return read_stats(path) if path.is_file() else {}
 
     def stamp(self) -> str:
         """Return a number that is another one as soon as any file of the data set is, from their sizes and times."""
@@ -197,6 +193,13 @@ class StoredEpisodes:
         row = self._rows[number]
         place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
         return self.root / self._info["data_path"].format(**place)
+
+
+def _one_a_row(columns: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
+    """Return a column that must have one number a row, maybe as a list."""
+    if columns[name].size != len(columns[name]):
+        raise TrajectoryError(f"column {name!r} must hold one number a row in {path}")
+    return columns[name].reshape(-1)
 
 
 def _in_order(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,7 +9,6 @@ Letters: T frames of an episode, H height, W width, P state, A action, E numbers
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vjepa_wm.checks import check_positive
 from vjepa_wm.data.trajectories.encoded_trajectory import EncodedTrajectory, check_trajectory, encode_trajectory
@@ -28,6 +26,7 @@ from vjepa_wm.data.trajectories.episode_files import (
     episode_row,
     episode_stats,
     row_stats,
+    stats_columns,
 )
 from vjepa_wm.data.trajectories.info_file import new_info, settings
 from vjepa_wm.data.trajectories.layout import (
@@ -40,8 +39,9 @@ from vjepa_wm.data.trajectories.layout import (
     read_episode_rows,
     read_info,
 )
+from vjepa_wm.data.trajectories.metadata_checks import is_count, open_parquet
 from vjepa_wm.data.trajectories.parquet_tables import read_tasks, tasks_table, to_arrow, write_table
-from vjepa_wm.data.trajectories.stats import FeatureStats, merge_all, to_arrays, to_lists
+from vjepa_wm.data.trajectories.stats import FeatureStats, check_recorded_stats, merge_all, read_stats, to_lists
 from vjepa_wm.safe_files import FolderInUseError, FolderLock, remove_file, unfinished_name, write_bytes, write_json
 
 STATE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
@@ -246,24 +246,39 @@ class TrajectoryWriter:
                 raise TrajectoryError(
                     f"{name} must be {theirs.get(name)} to append to {self.root}, got {ours.get(name)}"
                 )
+        for count in ("total_frames", "total_tasks"):
+            if not is_count(found.get(count)):
+                raise TrajectoryError(f"{count} must be a count in {self.root / INFO_PATH}, got {found.get(count)!r}")
         self._info = found
+        if self.num_episodes:
+            self._tasks, self._stats = self._read_summary()
+        elif self.num_frames:
+            raise TrajectoryError(f"{self.root / INFO_PATH} counts {self.num_frames} frames of no episode")
         # A recorder that was killed may have left files of an episode that does not count, and readers that take all
         # files of a folder would count it.
         for path in episode_files(self.root, self._info, self.num_episodes).values():
             remove_file(path)
         unfinished_name(self.root / INFO_PATH).unlink(missing_ok=True)
         if self.num_episodes:
-            self._tasks, self._stats = self._read_summary()
-            names = pq.read_schema(episode_files(self.root, self._info, 0)["episodes"]).names
+            with open_parquet(episode_files(self.root, self._info, 0)["episodes"]) as file:
+                names = file.schema_arrow.names
             self._factors = [name.removeprefix(VARIATION) for name in names if name.startswith(VARIATION)]
             self._write_summary(self._tasks, self._stats)
 
     def _read_summary(self) -> tuple[list[str], dict[str, FeatureStats]]:
         """Return tasks and statistics of the episodes that count."""
         tasks = read_tasks(self.root / TASKS_PATH)[: self._info["total_tasks"]]
-        stats = to_arrays(json.loads((self.root / STATS_PATH).read_text()))
+        stats = read_stats(self.root / STATS_PATH)
+        check_recorded_stats(stats, self._info, self.root / STATS_PATH)
         if stats["index"]["count"].tolist() != [self.num_frames]:
             # The recorder was killed after it had counted an episode there, before it had counted it for good.
-            rows = read_episode_rows(self.root, self.num_episodes, with_stats=True)
-            stats = reduce(merge_all, [row_stats(row, self._info) for row in rows])
+            columns = stats_columns(self._info)
+            rows = read_episode_rows(self.root, self.num_episodes, with_stats=True, columns=columns)
+            parts = [row_stats(row, self._info, self.root / "meta/episodes") for row in rows]
+            stats = reduce(merge_all, parts)
+            if stats["index"]["count"].tolist() != [self.num_frames]:
+                raise TrajectoryError(
+                    f"total_frames is {self.num_frames} in {self.root / INFO_PATH}, the episodes have "
+                    f"{stats['index']['count'].tolist()}"
+                )
         return tasks, stats

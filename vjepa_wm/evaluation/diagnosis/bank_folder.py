@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from vjepa_wm.evaluation.diagnosis.candidate_bank import StateBank
-from vjepa_wm.safe_files import FolderLock, write_bytes, write_json
+from vjepa_wm.safe_files import FolderLock, load_json, write_bytes, write_json
 
 SETTINGS_FILE = "diagnosis_settings.json"
 
@@ -83,8 +83,10 @@ class BankFolder:
             write_json(path, asked)
             return
         try:
-            found = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+            found = load_json(path)
+            if not isinstance(found, dict):
+                raise ValueError(f"it must hold a json object, got a {type(found).__name__}")
+        except ValueError as error:
             raise ValueError(f"{path} is damaged: {error}; choose another folder") from error
         names = sorted({*found, *asked})
         differing = [

@@ -29,6 +29,7 @@ _AGAIN = "download it again"
 # What reading a damaged pickle stream has been seen to raise.
 _BROKEN = (
     RuntimeError,
+    MemoryError,
     EOFError,
     LookupError,
     ValueError,
@@ -180,10 +181,11 @@ def read_huggingface_weights(folder: Path) -> dict[str, Tensor]:
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise CheckpointError(f"{folder / INDEX_FILE} must map tensors to files under 'weight_map'")
     shards = sorted(set(places.values()))
-    outside = [name for name in shards if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name]
+    outside = [name for name in shards if name in ("", ".", "..") or set(name) & set("/\\\0") or len(name) > 200]
     if outside:
         raise CheckpointError(
-            f"{folder / INDEX_FILE} must name files beside it, got {outside[0]!r}: shards of other folders are not read"
+            f"{folder / INDEX_FILE} must name files beside it, got {outside[0][:99]!r}: shards of other "
+            "folders are not read"
         )
     absent = [name for name in shards if not (folder / name).is_file()]
     if absent:

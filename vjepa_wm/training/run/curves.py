@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from itertools import count
@@ -15,6 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from vjepa_wm.safe_files import write_whole
+from vjepa_wm.training.run.metrics import read_rows
 
 DPI = 150
 NUM_COLUMNS = 3
@@ -120,12 +120,7 @@ def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
         ValueError: if there is no column `step`, or a cell is not a number.
         FileNotFoundError: if there is no such file.
     """
-    with Path(path).open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-        names = list(reader.fieldnames or [])
-    if names and "step" not in names:
-        raise ValueError(f"{path} must have a column 'step', as training writes it, got the columns {names}")
+    names, rows = read_rows(Path(path))
     try:
         columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
     except ValueError as error:

@@ -34,6 +34,34 @@ def effective_rank(features: Tensor) -> float:
     return float(torch.exp(-torch.xlogy(share, share).sum()))
 
 
+def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Read the rows of a metrics.csv; a last line without its end was cut off when a machine went down, and is dropped.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The names of the columns, and each row by them; cells that are missing at its end are empty.
+
+    Raises:
+        ValueError: if it is no table with a column `step` of whole numbers.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader((line for line in file if line.endswith(("\n", "\r"))), restval="", strict=True)
+            rows, names = list(reader), list(reader.fieldnames or [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if names and "step" not in names:
+        raise ValueError(f"{path} must have a column 'step', as training writes it, got the columns {names}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path} must have no column twice, got {names}")
+    for number, row in enumerate(rows, start=1):
+        if None in row or not (row["step"].isascii() and row["step"].isdigit() and len(row["step"]) < 19):
+            raise ValueError(f"{path} is damaged: row {number} has no step, or more cells than there are columns")
+    return names, rows
+
+
 class MetricsWriter:
     """Append rows of numbers to a csv file; a resumed run drops the rows it is about to write again."""
 
@@ -43,15 +71,15 @@ class MetricsWriter:
         Args:
             path: the file, made by the first `write` if missing.
             first_step: rows of this step and later ones are dropped.
+
+        Raises:
+            ValueError: if what is there is no table of metrics.
         """
         self.path = Path(path)
         self._rows: list[dict[str, str]] = []
         self._fields: list[str] = []
         if first_step and self.path.is_file():
-            with self.path.open(newline="") as file:
-                # A last line without its end was cut off when a machine went down.
-                whole = (line for line in file if line.endswith("\n"))
-                self._rows = [row for row in csv.DictReader(whole) if int(row["step"]) < first_step]
+            self._rows = [row for row in read_rows(self.path)[1] if int(row["step"]) < first_step]
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Add one row; a value that appears for the first time gets a column, empty in earlier rows."""

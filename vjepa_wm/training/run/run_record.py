@@ -39,7 +39,7 @@ def told_apart(found: dict[str, Any], asked: dict[str, Any], free: Iterable[str]
     theirs, ours = ({**record.get(CONTENT, {})} for record in (found, asked))
     for option in ours:
         if theirs.get(option, ours[option]) != ours[option]:
-            told.append(f"{option} {found[option]} (content {theirs[option]}), ")
+            told.append(f"{option} {found.get(option)} (content {theirs[option]}), ")
             told[-1] += f"asked for {asked[option]} (content {ours[option]})"
     may_differ = {CONTENT, *free, *ours}
     if asked["steps"] >= found.get("steps", 0):

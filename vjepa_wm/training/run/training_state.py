@@ -39,6 +39,8 @@ from vjepa_wm.training.run.shards import (
 STATE_FOLDER = "state"
 """Folder of the states in the folder of a run."""
 DESCRIPTION_FILE = "state.json"
+MOST_SHARDS = 100_000
+"""As many as their names have room for."""
 OPTIMIZER = "optimizer"
 """First part of the names of the optimizer's tensors; those of modules begin with the name of the module."""
 FOREIGN = "was written by a run of another architecture"
@@ -134,6 +136,7 @@ class TrainingState:
                 raise FolderInUseError(
                     f"another run has just written step {newest} into {self._root}; give the command again"
                 )
+            self._remove_halves()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -217,16 +220,20 @@ class TrainingState:
         return step
 
     def _make_room(self, step: int, temporary: Path) -> None:
-        """Remove what killed runs left half-written, and make the folder to write in."""
+        """Make the folder to write in."""
         newest = max(_whole_states(self._root), default=-1)
         if newest >= step:
             raise CheckpointError(
                 f"{self._root} already holds a state of step {newest}, so one of step {step} would never be loaded; "
                 f"load() it first, or choose another folder"
             )
+        self._remove_halves()
+        temporary.mkdir(parents=True)
+
+    def _remove_halves(self) -> None:
+        """Remove states that killed runs left half-written or half-deleted."""
         for path in self._root.glob("*.tmp"):
             shutil.rmtree(path)
-        temporary.mkdir(parents=True)
 
     def _publish(self, step: int, temporary: Path) -> None:
         """Give a whole state its name, and then delete the old ones."""
@@ -245,7 +252,7 @@ class TrainingState:
         try:
             description = read_json(folder / DESCRIPTION_FILE)
             shards = description.get("shards")
-            if description.get("step") != step or not isinstance(shards, int):
+            if description.get("step") != step or type(shards) is not int or not 0 < shards <= MOST_SHARDS:
                 raise CheckpointError(f"{folder / DESCRIPTION_FILE} is damaged: it describes another state")
             paths = [folder / _shard_name(rank) for rank in range(shards)]
             stored = read_index(paths)

@@ -1,0 +1,258 @@
+"""Where files of other people enter: of each place a small whole file, its reader here, and one to compare with.
+
+A border is a line of `BORDERS`; the reader is the package's own one, as its commands call it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import dropwhile
+from pathlib import Path
+
+import av
+import pyarrow.parquet as pq
+import torch
+from fuzzing import samples
+from fuzzing.mutations import (
+    Mutation,
+    mutate_bytes,
+    mutate_csv,
+    mutate_json,
+    mutate_parquet,
+    mutate_safetensors,
+)
+from PIL import Image
+from safetensors.torch import load_file
+
+from vjepa_wm.data.clips.path_lists import read_path_list
+from vjepa_wm.data.latents.latent_folder import LatentFolder, LatentStoreError
+from vjepa_wm.data.media.pictures import PictureError, read_picture
+from vjepa_wm.data.media.random_access import read_frames_at, scan_video
+from vjepa_wm.data.media.video import VideoError, read_frames, read_last_frame
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
+from vjepa_wm.data.trajectories.parquet_tables import TASK_COLUMN
+from vjepa_wm.data.trajectories.writer import TrajectoryWriter
+from vjepa_wm.evaluation.diagnosis.bank_folder import BankFolder
+from vjepa_wm.evaluation.protocol_files import load_protocol
+from vjepa_wm.evaluation.results_folder import read_evaluation
+from vjepa_wm.models.checkpoint import CheckpointError
+from vjepa_wm.models.load import load_encoder, load_world_model
+from vjepa_wm.training.run.curves import read_metrics
+from vjepa_wm.training.run.metrics import MetricsWriter
+
+USED = {
+    *("observation.state", "action", "timestamp", "frame_index", "episode_index", "observation.images.front"),
+    *("length", "tasks", "data/chunk_index", "data/file_index", TASK_COLUMN),
+}
+Reader = Callable[[Path], object]
+Errors = tuple[type[Exception], ...]
+
+
+@dataclass(frozen=True)
+class Border:
+    """A place where files enter."""
+
+    name: str
+    """What enters there, among those of a kind."""
+    make: Callable[[Path], Path]
+    """Writes what is whole into a folder, and returns the file that is then changed."""
+    read: Reader
+    """Reads the folder as the package does."""
+    errors: Errors
+    """What a file that is refused raises."""
+    file: str | None = None
+    """The file that is changed, within what `make` wrote; None: what it returned."""
+    mutate: Mutation = mutate_bytes
+    """Changes the file's content."""
+    reference: Reader | None = None
+    """Raises if the changed file is broken, by a reader that others trust."""
+
+
+def _read_video(folder: Path) -> None:
+    path = next(folder.glob("video.*"))
+    scan = scan_video(path)
+    read_frames_at(path, scan.times[:: max(1, len(scan.times) // 3)], key_times=scan.key_times)
+    read_frames(path)
+    read_last_frame(path)
+
+
+def _play_video(path: Path) -> None:
+    """Decode a video from the first key frame on; a decoder that is asked to be strict raises whatever is wrong."""
+    with av.open(str(path), metadata_errors="replace") as container:
+        stream = container.streams.video[0]
+        stream.codec_context.options = {"err_detect": "explode"}
+        for packet in dropwhile(lambda packet: packet.size and not packet.is_keyframe, container.demux(stream)):
+            if packet.is_corrupt:
+                raise ValueError("corrupt packet")
+            stream.decode(packet)
+
+
+def _show_picture(path: Path) -> None:
+    with Image.open(path) as picture:
+        picture.verify()
+    with Image.open(path) as picture:
+        picture.load()
+
+
+def _read_set(folder: Path) -> None:
+    dataset = TrajectoryDataset(folder)
+    for place in range(len(dataset)):
+        dataset.episode(place)
+        dataset.objects(place)
+
+
+def _append(folder: Path) -> None:
+    with TrajectoryWriter(folder, fps=5, image_size=32):
+        pass
+
+
+def _read_table(path: Path) -> None:
+    """Read the columns that are read here too; the others may be broken."""
+    with pq.ParquetFile(path) as file:
+        names = [name for name in file.schema_arrow.names if name in USED or name.startswith("videos/")]
+        file.read(names).validate(full=True)
+
+
+def _read_json(path: Path) -> None:
+    json.loads(path.read_bytes())
+
+
+def _read_latents(folder: Path) -> None:
+    latents = LatentFolder(folder)
+    latents.open(latents.read_note().num_episodes)
+
+
+def _read_results(folder: Path) -> None:
+    evaluation = read_evaluation(folder)
+    for policy in evaluation.policies():
+        evaluation.records(policy)
+
+
+def _open_bank(folder: Path) -> None:
+    with BankFolder(folder, samples.BANK):
+        pass
+
+
+def _go_on(folder: Path) -> None:
+    samples.run_config(folder).check_same_run("run.json", first_step=1, data="content")
+
+
+def _load_state(folder: Path) -> None:
+    samples.training_state(folder).load()
+
+
+def _resume_metrics(folder: Path) -> None:
+    MetricsWriter(folder / "metrics.csv", first_step=6).write(6, {"loss": 1.0})
+    read_metrics(folder / "metrics.csv")
+
+
+def _read_metrics(folder: Path) -> None:
+    read_metrics(folder / "metrics.csv")
+
+
+def _read_rows(path: Path) -> None:
+    """Read a table of numbers whose rows are at most as long as the header, but for a last one that was cut off."""
+    with path.open(encoding="utf-8", newline="") as file:
+        whole = [line for line in file if line.endswith(("\n", "\r"))]
+    rows = list(csv.reader(whole, strict=True))
+    for row in rows[1:]:
+        if len(row) > len(rows[0]):
+            raise ValueError(f"{len(row)} cells under {len(rows[0])}")
+        for cell in row:
+            float(cell or "nan")
+
+
+def _read_list(folder: Path) -> None:
+    list(read_path_list(folder / "list.csv", (".mp4",), folders=True))
+
+
+def _load_pt(path: Path) -> None:
+    torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _file(reader: Callable[[Path], object], name: str) -> Reader:
+    return lambda folder: reader(folder / name)
+
+
+def _json(name: str, make: Callable[[Path], Path], read: Reader, errors: Errors, file: str | None = None) -> Border:
+    return Border(name, make=make, read=read, errors=errors, file=file, mutate=mutate_json, reference=_read_json)
+
+
+def _parquet(name: str, make: Callable[[Path], Path], read: Reader, file: str) -> Border:
+    reference = pq.read_schema if read is _append and file == samples.ROWS else _read_table  # of rows the names alone
+    return Border(
+        name, make=make, read=read, file=file, errors=TRAJECTORIES, mutate=mutate_parquet, reference=reference
+    )
+
+
+def _weights(name: str, make: Callable[[Path], Path], read: Reader, file: str = "model.safetensors") -> Border:
+    return Border(
+        name, make=make, read=read, file=file, errors=CHECKPOINT, mutate=mutate_safetensors, reference=load_file
+    )
+
+
+CHECKPOINT, TRAJECTORIES, DAMAGED = (CheckpointError,), (TrajectoryError, VideoError), (ValueError,)
+STATE = "state/step-00000001"
+BORDERS: dict[str, tuple[Border, ...]] = {
+    "video": tuple(
+        Border(suffix, make=samples.video(suffix), read=_read_video, errors=(VideoError,), reference=_play_video)
+        for suffix in samples.VIDEO_FORMS
+    ),
+    "picture": tuple(
+        Border(
+            suffix,
+            make=samples.picture(suffix),
+            read=_file(read_picture, f"picture.{suffix}"),
+            errors=(PictureError,),
+            reference=_show_picture,
+        )
+        for suffix in samples.PICTURE_FORMS
+    ),
+    "parquet": (
+        _parquet("numbers", samples.trajectories, _read_set, samples.DATA),
+        _parquet("rows of episodes", samples.trajectories, _read_set, samples.ROWS),
+        _parquet("rows of episodes, appended to", samples.trajectories, _append, samples.ROWS),
+        _parquet("tasks, appended to", samples.trajectories, _append, samples.TASKS),
+        _parquet("pictures", samples.pictures_in_parquet, _read_set, samples.DATA),
+    ),
+    "json": (
+        _json("encoder", samples.encoder, load_encoder, CHECKPOINT, "config.json"),
+        _json("world model", samples.world_model, load_world_model, CHECKPOINT, "config.json"),
+        _json("Hugging Face", samples.huggingface, load_encoder, CHECKPOINT, "config.json"),
+        _json("shards", samples.huggingface, load_encoder, CHECKPOINT, "model.safetensors.index.json"),
+        _json("data set", samples.trajectories, _read_set, TRAJECTORIES, "meta/info.json"),
+        _json("data set, appended to", samples.trajectories, _append, TRAJECTORIES, "meta/info.json"),
+        _json("statistics", samples.trajectories, _read_set, TRAJECTORIES, "meta/stats.json"),
+        _json("statistics, appended to", samples.trajectories, _append, TRAJECTORIES, "meta/stats.json"),
+        _json("latents", samples.latents, _read_latents, (LatentStoreError,)),
+        _json("evaluation", samples.evaluation, _read_results, DAMAGED, "evaluation.json"),
+        _json("table of results", samples.evaluation, _read_results, DAMAGED, "results.json"),
+        _json("record", samples.evaluation, _read_results, DAMAGED, "episodes/a/000.json"),
+        _json("protocol", samples.protocol, _file(load_protocol, "protocol.json"), DAMAGED),
+        _json("diagnosis", samples.bank, _open_bank, DAMAGED),
+        _json("run", samples.run, _go_on, CHECKPOINT),
+        _json("state", samples.state, _load_state, CHECKPOINT, f"{STATE}/state.json"),
+    ),
+    "safetensors": (
+        _weights("encoder", samples.encoder, load_encoder),
+        _weights("world model", samples.world_model, load_world_model),
+        _weights("shard", samples.huggingface, load_encoder, "model-00001-of-00002.safetensors"),
+        _weights("state", samples.state, _load_state, f"{STATE}/rank-00000.safetensors"),
+    ),
+    "pt": tuple(
+        Border(name, make=make, read=_file(load_encoder, "a.pt"), errors=CHECKPOINT, reference=_load_pt)
+        for name, make in (("zip", samples.official), ("pickle", samples.old_official))
+    ),
+    "csv": (
+        Border("list", make=samples.path_list, read=_read_list, errors=DAMAGED, mutate=mutate_csv),
+        *(
+            Border(name, make=samples.metrics, read=read, errors=DAMAGED, mutate=mutate_csv, reference=_read_rows)
+            for name, read in (("metrics", _read_metrics), ("metrics, gone on with", _resume_metrics))
+        ),
+    ),
+}
+"""By kind of file."""
