@@ -12,10 +12,10 @@ import torch
 
 from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.data.randomness import generator_for
-from vjepa_wm.models.checkpoint import CheckpointError, read_json
+from vjepa_wm.models.checkpoint import read_json
 from vjepa_wm.models.precision import Precision, pick_device
 from vjepa_wm.safe_files import write_json
-from vjepa_wm.training.run.run_record import run_record, told_apart
+from vjepa_wm.training.run.run_record import refuse_another_run, run_record, told_apart
 from vjepa_wm.training.run.schedules import WarmupConstantDecay, WarmupCosine, cosine_ramp
 
 
@@ -135,11 +135,7 @@ class RunConfig:
         """
         if not first_step or not (self.out / name).exists():
             return
-        told = self._told_apart(read_json(self.out / name), self._record(content))
-        if told:
-            raise CheckpointError(
-                f"{self.out} holds another run: {'; '.join(told)}; give what it began with, or choose another folder"
-            )
+        refuse_another_run(self.out, self._told_apart(read_json(self.out / name), self._record(content)))
 
     def _record(self, content: Mapping[str, object]) -> dict[str, Any]:
         return run_record(dataclasses.asdict(self), content)

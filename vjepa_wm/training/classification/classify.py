@@ -1,0 +1,197 @@
+"""What a frozen encoder is worth on labelled data, from a path to a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vjepa_wm.data.clips.bad_files import BadFiles, write_bad_files
+from vjepa_wm.data.labelled.feature_store import item_digests
+from vjepa_wm.data.labelled.find_labelled import find_labelled
+from vjepa_wm.data.labelled.labelled_set import LabelledSet
+from vjepa_wm.data.latents.latent_store import fingerprint
+from vjepa_wm.models.checkpoint import read_json
+from vjepa_wm.models.encoder import VideoEncoder
+from vjepa_wm.models.linear_classifier import Readout
+from vjepa_wm.models.load import load_encoder
+from vjepa_wm.models.precision import pick_device, pick_dtype
+from vjepa_wm.safe_files import FolderLock, write_json
+from vjepa_wm.training.classification.classifier import save_classifier
+from vjepa_wm.training.classification.config import ClassifyConfig
+from vjepa_wm.training.classification.encoded_items import default_store, encode_sets, form_of
+from vjepa_wm.training.classification.heads import HeadKind
+from vjepa_wm.training.classification.probing import (
+    LabelledFeatures,
+    choose_and_measure,
+    divide,
+    fit_scales,
+    make_grid,
+    measure_neighbours,
+    train_grid,
+)
+from vjepa_wm.training.classification.results import HeadResult, write_results
+from vjepa_wm.training.run.distributed import World, joined_world
+from vjepa_wm.training.run.run_record import refuse_another_run, run_record, told_apart
+from vjepa_wm.training.run.training_state import TrainingState
+
+logger = logging.getLogger(__name__)
+RECORD = "classify.json"
+BAD_FILES = "bad_files.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sets:
+    """What is trained and measured on, as it was read."""
+
+    train: LabelledSet
+    """To train on."""
+    test: LabelledSet
+    """To measure on."""
+    bad: BadFiles
+    """Which of their items, of the first and of the second, cannot be read."""
+
+    @classmethod
+    def open(cls, config: ClassifyConfig) -> Sets:
+        """Read labels; errors as of `find_labelled`."""
+        train, test = find_labelled(config.data, config.read, config.seed)
+        bad = BadFiles("labelled items", [train.items, test.items], config.read.max_bad_share)
+        return cls(train=train, test=test, bad=bad)
+
+    def content(self) -> str:
+        """Return what tells items and labels from others."""
+        digest = hashlib.blake2b(digest_size=8)
+        for one in (self.train, self.test):
+            digest.update(b"".join(item_digests(one.items)))
+            digest.update(one.labels.tobytes() + repr(dict(one.classes)).encode())
+        return digest.hexdigest()
+
+
+def classify(config: ClassifyConfig) -> str:
+    """Train and measure heads, in this process or with the others that `torchrun` started; goes on where it was.
+
+    Returns:
+        The table of results; `config.out` has them as json, with curves, pictures and the heads.
+
+    Raises:
+        FileNotFoundError: if there are no such data.
+        LabelError: if labels are broken.
+        VideoError: if too many items cannot be read.
+        CheckpointError: if there is no such encoder, or `config.out` holds another run.
+        ValueError: if clips or heads do not suit the encoder or the labels.
+        FolderInUseError: if another run is writing into `config.out`.
+    """
+    device = pick_device(config.device)
+    with joined_world(device) as world:
+        if config.batch_size % world.size:
+            raise ValueError(f"batch_size must be a multiple of the {world.size} processes, got {config.batch_size}")
+        sets = Sets.open(config)
+        encoder = load_encoder(config.encoder).requires_grad_(False).to(device)
+        return _probe(config, sets, encoder, device, world)
+
+
+def _probe(config: ClassifyConfig, sets: Sets, encoder: VideoEncoder, device: torch.device, world: World) -> str:
+    kinds = config.chosen_heads(sets.train.classes)
+    readout: Readout = config.readout or ("class_token" if encoder.config.class_token else "mean")
+    if readout == "class_token" and not encoder.config.class_token:
+        raise ValueError("readout must be mean for an encoder without a class token, got class_token")
+    train, test = _encoded(config, sets, encoder, kinds, device, world)
+    data = divide(train, test, config)
+    results: dict[str, HeadResult] = {}
+    heads: Mapping[str, Any] = {}
+    if set(kinds) != {"knn"}:
+        grid = make_grid(kinds, config, encoder.config, sets.train.classes, readout, device, world)
+        fit_scales(grid, data, readout, device)
+        state = TrainingState(config.out, modules={"heads": grid.heads}, optimizer=grid.optimizer, world=world)
+        first_step = state.load()
+        check_run(config, first_step, encoder=fingerprint(encoder), data=sets.content(), world=world)
+        train_grid(grid, data, config, state, first_step, device, world)
+        results, heads = choose_and_measure(grid, data, device)
+    if "knn" in kinds:
+        num_classes = len(next(iter(sets.train.classes.values())))
+        results["knn"] = measure_neighbours(data, readout, config.neighbours, num_classes, device)
+    if not world.is_main:
+        return ""
+    with FolderLock(config.out):
+        for kind, head in heads.items():
+            save_classifier(
+                config.out / kind,
+                head,
+                classes=sets.train.classes,
+                clips=config.clips,
+                levels=config.levels,
+                encoder=encoder,
+                source=config.encoder,
+            )
+        return report(config.out, sets, {str(kind): results[kind] for kind in kinds}, data.chosen_on)
+
+
+def _encoded(
+    config: ClassifyConfig,
+    sets: Sets,
+    encoder: VideoEncoder,
+    kinds: Sequence[HeadKind],
+    device: torch.device,
+    world: World,
+) -> list[LabelledFeatures]:
+    """Return the features of training and test items, which one process computes if they are not there."""
+    pooled = not any(kind.startswith("attentive") for kind in kinds)
+    clips = replace(config.clips, views=1), config.clips
+    with world.main_first():
+        found = encode_sets(
+            encoder,
+            (sets.train, sets.test),
+            clips,
+            sets.bad,
+            pooled=pooled,
+            num_levels=config.levels,
+            clips_at_once=config.encode_batch_size,
+            dtype=pick_dtype(config.precision, device),
+            store=config.features or default_store(config.data),
+            add=world.is_main,
+        )
+    return [
+        LabelledFeatures(
+            features=features,
+            labels=torch.from_numpy(one.labels[features.numbers]),
+            form=form_of(options, encoder.config, pooled=pooled),
+        )
+        for features, one, options in zip(found, (sets.train, sets.test), clips, strict=True)
+    ]
+
+
+def check_run(config: ClassifyConfig, first_step: int, *, encoder: str, data: str, world: World) -> None:
+    """Make sure that the run in the folder is this one, and write down what this one is.
+
+    Args:
+        config: the run.
+        first_step: the step that it goes on with; at 0 there is none that could be another.
+        encoder: what tells the encoder from others.
+        data: what tells items and labels from others.
+        world: the processes of the run.
+
+    Raises:
+        CheckpointError: if it is another, naming the differences.
+    """
+    # The number of steps follows from the rest, so it can be neither more nor less.
+    asked = run_record({**dataclasses.asdict(config), "steps": 0}, {"encoder": encoder, "data": data})
+    path = config.out / RECORD
+    if first_step and path.exists():
+        refuse_another_run(config.out, told_apart(read_json(path), asked, config.free_options))
+    if world.is_main:
+        write_json(path, asked)
+
+
+def report(folder: Path, sets: Sets, results: Mapping[str, HeadResult], chosen_on: str) -> str:
+    """Write what was measured, and the list of bad items if there are any; return the table."""
+    table = write_results(folder, results, train=sets.train, test=sets.test, chosen_on=chosen_on, bad=sets.bad.reasons)
+    lines = sets.bad.report() if sets.bad.num_bad else []
+    if sets.bad.num_bad:
+        write_bad_files(sets.bad.reasons, folder / BAD_FILES)
+    return "\n".join([table, *lines])
