@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from moving_squares import write_squares
+from several_processes import finish, start
 
 from vjepa_wm.cli import main
 from vjepa_wm.data.clips.bad_files import BadFiles
@@ -18,7 +19,9 @@ from vjepa_wm.models.checkpoint import VIDEO_ENCODER, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_large
 from vjepa_wm.models.linear_classifier import LinearClassifier, LinearClassifierConfig
+from vjepa_wm.models.load import load_encoder, load_linear_classifier, load_probe
 from vjepa_wm.training.classification.config import ClassifyConfig, preset
+from vjepa_wm.training.classification.finetuning import FinetuneOptions, FineTuner, parameter_groups, unfreeze
 from vjepa_wm.training.classification.head_grid import HeadGrid, HeadSetting, cosine_factor
 from vjepa_wm.training.classification.heads import FeatureForm, answer, focal_loss, head_loss, make_head, probabilities
 from vjepa_wm.training.classification.measures import measure
@@ -324,3 +327,54 @@ def test_a_store_finds_rows_by_their_item(places, tmp_path):
     (store.store.folder / "features.bin").write_bytes(b"")
     with pytest.raises(FeatureStoreError, match=r"features.bin is damaged.*delete the folder"):
         store.read()
+
+
+TUNE = ["--finetune.blocks", "1", "--finetune.learning-rate", "0.01", "--encode-batch-size", "3"]
+
+
+def test_fine_tuning_moves_the_last_blocks_alone_and_goes_on_after_a_stop(places, tmp_path, monkeypatch, capsys):
+    assert main(command(places, tmp_path / "whole", *TUNE)) == 0
+    step = FineTuner.step
+
+    def stopped(self, number, *rest):
+        if number == 4:
+            raise KeyboardInterrupt
+        return step(self, number, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FineTuner, "step", stopped)
+        assert main(command(places, tmp_path / "run", *TUNE)) == 130
+    assert main(command(places, tmp_path / "run", *TUNE)) == 0
+    for name in ("results.json", "metrics.csv", "finetuned/encoder/model.safetensors", "finetuned/model.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    before, after = (load_encoder(one).state_dict() for one in (places / "encoder", tmp_path / "run/finetuned/encoder"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if name.startswith(("blocks.1.", "norm."))}
+    assert main(command(places, tmp_path / "run", "--finetune.blocks", "3")) == 1
+    assert "blocks must be from 0 to 2, got 3" in capsys.readouterr().err
+
+
+def test_rates_fall_towards_the_pixels_and_matrices_alone_decay():
+    encoder, head = VideoEncoder(SIZE), make_head("linear", SIZE, CLASSES)
+    unfreeze(encoder, "all")
+    groups = parameter_groups(encoder, head, FinetuneOptions(blocks="all", layer_decay=0.5))
+    of = {id(value): group for group in groups for value in group["params"]}
+    assert len(of) == len(list(encoder.parameters())) + 2
+    scales = [
+        of[id(value)]["scale"] for value in (head.linear.weight, encoder.norm.weight, encoder.blocks[1].norm1.bias)
+    ]
+    assert scales == [1.0, 1.0, 0.5]
+    assert of[id(encoder.blocks[0].attn.qkv.weight)]["scale"] == 0.25
+    assert of[id(encoder.patch_embed.proj.weight)]["scale"] == 0.125
+    assert {of[id(value)]["weight_decay"] for value in (head.linear.weight, encoder.blocks[0].mlp.fc1.weight)} == {0.05}
+    assert {of[id(value)]["weight_decay"] for value in (head.linear.bias, encoder.norm.weight)} == {0.0}
+
+
+def test_two_processes_train_as_one(places, finished, tmp_path):
+    finish(start(["-m", "vjepa_wm", *command(places, tmp_path / "two")]))
+    for kind, load in (("linear", load_linear_classifier), ("attentive-1", load_probe)):
+        alone, together = (load(out / kind).state_dict() for out in (finished, tmp_path / "two"))
+        for name, value in alone.items():
+            torch.testing.assert_close(together[name], value, atol=1e-5, rtol=1e-4, msg=name)
+    one, two = (json.loads((out / "results.json").read_text()) for out in (finished, tmp_path / "two"))
+    assert one == two

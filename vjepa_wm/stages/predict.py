@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def run_predict(config: PredictConfig) -> None:
         config.model, encoder=config.encoder, class_names=config.class_names, clips=config.clips
     ).to(device)
     found: dict[str, dict[str, list[tuple[str, float]]]] = {}
-    strips, broken = [], []
+    strips: list[np.ndarray] = []
+    broken: list[str] = []
     for path in paths:
         item = path if path.suffix.lower() in PICTURE_SUFFIXES else ListedVideo(path=path)
         try:
@@ -100,7 +102,7 @@ def run_predict(config: PredictConfig) -> None:
     print(f"{config.out / STRIP_FILE} shows them")
 
 
-def _best(scores: np.ndarray, names: tuple[str, ...], count: int) -> list[tuple[str, float]]:
+def _best(scores: np.ndarray, names: Sequence[str], count: int) -> list[tuple[str, float]]:
     """Return the classes of the highest scores, highest first."""
     return [(names[number], float(scores[number])) for number in np.argsort(-scores, kind="stable")[:count]]
 

@@ -116,7 +116,7 @@ class FeatureStore:
             with FolderLock(self.folder):
                 known = self._known()
                 missing = [k for k, name in enumerate(names) if name not in known]
-                batches = _read_ahead(items, missing, read, batch_size, bad, which)
+                batches = read_ahead(items, missing, read, batch_size, bad, which)
                 self._append(batches, names, encode, len(known), len(missing))
                 known = self._known()
         numbers = np.array([k for k, name in enumerate(names) if name in known], np.int64)
@@ -230,7 +230,7 @@ def item_digests(items: Sequence[Item]) -> list[bytes]:
     return digests
 
 
-def _read_ahead(
+def read_ahead(
     items: Sequence[Item],
     numbers: Sequence[int],
     read: Callable[[Item], Tensor],
@@ -238,7 +238,22 @@ def _read_ahead(
     bad: BadFiles,
     which: int,
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Yield numbers and views of items in batches; those that cannot be read are noted and left out."""
+    """Yield numbers and views of items in batches; those that cannot be read are noted and left out.
+
+    Args:
+        items: of a list.
+        numbers: of those that are wanted.
+        read: makes what is wanted of an item, (R, 3, T, S, S).
+        batch_size: items of a batch.
+        bad: where unreadable items are noted.
+        which: number of the list there.
+
+    Yields:
+        Numbers and what was read, (B, R, 3, T, S, S).
+
+    Raises:
+        VideoError: if too many items cannot be read.
+    """
     left = iter(numbers)
     batch: list[tuple[int, Tensor]] = []
     with ThreadPoolExecutor(READ_AHEAD) as pool:

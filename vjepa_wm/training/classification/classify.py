@@ -26,7 +26,9 @@ from vjepa_wm.safe_files import FolderLock, write_json
 from vjepa_wm.training.classification.classifier import save_classifier
 from vjepa_wm.training.classification.config import ClassifyConfig
 from vjepa_wm.training.classification.encoded_items import default_store, encode_sets, form_of
-from vjepa_wm.training.classification.heads import HeadKind
+from vjepa_wm.training.classification.finetuning import FineTuner, load_batches
+from vjepa_wm.training.classification.heads import HeadKind, make_head
+from vjepa_wm.training.classification.measures import measure
 from vjepa_wm.training.classification.probing import (
     LabelledFeatures,
     choose_and_measure,
@@ -34,6 +36,8 @@ from vjepa_wm.training.classification.probing import (
     fit_scales,
     make_grid,
     measure_neighbours,
+    num_steps,
+    open_log,
     train_grid,
 )
 from vjepa_wm.training.classification.results import HeadResult, write_results
@@ -93,14 +97,90 @@ def classify(config: ClassifyConfig) -> str:
             raise ValueError(f"batch_size must be a multiple of the {world.size} processes, got {config.batch_size}")
         sets = Sets.open(config)
         encoder = load_encoder(config.encoder).requires_grad_(False).to(device)
-        return _probe(config, sets, encoder, device, world)
+        run = _probe if config.finetune.blocks == 0 else _fine_tune
+        return run(config, sets, encoder, device, world)
+
+
+def _readout(config: ClassifyConfig, encoder: VideoEncoder) -> Readout:
+    """Return what linear probes and neighbours read.
+
+    Raises:
+        ValueError: if it is a class token that the encoder has not.
+    """
+    if config.readout == "class_token" and not encoder.config.class_token:
+        raise ValueError("readout must be mean for an encoder without a class token, got class_token")
+    return config.readout or ("class_token" if encoder.config.class_token else "mean")
+
+
+def _fine_tune(config: ClassifyConfig, sets: Sets, encoder: VideoEncoder, device: torch.device, world: World) -> str:
+    """Train the encoder, or its last blocks, with a head on pixels."""
+    train, size = sets.train, config.clips.size_for(encoder.config)
+    content = fingerprint(encoder)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        head = make_head(
+            config.finetune.head,
+            encoder.config,
+            train.classes,
+            readout=_readout(config, encoder),
+            num_heads=config.num_heads,
+        ).to(device)
+    total = num_steps(config, len(train.items))
+    tuner = FineTuner(
+        encoder,
+        head,
+        config.finetune,
+        config.clips,
+        levels=config.levels,
+        total_steps=total,
+        dtype=pick_dtype(config.precision, device),
+        world=world,
+    )
+    state = TrainingState(config.out, modules=tuner.modules, optimizer=tuner.optimizer, world=world)
+    first_step, every = state.load(), max(total // config.evaluations, 1)
+    check_run(config, first_step, encoder=content, data=sets.content(), world=world)
+    batches = load_batches(
+        train,
+        sets.bad,
+        replace(config.clips, views=1),
+        size,
+        config.finetune.augmentation,
+        steps=range(first_step, total),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        world=world,
+    )
+    with state, open_log(config, world, first_step, total) as log:
+        for step, views, labels in batches:
+            row = tuner.step(step, views, labels)
+            if log:
+                log.step(step)
+                if (step + 1) % config.log_every == 0 or step + 1 == total:
+                    log.write(step, row)
+            if (step + 1) % every == 0 or step + 1 == total:
+                state.save(step + 1)
+    if not world.is_main:
+        return ""
+    scores, labels = tuner.probabilities(sets.test, sets.bad, 1, config.encode_batch_size)
+    test = {question: measure(one, labels[:, k]) for k, (question, one) in enumerate(scores.items())}
+    with FolderLock(config.out):
+        save_classifier(
+            config.out / "finetuned",
+            head,
+            classes=train.classes,
+            clips=config.clips,
+            levels=config.levels,
+            encoder=encoder,
+            source=None,
+        )
+        return report(
+            config.out, sets, {"finetuned": HeadResult(setting=config.finetune.name, test=test)}, "the only one"
+        )
 
 
 def _probe(config: ClassifyConfig, sets: Sets, encoder: VideoEncoder, device: torch.device, world: World) -> str:
     kinds = config.chosen_heads(sets.train.classes)
-    readout: Readout = config.readout or ("class_token" if encoder.config.class_token else "mean")
-    if readout == "class_token" and not encoder.config.class_token:
-        raise ValueError("readout must be mean for an encoder without a class token, got class_token")
+    readout = _readout(config, encoder)
     train, test = _encoded(config, sets, encoder, kinds, device, world)
     data = divide(train, test, config)
     results: dict[str, HeadResult] = {}

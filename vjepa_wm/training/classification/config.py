@@ -15,6 +15,7 @@ from vjepa_wm.data.labelled.clip_views import ClipOptions
 from vjepa_wm.data.labelled.find_labelled import LabelOptions
 from vjepa_wm.models.linear_classifier import Readout
 from vjepa_wm.models.precision import Precision, pick_device
+from vjepa_wm.training.classification.finetuning import FinetuneOptions
 from vjepa_wm.training.classification.heads import HeadKind
 
 PresetName = Literal["small", "ssv2", "k400", "coin", "diving48", "jester", "in1k", "ek100"]
@@ -59,6 +60,8 @@ class ClassifyConfig:
     """Items per step."""
     neighbours: int = 10
     """Training items that vote in knn."""
+    finetune: FinetuneOptions = field(default_factory=FinetuneOptions)
+    """Training of the encoder itself, or of its last blocks, in place of heads on frozen features."""
     features: Path | None = None
     """Folder that keeps features, for this run and others; none: a hidden one beside the labels."""
     encode_batch_size: int = 4

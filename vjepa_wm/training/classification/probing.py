@@ -144,7 +144,7 @@ def train_grid(
     total = num_steps(config, len(data.trained))
     every = max(total // config.evaluations, 1)
     order, share = Epochs(config.seed, 0, len(data.trained)), config.batch_size // world.size
-    with state, _open_log(config, world, first_step, total) as log:
+    with state, open_log(config, world, first_step, total) as log:
         for step in range(first_step, total):
             first = step * config.batch_size + world.rank * share
             numbers = data.trained[[order[place] for place in range(first, first + share)]]
@@ -168,9 +168,10 @@ def num_steps(config: ClassifyConfig, num_items: int) -> int:
     return config.epochs * math.ceil(num_items / config.batch_size)
 
 
-def _open_log(
+def open_log(
     config: ClassifyConfig, world: World, first_step: int, total: int
 ) -> AbstractContextManager[RunLog | None]:
+    """Return the log of a run of so many steps in the process that writes it, None in the others."""
     if not world.is_main:
         return nullcontext()
     return RunLog(
