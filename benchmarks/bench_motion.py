@@ -57,7 +57,7 @@ class Pair(NamedTuple):
 PAIRS = (
     Pair("reach", "states", 1, ("reach_left", "reach_right"), 16),
     Pair("push", "objects", 1, ("push_left", "push_right"), 40),
-    Pair("grasp", "states", 2, ("lift", "lower"), 24),
+    Pair("grasp", "states", 2, ("hand_rises", "hand_sinks"), 24),
     Pair("pick_place", "objects", 1, ("carry_left", "carry_right"), 45),
     Pair("drawer", "objects", 2, ("drawer_open", "drawer_close"), 32),
     Pair("lever", "objects", 2, ("lever_left", "lever_right"), 32),

@@ -15,11 +15,13 @@ from vjepa_wm.data.clips.bad_files import BadFiles
 from vjepa_wm.data.labelled.class_folders import read_class_folders
 from vjepa_wm.data.labelled.clip_views import ClipOptions, clip_frames, item_views
 from vjepa_wm.data.labelled.feature_store import FeatureStore, FeatureStoreError
-from vjepa_wm.models.checkpoint import VIDEO_ENCODER, save_model
+from vjepa_wm.data.media.video import write_video
+from vjepa_wm.models.checkpoint import VIDEO_ENCODER, CheckpointError, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_large
 from vjepa_wm.models.linear_classifier import LinearClassifier, LinearClassifierConfig
 from vjepa_wm.models.load import load_encoder, load_linear_classifier, load_probe
+from vjepa_wm.training.classification.classifier import match_classes
 from vjepa_wm.training.classification.config import ClassifyConfig, preset
 from vjepa_wm.training.classification.finetuning import FinetuneOptions, FineTuner, parameter_groups, unfreeze
 from vjepa_wm.training.classification.head_grid import HeadGrid, HeadSetting, cosine_factor
@@ -378,3 +380,49 @@ def test_two_processes_train_as_one(places, finished, tmp_path):
             torch.testing.assert_close(together[name], value, atol=1e-5, rtol=1e-4, msg=name)
     one, two = (json.loads((out / "results.json").read_text()) for out in (finished, tmp_path / "two"))
     assert one == two
+
+
+def test_a_trained_head_is_measured_again_without_training(places, finished, tmp_path, capsys):
+    assert main(command(places, tmp_path / "out", "--probe", str(finished / "linear"))) == 0
+    again, before = (json.loads((out / "results.json").read_text())["heads"] for out in (tmp_path / "out", finished))
+    assert again["probe"]["test"] == before["linear"]["test"]
+    more = shutil.copytree(places / "clips", tmp_path / "clips", ignore=shutil.ignore_patterns(".vjepa_wm"))
+    shutil.copytree(more / "up", more / "zigzag")
+    assert main(command(places, tmp_path / "more", "--probe", str(finished / "linear"), data=more)) == 1
+    assert f"{finished / 'linear'} has 4 classes, but the data have 5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("told", "asked", "wanted"),
+    [
+        (("a", "b", "c"), ("c", "a"), [2, 0]),
+        (("0", "1", "2"), ("x", "y"), [0, 1]),
+        (("a", "b"), ("a", "x"), "no class 'x'"),
+    ],
+)
+def test_classes_are_found_by_name_or_by_number(told, asked, wanted):
+    if isinstance(wanted, list):
+        assert match_classes({"class": told}, {"class": asked}, "head") == {"class": wanted}
+    else:
+        with pytest.raises(CheckpointError, match=wanted):
+            match_classes({"class": told}, {"class": asked}, "head")
+
+
+def test_verb_noun_and_action_are_anticipated(places, tmp_path, capsys):
+    frames = np.random.default_rng(0).integers(0, 255, (48, 32, 32, 3), dtype=np.uint8)
+    write_video(tmp_path / "P01_01.mp4", frames, 8)
+    columns = "video_id,start_timestamp,stop_timestamp,verb,verb_class,noun,noun_class"
+    for name in ("train", "val"):
+        rows = [f"P01_01,0:0:{2 + k / 2},0:0:{2.5 + k / 2},v{k % 2},{k % 2},n{k % 3},{k % 3}" for k in range(6)]
+        (tmp_path / f"{name}.csv").write_text("\n".join([columns, *rows]))
+    options = ["--read.test", str(tmp_path / "val.csv"), "--read.anticipation-s", "0.5", "--read.context-s", "1"]
+    words = command(places, tmp_path / "out", *options, "--learning-rates", "0.001", data=tmp_path / "train.csv")
+    assert main(words) == 0
+    table = capsys.readouterr().out
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert results["classes"]["action"] == ["v0 n0", "v0 n1", "v0 n2", "v1 n0", "v1 n1", "v1 n2"]
+    found = results["heads"]["attentive-4"]["test"]
+    assert set(found) == {"verb", "noun", "action"} and found["noun"]["recall5"] == 1.0  # there are three
+    assert [f"attentive-4 {question}" in table for question in found] == [True] * 3
+    assert main([*words, "--heads", "linear"]) == 1
+    assert "heads must be attentive to answer verb, noun, action, got linear" in capsys.readouterr().err

@@ -157,13 +157,64 @@ def load_classifier(
         )
     else:
         network = load_encoder(encoder)
-    _check_width(head, network, source)
+    check_width(head, network, source)
     names = None if class_names is None else read_class_names(class_names)
     if names is None and checkpoint.form == "huggingface":
         names = _stated_names(checkpoint.path)
     release = release_of(checkpoint.path)
     seen = clips or ClipOptions(num_frames=release.num_frames if release else 16)
     return Classifier(encoder=network, head=head, classes=_named(head, names, source), clips=seen)
+
+
+def load_head(source: str) -> tuple[LinearClassifier | AttentiveProbe, int, dict[str, tuple[str, ...]]]:
+    """Load a head without its encoder; returns it, the levels it reads, and its classes as far as it names them.
+
+    Raises:
+        CheckpointError: if there is no such head.
+    """
+    checkpoint = read_checkpoint(source)
+    kind = LINEAR_CLASSIFIER if LINEAR_CLASSIFIER in checkpoint.kinds else ATTENTIVE_PROBE
+    head = load_from(checkpoint, kind)
+    assert isinstance(head, LinearClassifier | AttentiveProbe)
+    levels, names = 1, _stated_names(checkpoint.path) if checkpoint.form == "huggingface" else None
+    if (Path(source) / CARD_FILE).is_file():
+        card = read_json(Path(source) / CARD_FILE)
+        levels, named = int(card["levels"]), {q: tuple(known) for q, known in card["classes"].items()}
+        return head, levels, named
+    return head, levels, {q: names or tuple(map(str, range(count))) for q, count in _counts(head).items()}
+
+
+def match_classes(
+    told: Mapping[str, Sequence[str]], asked: Mapping[str, Sequence[str]], source: str
+) -> dict[str, list[int]]:
+    """Find the classes of labelled data among those of a head: by name, or by number where no name agrees.
+
+    Args:
+        told: classes of the head, by question.
+        asked: classes of the data, by question.
+        source: what messages call the head.
+
+    Returns:
+        By question, the number that each class of the data has in the head.
+
+    Raises:
+        CheckpointError: if the head answers other questions, has fewer classes, or lacks one by name.
+    """
+    if set(told) != set(asked):
+        raise CheckpointError(f"{source} answers {', '.join(told)}, but the data ask for {', '.join(asked)}")
+    found = {}
+    for question, names in asked.items():
+        known = {name: number for number, name in enumerate(told[question])}
+        if len(names) > len(known):
+            raise CheckpointError(f"{source} has {len(known)} classes, but the data have {len(names)}")
+        if not set(names) & set(known):
+            found[question] = list(range(len(names)))
+            continue
+        lacking = [name for name in names if name not in known]
+        if lacking:
+            raise CheckpointError(f"{source} has no class {lacking[0]!r}, which the data have")
+        found[question] = [known[name] for name in names]
+    return found
 
 
 def _load_own(folder: Path, encoder: str | None, clips: ClipOptions | None) -> Classifier:
@@ -183,14 +234,15 @@ def _load_own(folder: Path, encoder: str | None, clips: ClipOptions | None) -> C
     checkpoint = read_checkpoint(folder)
     head = load_from(checkpoint, checkpoint.kinds[0])
     assert isinstance(head, LinearClassifier | AttentiveProbe)
-    _check_width(head, network, str(folder))
+    check_width(head, network, str(folder))
     counts = {question: len(names) for question, names in classes.items()}
     if counts != _counts(head):
         raise CheckpointError(f"{folder / CARD_FILE} names {counts} classes, but the head has {_counts(head)}")
     return Classifier(encoder=network, head=head, classes=classes, clips=seen, levels=levels)
 
 
-def _check_width(head: Any, encoder: VideoEncoder, source: str) -> None:
+def check_width(head: Any, encoder: VideoEncoder, source: str) -> None:
+    """Raise a CheckpointError unless a head reads features as wide as an encoder's."""
     if head.config.embed_dim != encoder.config.embed_dim:
         raise CheckpointError(
             f"{source} reads features of width {head.config.embed_dim}, the encoder's are {encoder.config.embed_dim} "

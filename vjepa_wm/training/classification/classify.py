@@ -2,79 +2,45 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
-from vjepa_wm.data.clips.bad_files import BadFiles, write_bad_files
-from vjepa_wm.data.labelled.feature_store import item_digests
-from vjepa_wm.data.labelled.find_labelled import find_labelled
-from vjepa_wm.data.labelled.labelled_set import LabelledSet
+from vjepa_wm.data.clips.bad_files import BadFiles
 from vjepa_wm.data.latents.latent_store import fingerprint
-from vjepa_wm.models.checkpoint import read_json
 from vjepa_wm.models.encoder import VideoEncoder
-from vjepa_wm.models.linear_classifier import Readout
+from vjepa_wm.models.linear_classifier import LinearClassifier, Readout
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import pick_device, pick_dtype
-from vjepa_wm.safe_files import FolderLock, write_json
-from vjepa_wm.training.classification.classifier import save_classifier
+from vjepa_wm.safe_files import FolderLock
+from vjepa_wm.training.classification.classifier import check_width, load_head, match_classes, save_classifier
 from vjepa_wm.training.classification.config import ClassifyConfig
 from vjepa_wm.training.classification.encoded_items import default_store, encode_sets, form_of
 from vjepa_wm.training.classification.finetuning import FineTuner, load_batches
 from vjepa_wm.training.classification.heads import HeadKind, make_head
+from vjepa_wm.training.classification.labelled_run import Sets, check_run, report
 from vjepa_wm.training.classification.measures import measure
 from vjepa_wm.training.classification.probing import (
     LabelledFeatures,
     choose_and_measure,
     divide,
     fit_scales,
+    grid_probabilities,
     make_grid,
     measure_neighbours,
     num_steps,
     open_log,
     train_grid,
 )
-from vjepa_wm.training.classification.results import HeadResult, write_results
+from vjepa_wm.training.classification.results import HeadResult
 from vjepa_wm.training.run.distributed import World, joined_world
-from vjepa_wm.training.run.run_record import refuse_another_run, run_record, told_apart
 from vjepa_wm.training.run.training_state import TrainingState
 
 logger = logging.getLogger(__name__)
-RECORD = "classify.json"
-BAD_FILES = "bad_files.csv"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sets:
-    """What is trained and measured on, as it was read."""
-
-    train: LabelledSet
-    """To train on."""
-    test: LabelledSet
-    """To measure on."""
-    bad: BadFiles
-    """Which of their items, of the first and of the second, cannot be read."""
-
-    @classmethod
-    def open(cls, config: ClassifyConfig) -> Sets:
-        """Read labels; errors as of `find_labelled`."""
-        train, test = find_labelled(config.data, config.read, config.seed)
-        bad = BadFiles("labelled items", [train.items, test.items], config.read.max_bad_share)
-        return cls(train=train, test=test, bad=bad)
-
-    def content(self) -> str:
-        """Return what tells items and labels from others."""
-        digest = hashlib.blake2b(digest_size=8)
-        for one in (self.train, self.test):
-            digest.update(b"".join(item_digests(one.items)))
-            digest.update(one.labels.tobytes() + repr(dict(one.classes)).encode())
-        return digest.hexdigest()
 
 
 def classify(config: ClassifyConfig) -> str:
@@ -97,8 +63,41 @@ def classify(config: ClassifyConfig) -> str:
             raise ValueError(f"batch_size must be a multiple of the {world.size} processes, got {config.batch_size}")
         sets = Sets.open(config)
         encoder = load_encoder(config.encoder).requires_grad_(False).to(device)
+        if config.probe is not None:
+            return _measure_probe(config, sets, encoder, device, world)
         run = _probe if config.finetune.blocks == 0 else _fine_tune
         return run(config, sets, encoder, device, world)
+
+
+def _measure_probe(
+    config: ClassifyConfig, sets: Sets, encoder: VideoEncoder, device: torch.device, world: World
+) -> str:
+    """Measure a trained head on the test items; one process does it."""
+    if not world.is_main:
+        return ""
+    head, levels, told = load_head(str(config.probe))
+    numbers = match_classes(told, sets.test.classes, str(config.probe))
+    sets = replace(sets, bad=BadFiles("labelled items", [sets.test.items], config.read.max_bad_share))
+    (features,) = encode_sets(
+        encoder,
+        (sets.test,),
+        (config.clips,),
+        sets.bad,
+        pooled=isinstance(head, LinearClassifier),
+        num_levels=levels,
+        clips_at_once=config.encode_batch_size,
+        dtype=pick_dtype(config.precision, device),
+        store=config.features or default_store(config.data),
+    )
+    form = form_of(config.clips, encoder.config, pooled=isinstance(head, LinearClassifier))
+    data = LabelledFeatures(features=features, labels=torch.from_numpy(sets.test.labels[features.numbers]), form=form)
+    check_width(head, encoder, str(config.probe))
+    (found,) = grid_probabilities([head.to(device)], data, np.arange(len(data.labels)), device)
+    test = {q: measure(one[:, numbers[q]], data.labels[:, k]) for k, (q, one) in enumerate(found.items())}
+    with FolderLock(config.out):
+        return report(
+            config.out, sets, {"probe": HeadResult(setting=str(config.probe), test=test)}, "as it was trained"
+        )
 
 
 def _readout(config: ClassifyConfig, encoder: VideoEncoder) -> Readout:
@@ -244,34 +243,3 @@ def _encoded(
         )
         for features, one, options in zip(found, (sets.train, sets.test), clips, strict=True)
     ]
-
-
-def check_run(config: ClassifyConfig, first_step: int, *, encoder: str, data: str, world: World) -> None:
-    """Make sure that the run in the folder is this one, and write down what this one is.
-
-    Args:
-        config: the run.
-        first_step: the step that it goes on with; at 0 there is none that could be another.
-        encoder: what tells the encoder from others.
-        data: what tells items and labels from others.
-        world: the processes of the run.
-
-    Raises:
-        CheckpointError: if it is another, naming the differences.
-    """
-    # The number of steps follows from the rest, so it can be neither more nor less.
-    asked = run_record({**dataclasses.asdict(config), "steps": 0}, {"encoder": encoder, "data": data})
-    path = config.out / RECORD
-    if first_step and path.exists():
-        refuse_another_run(config.out, told_apart(read_json(path), asked, config.free_options))
-    if world.is_main:
-        write_json(path, asked)
-
-
-def report(folder: Path, sets: Sets, results: Mapping[str, HeadResult], chosen_on: str) -> str:
-    """Write what was measured, and the list of bad items if there are any; return the table."""
-    table = write_results(folder, results, train=sets.train, test=sets.test, chosen_on=chosen_on, bad=sets.bad.reasons)
-    lines = sets.bad.report() if sets.bad.num_bad else []
-    if sets.bad.num_bad:
-        write_bad_files(sets.bad.reasons, folder / BAD_FILES)
-    return "\n".join([table, *lines])

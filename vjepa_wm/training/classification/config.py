@@ -40,6 +40,8 @@ class ClassifyConfig:
     """How the labels are read."""
     clips: ClipOptions = field(default_factory=ClipOptions)
     """What is seen of a video or picture."""
+    probe: str | None = None
+    """A trained head to measure on the test items, without training: a folder of `classify`, or a published probe."""
     heads: tuple[HeadKind, ...] = ()
     """What is trained or asked; none: linear, attentive-1 and knn; for verb, noun and action attentive-4."""
     readout: Readout | None = None
@@ -96,6 +98,8 @@ class ClassifyConfig:
             check_at_least(0, weight_decays=decay)
         if len(set(self.heads)) < len(self.heads):
             raise ValueError(f"heads must be named once each, got {', '.join(self.heads)}")
+        if self.probe is not None and self.finetune.blocks != 0:
+            raise ValueError("probe is measured without training, so finetune.blocks must be 0")
         pick_device(self.device)
 
     def chosen_heads(self, classes: Mapping[str, Any]) -> tuple[HeadKind, ...]:
