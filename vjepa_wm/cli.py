@@ -41,6 +41,7 @@ STAGES = {
     "train-ac": Stage("TrainACConfig", "train a world model on robot trajectories, above a frozen encoder"),
     "train-proposal": Stage("TrainProposalConfig", "train a part of a world model that proposes actions"),
     "classify": Stage("ClassifyConfig", "tell what an encoder is worth on labelled videos and pictures"),
+    "dense": Stage("DenseConfig", "tell what single patches know: classes, depth, objects of a video"),
     "predict": Stage("PredictConfig", "tell what videos and pictures show, by a probe"),
     "probe": Stage("ProbeConfig", "tell what an encoder knows of positions"),
     "plan": Stage("PlanConfig", "bring the robot to one goal picture, and write a video of it"),
