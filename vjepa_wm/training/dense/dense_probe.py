@@ -263,7 +263,7 @@ def _track(config: DenseConfig, encode: Encode, size: int) -> dict[str, Any]:
         if num_objects < 1 or len(labelled) < 2:
             raise ValueError(f"video {name} must have an object in its first frame and labels of a later one")
         shares = rearrange(F.one_hot(truth[0], num_objects + 1).float(), "h w o -> 1 o h w")
-        first = rearrange(F.adaptive_avg_pool2d(shares, patches.shape[1:3])[0], "o h w -> h w o")
+        first = rearrange(F.adaptive_avg_pool2d(shares, (patches.shape[1], patches.shape[2]))[0], "o h w -> h w o")
         told = rearrange(propagate(patches, first, config.tracking)[labelled[1:]], "t h w o -> t o h w")
         told = F.interpolate(told, size=(size, size), mode="bilinear", align_corners=False).argmax(dim=1)
         by_video[name] = region_similarity(told, truth[1:].clamp_max(num_objects), num_objects).tolist()
