@@ -5,7 +5,7 @@ can be told from frames is the pair: half of the accuracy at most. Look and phys
 of the test are none of the training. Measured are the released encoder of the arm and one of random weights, each on
 clips and on the middle frame alone.
 
-    python benchmarks/bench_motion.py OUT [--episodes 16] [--num-frames 8] [--epochs 80] [--heads linear knn]
+    python benchmarks/bench_motion.py OUT [--episodes 16] [--num-frames 8] [--epochs 20] [--heads linear knn]
 
 Letters: S + 1 moments of an episode, T frames of a clip.
 """
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=16, help="of each pair")
     parser.add_argument("--test-share", type=float, default=0.375)
     parser.add_argument("--num-frames", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=80)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--heads", nargs="+", default=["linear", "attentive-1", "knn"])
     parser.add_argument("--clips-only", action="store_true")
     args = parser.parse_args()
