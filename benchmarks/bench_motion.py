@@ -162,6 +162,7 @@ def main() -> None:
         heads=tuple(args.heads),
         learning_rates=(3e-3,),
         epochs=args.epochs,
+        batch_size=32,
         precision="fp32",
     )
     (args.out / "motion.json").write_text(json.dumps(found, indent=2))

@@ -27,6 +27,8 @@ NUM_TILES = 4
 """Frames shown of a video."""
 TILE = 160
 """Side of a frame [px]."""
+CHARACTERS = 20
+"""Of the caption above each frame's width."""
 MAX_STRIPS = 24
 """Inputs drawn at most."""
 
@@ -121,10 +123,9 @@ def draw_strip(item: Item, model: Classifier, title: str, best: dict[str, list[t
     clip = read_item(item, model.clips)[0]
     moments = np.unique(np.linspace(0, len(clip) - 1, NUM_TILES).round().astype(int))
     moments = moments if isinstance(item, ListedVideo) else moments[:1]
-    captions = [f"{score:.0%} {name}" for pairs in best.values() for name, score in pairs][: max(len(moments), 2)]
-    captions += [""] * (len(moments) - len(captions))
-    tiles = [Tile(_short(caption), _square(clip[k])) for caption, k in zip(captions, moments, strict=False)]
-    return draw_row(tiles, TILE, f"{title}: {captions[0]}")
+    tiles = [Tile(f"frame {k + 1} of {len(clip)}" if len(moments) > 1 else "", _square(clip[k])) for k in moments]
+    told = ", ".join(f"{score:.0%} {name}" for pairs in best.values() for name, score in pairs)
+    return draw_row(tiles, TILE, _short(f"{title}: {told}", CHARACTERS * len(tiles)))
 
 
 def _square(frame: np.ndarray) -> np.ndarray:
@@ -134,8 +135,8 @@ def _square(frame: np.ndarray) -> np.ndarray:
     return frame[top : top + side, left : left + side]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 22 else f"{text[:20]}..."
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def _stack(strips: list[np.ndarray]) -> np.ndarray:

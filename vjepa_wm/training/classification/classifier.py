@@ -46,6 +46,42 @@ ENCODER_FOLDER = "encoder"
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassifierCard:
+    """What `classifier.json` says of a head."""
+
+    classes: dict[str, tuple[str, ...]]
+    """Names of the classes, by question."""
+    clips: ClipOptions
+    """What is seen of a video or picture."""
+    levels: int
+    """Outputs of the encoder that the head reads."""
+    encoder: str
+    """Where the encoder is; `encoder` is below the folder of the head."""
+    encoder_content: str
+    """What tells the encoder from others."""
+
+
+def read_card(folder: Path) -> ClassifierCard:
+    """Read what the folder of a head says of it.
+
+    Raises:
+        CheckpointError: if it is damaged.
+    """
+    path = folder / CARD_FILE
+    content = read_json(path)
+    try:
+        return ClassifierCard(
+            classes={str(name): tuple(map(str, names)) for name, names in content["classes"].items()},
+            clips=build_config(ClipOptions, content["clips"], path),
+            levels=int(content["levels"]),
+            encoder=str(content["encoder"]),
+            encoder_content=str(content["encoder_content"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
 class Classifier:
     """An encoder, a head, and what its answers mean."""
 
@@ -114,14 +150,14 @@ def save_classifier(
     if source is None:
         save_model(encoder, VIDEO_ENCODER, encoder.config, folder / ENCODER_FOLDER)
     here = source is not None and Path(source).expanduser().exists()
-    card = {
-        "classes": {question: list(names) for question, names in classes.items()},
-        "clips": dataclasses.asdict(clips),
-        "levels": levels,
-        "encoder": ENCODER_FOLDER if source is None else str(Path(source).expanduser().resolve()) if here else source,
-        "encoder_content": fingerprint(encoder),
-    }
-    write_json(folder / CARD_FILE, card)
+    card = ClassifierCard(
+        classes={question: tuple(names) for question, names in classes.items()},
+        clips=clips,
+        levels=levels,
+        encoder=ENCODER_FOLDER if source is None else str(Path(source).expanduser().resolve()) if here else source,
+        encoder_content=fingerprint(encoder),
+    )
+    write_json(folder / CARD_FILE, dataclasses.asdict(card))
 
 
 def load_classifier(
@@ -178,9 +214,8 @@ def load_head(source: str) -> tuple[LinearClassifier | AttentiveProbe, int, dict
     assert isinstance(head, LinearClassifier | AttentiveProbe)
     levels, names = 1, _stated_names(checkpoint.path) if checkpoint.form == "huggingface" else None
     if (Path(source) / CARD_FILE).is_file():
-        card = read_json(Path(source) / CARD_FILE)
-        levels, named = int(card["levels"]), {q: tuple(known) for q, known in card["classes"].items()}
-        return head, levels, named
+        card = read_card(Path(source))
+        return head, card.levels, card.classes
     return head, levels, {q: names or tuple(map(str, range(count))) for q, count in _counts(head).items()}
 
 
@@ -218,27 +253,20 @@ def match_classes(
 
 
 def _load_own(folder: Path, encoder: str | None, clips: ClipOptions | None) -> Classifier:
-    card = read_json(folder / CARD_FILE)
-    try:
-        classes = {str(name): tuple(map(str, names)) for name, names in card["classes"].items()}
-        where, content, levels = card["encoder"], card["encoder_content"], int(card["levels"])
-        seen = clips or build_config(ClipOptions, card["clips"], folder / CARD_FILE)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{folder / CARD_FILE} is damaged: {error}") from error
-    own = folder / ENCODER_FOLDER
-    network = load_encoder(encoder or (own if where == ENCODER_FOLDER else where))
-    if fingerprint(network) != content:
+    card = read_card(folder)
+    network = load_encoder(encoder or (folder / ENCODER_FOLDER if card.encoder == ENCODER_FOLDER else card.encoder))
+    if fingerprint(network) != card.encoder_content:
         raise CheckpointError(
-            f"{encoder or where} is another encoder than {folder} was trained on; name that one with --encoder"
+            f"{encoder or card.encoder} is another encoder than {folder} was trained on; name that one with --encoder"
         )
     checkpoint = read_checkpoint(folder)
     head = load_from(checkpoint, checkpoint.kinds[0])
     assert isinstance(head, LinearClassifier | AttentiveProbe)
     check_width(head, network, str(folder))
-    counts = {question: len(names) for question, names in classes.items()}
+    counts = {question: len(names) for question, names in card.classes.items()}
     if counts != _counts(head):
         raise CheckpointError(f"{folder / CARD_FILE} names {counts} classes, but the head has {_counts(head)}")
-    return Classifier(encoder=network, head=head, classes=classes, clips=seen, levels=levels)
+    return Classifier(encoder=network, head=head, classes=card.classes, clips=clips or card.clips, levels=card.levels)
 
 
 def check_width(head: Any, encoder: VideoEncoder, source: str) -> None:

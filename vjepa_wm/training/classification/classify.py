@@ -38,7 +38,7 @@ from vjepa_wm.training.classification.probing import (
 )
 from vjepa_wm.training.classification.results import HeadResult
 from vjepa_wm.training.run.distributed import World, joined_world
-from vjepa_wm.training.run.training_state import TrainingState
+from vjepa_wm.training.run.training_state import TrainingState, has_training_state
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,8 @@ def _measure_probe(
     """Measure a trained head on the test items; one process does it."""
     if not world.is_main:
         return ""
+    first_step = int(has_training_state(config.out))
+    check_run(config, first_step, world, encoder=fingerprint(encoder), data=sets.content())
     head, levels, told = load_head(str(config.probe))
     numbers = match_classes(told, sets.test.classes, str(config.probe))
     sets = replace(sets, bad=BadFiles("labelled items", [sets.test.items], config.read.max_bad_share))
@@ -137,7 +139,7 @@ def _fine_tune(config: ClassifyConfig, sets: Sets, encoder: VideoEncoder, device
     )
     state = TrainingState(config.out, modules=tuner.modules, optimizer=tuner.optimizer, world=world)
     first_step, every = state.load(), max(total // config.evaluations, 1)
-    check_run(config, first_step, encoder=content, data=sets.content(), world=world)
+    check_run(config, first_step, world, encoder=content, data=sets.content())
     batches = load_batches(
         train,
         sets.bad,
@@ -184,14 +186,17 @@ def _probe(config: ClassifyConfig, sets: Sets, encoder: VideoEncoder, device: to
     data = divide(train, test, config)
     results: dict[str, HeadResult] = {}
     heads: Mapping[str, Any] = {}
+    content = {"encoder": fingerprint(encoder), "data": sets.content()}
     if set(kinds) != {"knn"}:
         grid = make_grid(kinds, config, encoder.config, sets.train.classes, readout, device, world)
         fit_scales(grid, data, readout, device)
         state = TrainingState(config.out, modules={"heads": grid.heads}, optimizer=grid.optimizer, world=world)
         first_step = state.load()
-        check_run(config, first_step, encoder=fingerprint(encoder), data=sets.content(), world=world)
+        check_run(config, first_step, world, **content)
         train_grid(grid, data, config, state, first_step, device, world)
         results, heads = choose_and_measure(grid, data, device)
+    else:
+        check_run(config, int(has_training_state(config.out)), world, **content)
     if "knn" in kinds:
         num_classes = len(next(iter(sets.train.classes.values())))
         results["knn"] = measure_neighbours(data, readout, config.neighbours, num_classes, device)

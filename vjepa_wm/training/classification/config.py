@@ -56,9 +56,9 @@ class ClassifyConfig:
     """And with each of these."""
     validation_share: float = 0.1
     """Share of the training items that chooses among rates and decays; 0 chooses on the test set, as papers do."""
-    epochs: int = 20
+    epochs: int = 40
     """Passes over the training items."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Items per step."""
     neighbours: int = 10
     """Training items that vote in knn."""

@@ -53,15 +53,15 @@ class Sets:
         return digest.hexdigest()
 
 
-def check_run(config: ClassifyConfig, first_step: int, *, encoder: str, data: str, world: World) -> None:
+def check_run(config: ClassifyConfig, first_step: int, world: World, *, encoder: str, data: str) -> None:
     """Make sure that the run in the folder is this one, and write down what this one is.
 
     Args:
         config: the run.
         first_step: the step that it goes on with; at 0 there is none that could be another.
+        world: the processes of the run.
         encoder: what tells the encoder from others.
         data: what tells items and labels from others.
-        world: the processes of the run.
 
     Raises:
         CheckpointError: if it is another, naming the differences.
