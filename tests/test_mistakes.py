@@ -76,6 +76,14 @@ CASES = [
     (f"{EVALUATE} --planner.action-weight nan", "action_weight must be at least 0, got nan"),
     (f"{EVALUATE} --planner.num-samples 1", "num_samples must be at least 2, got 1"),
     (f"{EVALUATE} --planner.method icem --planner.num-samples 3", "num_samples must be at least 4, got 3"),
+    ("classify --data VIDEOS --encoder ENCODER", "must hold a folder of videos or pictures for each class, got"),
+    ("classify --data VIDEOS --encoder ENCODER --clips.num-frames 0", "num_frames must be at least 1, got 0"),
+    ("classify --data VIDEOS --encoder ENCODER --read.test-share 2", "test_share must be from 0 to 1, got 2"),
+    ("classify --data VIDEOS --encoder ENCODER --finetune.blocks -1", "blocks must be at least 0, got -1"),
+    ("classify --data VIDEOS --encoder ENCODER --seed -1", "seed must be at least 0, got -1"),
+    ("dense --data SET --encoder ENCODER --steps 0", "steps must be at least 1, got 0"),
+    ("predict ENCODER VIDEOS --top 0", "top must be at least 1, got 0"),
+    ("predict ENCODER VIDEOS", "holds a video encoder (read it with load_encoder), but an attentive probe is needed"),
     ("plan --seed -1", "seed must be at least 0, got -1"),
 ]
 

@@ -6,10 +6,24 @@ The functions that load models are here by their short names; torch is imported 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vjepa_wm.models.load import load_ac_predictor, load_encoder, load_predictor, load_probe, load_world_model
+    from vjepa_wm.models.load import (
+        load_ac_predictor,
+        load_encoder,
+        load_linear_classifier,
+        load_predictor,
+        load_probe,
+        load_world_model,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["load_ac_predictor", "load_encoder", "load_predictor", "load_probe", "load_world_model"]
+__all__ = [
+    "load_ac_predictor",
+    "load_encoder",
+    "load_linear_classifier",
+    "load_predictor",
+    "load_probe",
+    "load_world_model",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -40,6 +40,9 @@ STAGES = {
     "pretrain": Stage("PretrainConfig", "pretrain a video encoder on any pile of videos and pictures"),
     "train-ac": Stage("TrainACConfig", "train a world model on robot trajectories, above a frozen encoder"),
     "train-proposal": Stage("TrainProposalConfig", "train a part of a world model that proposes actions"),
+    "classify": Stage("ClassifyConfig", "tell what an encoder is worth on labelled videos and pictures"),
+    "dense": Stage("DenseConfig", "tell what single patches know: classes, depth, objects of a video"),
+    "predict": Stage("PredictConfig", "tell what videos and pictures show, by a probe"),
     "probe": Stage("ProbeConfig", "tell what an encoder knows of positions"),
     "plan": Stage("PlanConfig", "bring the robot to one goal picture, and write a video of it"),
     "evaluate": Stage("EvaluateConfig", "measure goal reaching on held-out episodes"),
@@ -88,6 +91,10 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Callable, object]:
         from vjepa_wm.stages.pretrain import chosen_recipe
 
         options["default"] = chosen_recipe(words)
+    if name == "classify":
+        from vjepa_wm.stages.classify import chosen_preset
+
+        options["default"] = chosen_preset(words)
     return run, tyro.cli(config, **options)
 
 
@@ -118,8 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "vjepa-wm: stopped; collect, pretrain, train-ac, evaluate and diagnose go on when the same command is "
-            "given again",
+            "vjepa-wm: stopped; collect, pretrain, train-ac, classify, evaluate and diagnose go on when the same "
+            "command is given again",
             file=sys.stderr,
         )
         return 130

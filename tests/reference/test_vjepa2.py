@@ -19,6 +19,9 @@ from vjepa_wm.models.attentive_probe import AttentiveProbe, AttentiveProbeConfig
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vjepa21
 from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
+from vjepa_wm.training.classification.head_grid import HeadGrid, HeadSetting
+from vjepa_wm.training.classification.heads import FeatureForm, focal_loss
+from vjepa_wm.training.run.distributed import World
 
 CHECKOUT = os.environ.get("VJEPA2_CHECKOUT")
 HOW = "set VJEPA2_CHECKOUT to a checkout: git clone https://github.com/facebookresearch/vjepa2"
@@ -198,3 +201,44 @@ def test_predictors_of_2_1(theirs, head, levels):
     for image in (False, True):
         expected = reference(context, *ids, mod="image" if image else "video", mask_index=3)
         assert_same(expected, ours.predict_all(context, *ids, GRID, 3, image=image))
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_ten_steps_of_probes_are_those_of_the_reference(theirs, depth):
+    """The same random probes, the same features: equal losses, step by step, for two rates and decays at once."""
+    rates, decays, steps = (1e-3, 3e-4), (0.01, 0.4), 10
+    make = partial(theirs("src.models.attentive_pooler").AttentiveClassifier, embed_dim=64, num_heads=4, depth=depth)
+    evaluation = theirs("evals.video_classification_frozen.eval")
+    their_probes = [make(num_classes=5) for _ in rates]
+    settings = [
+        HeadSetting(kind=f"attentive-{depth}", learning_rate=rate, weight_decay=decay)
+        for rate, decay in zip(rates, decays, strict=True)
+    ]
+    config = AttentiveProbeConfig(embed_dim=64, num_heads=4, depth=depth, num_classes=5)
+    grid = HeadGrid(settings, lambda kind: AttentiveProbe(config), seed=0, device=torch.device("cpu"), world=World())
+    for one, other in zip(their_probes, grid.heads, strict=True):
+        share_weights(one, other)
+    same = {"start_lr": 0.0, "final_lr": 0.0, "warmup": 0.0}
+    kwargs = [
+        same | {"ref_lr": rate, "ref_wd": decay, "final_wd": decay} for rate, decay in zip(rates, decays, strict=True)
+    ]
+    optimizers, _, rate_schedules, decay_schedules = evaluation.init_opt(their_probes, steps, kwargs, 1)
+    form, tokens = FeatureForm(num_clips=1, num_views=1, class_token=False), torch.randn(steps, 6, 12, 64)
+    with torch.enable_grad():
+        for step in range(steps):
+            labels = torch.randint(0, 5, (6, 1))
+            for schedule in (*rate_schedules, *decay_schedules):
+                schedule.step()
+            losses = [nn.functional.cross_entropy(one(tokens[step]), labels[:, 0]) for one in their_probes]
+            for loss, optimizer in zip(losses, optimizers, strict=True):
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            ours = grid.step(step, steps, tokens[step].unsqueeze(1), labels, form)
+            torch.testing.assert_close(ours, torch.stack(losses).detach(), atol=1e-5, rtol=0)
+
+
+def test_the_focal_loss_is_that_of_the_reference(theirs):
+    scores, labels = torch.randn(7, 9), torch.randint(0, 9, (7,))
+    wanted = theirs("evals.action_anticipation_frozen.losses").sigmoid_focal_loss(scores, labels)
+    torch.testing.assert_close(focal_loss(scores, labels), wanted, atol=1e-5, rtol=1e-6)

@@ -12,6 +12,7 @@ from vjepa_wm.models.attentive_probe import AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,
     ATTENTIVE_PROBE,
+    LINEAR_CLASSIFIER,
     MASKED_PREDICTOR,
     PROPOSAL,
     VIDEO_ENCODER,
@@ -22,6 +23,7 @@ from vjepa_wm.models.checkpoint import (
 )
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.layers import Activation, hidden_width
+from vjepa_wm.models.linear_classifier import LinearClassifierConfig
 from vjepa_wm.models.official.releases import release_of
 from vjepa_wm.models.predictor import MaskedPredictorConfig
 from vjepa_wm.models.proposal import ProposalConfig
@@ -42,6 +44,7 @@ _USES = {
     MASKED_PREDICTOR: "estimates the features of hidden places of a clip from those of the visible ones",
     AC_PREDICTOR: "estimates the features after an action; with its encoder it is a world model",
     ATTENTIVE_PROBE: "answers questions about a clip from its encoder's features",
+    LINEAR_CLASSIFIER: "tells classes from one vector of its encoder",
     PROPOSAL: "proposes the next action on the way to a goal picture",
     WORLD_MODEL: "imagines what actions lead to; plan and evaluate use it",
 }
@@ -124,6 +127,8 @@ def family(config: PartConfig) -> str:
     """Return generation and size of a model, as far as its configuration tells."""
     if isinstance(config, AttentiveProbeConfig):
         return "for anticipation" if config.num_actions else f"for {config.num_classes} classes"
+    if isinstance(config, LinearClassifierConfig):
+        return f"for {config.num_classes} classes"
     if isinstance(config, ProposalConfig):
         return "trained with labels" if config.object_dim else "trained without labels"
     if config.rope is None:
@@ -144,6 +149,8 @@ def form_of(config: PartConfig) -> list[str]:
             f"{config.reader_dim} numbers each",
             f"{config.num_modes} modes over actions of {config.action_dim} numbers",
         ]
+    if isinstance(config, LinearClassifierConfig):
+        return [f"width {config.embed_dim}, reads the {config.readout.replace('_', ' ')}"]
     activation: Activation = "gelu"
     if isinstance(config, VideoEncoderConfig | MaskedPredictorConfig):
         activation = config.activation

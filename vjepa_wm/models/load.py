@@ -19,6 +19,7 @@ from vjepa_wm.models.attentive_probe import AttentiveProbe
 from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,
     ATTENTIVE_PROBE,
+    LINEAR_CLASSIFIER,
     MASKED_PREDICTOR,
     PROPOSAL,
     VIDEO_ENCODER,
@@ -30,6 +31,7 @@ from vjepa_wm.models.checkpoint import (
 )
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
+from vjepa_wm.models.linear_classifier import LinearClassifier
 from vjepa_wm.models.official.architecture import Positions
 from vjepa_wm.models.official.published_models import ENCODER_KEYS
 from vjepa_wm.models.predictor import MaskedPredictor
@@ -88,6 +90,11 @@ def load_probe(source: str | Path, *, num_heads: int | None = None) -> Attentive
     because transformers computes it so; `num_heads=16` is how Meta trained the probes of ViT-g, whose encoder has 22.
     """
     return cast(AttentiveProbe, load_from(read_checkpoint(source), ATTENTIVE_PROBE, num_heads=num_heads))
+
+
+def load_linear_classifier(source: str | Path) -> LinearClassifier:
+    """Load a linear probe out of a folder of ours; errors as of `load_encoder`."""
+    return cast(LinearClassifier, load_from(read_checkpoint(source), LINEAR_CLASSIFIER))
 
 
 def load_world_model(source: str | Path, *, key: str | None = None) -> WorldModel:

@@ -20,6 +20,7 @@ from vjepa_wm.models.attentive_probe import AttentiveProbe, AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,
     ATTENTIVE_PROBE,
+    LINEAR_CLASSIFIER,
     MASKED_PREDICTOR,
     PROPOSAL,
     VIDEO_ENCODER,
@@ -27,6 +28,7 @@ from vjepa_wm.models.checkpoint import (
 )
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
+from vjepa_wm.models.linear_classifier import LinearClassifier, LinearClassifierConfig
 from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
@@ -37,10 +39,19 @@ PartConfig = (
     | MaskedPredictorConfig
     | ActionConditionedPredictorConfig
     | AttentiveProbeConfig
+    | LinearClassifierConfig
     | ProposalConfig
 )
 """Configurations of what a `StoredModel` may be; a world model is stored as two or three of them."""
-LoadedModel = VideoEncoder | MaskedPredictor | ActionConditionedPredictor | AttentiveProbe | Proposal | WorldModel
+LoadedModel = (
+    VideoEncoder
+    | MaskedPredictor
+    | ActionConditionedPredictor
+    | AttentiveProbe
+    | LinearClassifier
+    | Proposal
+    | WorldModel
+)
 """What a checkpoint becomes."""
 
 
@@ -68,6 +79,7 @@ KINDS = {
         ActionConditionedPredictor,
     ),
     ATTENTIVE_PROBE: Kind("an attentive probe", "load_probe", AttentiveProbeConfig, AttentiveProbe),
+    LINEAR_CLASSIFIER: Kind("a linear probe", "load_linear_classifier", LinearClassifierConfig, LinearClassifier),
     PROPOSAL: Kind("a proposal of actions", "load_world_model", ProposalConfig, Proposal),
     WORLD_MODEL: Kind("a world model", "load_world_model", WorldModelConfig, WorldModel),
 }

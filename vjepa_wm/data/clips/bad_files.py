@@ -12,10 +12,11 @@ import os
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from vjepa_wm.data.clips.file_lists import FileKey, ListedVideo
+from vjepa_wm.data.clips.file_lists import FileKey
 from vjepa_wm.data.media.pictures import PictureError
 from vjepa_wm.data.media.video import VideoError
 from vjepa_wm.safe_files import write_bytes
@@ -27,6 +28,14 @@ MIN_OPENED = 100  # files on which a share can be judged
 _NUM_EXAMPLES = 5
 
 
+class Labelled(Protocol):
+    """A part of a file, or a file that is more than a path."""
+
+    @property
+    def label(self) -> Path:
+        """What to call it."""
+
+
 class BadFiles:
     """Which files of some lists have been opened, and which of these were bad.
 
@@ -34,7 +43,7 @@ class BadFiles:
         reasons: why each bad one is, by its name; a part of a file ends in its times.
     """
 
-    def __init__(self, kind: str, lists: Sequence[Sequence[ListedVideo] | Sequence[Path]], max_share: float):
+    def __init__(self, kind: str, lists: Sequence[Sequence[Path | Labelled]], max_share: float):
         """Start with nothing opened.
 
         Args:
@@ -71,7 +80,7 @@ class BadFiles:
         self.note_opened(key)
         self._bad[which].add(index)
         file = self._lists[which][index]
-        name = file.label if isinstance(file, ListedVideo) else file
+        name = file if isinstance(file, Path) else file.label
         if name not in self.reasons:
             self.reasons[name] = str(error)
             if warn:

@@ -78,6 +78,28 @@ PANELS = (
         {"imagined_inverse_loss": "training", "val_imagined_inverse": "held-out episodes"},
     ),
     Panel(
+        "Loss of heads on labels",
+        "best setting of each kind; lower is better",
+        {
+            "linear_loss": "linear",
+            "attentive_1_loss": "attentive, depth 1",
+            "attentive_4_loss": "attentive, depth 4",
+            "finetuned_loss": "fine-tuned",
+        },
+        log=True,
+    ),
+    Panel(
+        "Share told rightly",
+        "of the items that choose a setting; best of each kind",
+        {
+            "linear_val": "linear",
+            "attentive_1_val": "attentive, depth 1",
+            "attentive_4_val": "attentive, depth 4",
+            "finetuned_val": "fine-tuned",
+        },
+        smooth=False,
+    ),
+    Panel(
         "Loss over that of the mean feature",
         "1: nothing learned; lower is better",
         {"loss_over_mean": "loss / loss of the mean"},

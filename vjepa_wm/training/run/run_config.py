@@ -15,7 +15,7 @@ from vjepa_wm.data.randomness import generator_for
 from vjepa_wm.models.checkpoint import CheckpointError, is_plain_number, read_json
 from vjepa_wm.models.precision import Precision, pick_device
 from vjepa_wm.safe_files import write_json
-from vjepa_wm.training.run.run_record import CONTENT, run_record, told_apart
+from vjepa_wm.training.run.run_record import CONTENT, refuse_another_run, run_record, told_apart
 from vjepa_wm.training.run.schedules import WarmupConstantDecay, WarmupCosine, cosine_ramp
 
 
@@ -138,11 +138,7 @@ class RunConfig:
         found = read_json(self.out / name)
         if not is_plain_number(found.get("steps", 0), whole=True) or not isinstance(found.get(CONTENT, {}), dict):
             raise CheckpointError(f"{self.out / name} is not the record of a run; choose another folder")
-        told = self._told_apart(found, self._record(content))
-        if told:
-            raise CheckpointError(
-                f"{self.out} holds another run: {'; '.join(told)}; give what it began with, or choose another folder"
-            )
+        refuse_another_run(self.out, self._told_apart(found, self._record(content)))
 
     def _record(self, content: Mapping[str, object]) -> dict[str, Any]:
         return run_record(dataclasses.asdict(self), content)

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SHOWN = ("loss", "teacher_loss", "val_over_copy", "target_std", "target_rank")
+SHOWN = (
+    "loss",
+    "teacher_loss",
+    "val_over_copy",
+    "target_std",
+    "target_rank",
+    "linear_val",
+    "attentive_1_val",
+    "attentive_4_val",
+    "finetuned_val",
+)
 """Metrics that the bar and the lines of text show, where a run has them."""
 NUM_MARKS = 10
 """Rows of metrics over which the speed is averaged that the time left is computed from."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from vjepa_wm.checks import differences
+from vjepa_wm.models.checkpoint import CheckpointError
 
 CONTENT = "content"
 """Key of what tells the contents of what was read from others."""
@@ -45,6 +47,14 @@ def told_apart(found: dict[str, Any], asked: dict[str, Any], free: Iterable[str]
     if asked["steps"] >= found.get("steps", 0):
         may_differ.add("steps")
     return told + differences(*(_placed(_without(record, may_differ)) for record in (found, asked)))
+
+
+def refuse_another_run(folder: Path, told: Sequence[str]) -> None:
+    """Raise a CheckpointError if the run in a folder differs from the one that is asked for, as `told_apart` says."""
+    if told:
+        raise CheckpointError(
+            f"{folder} holds another run: {'; '.join(told)}; give what it began with, or choose another folder"
+        )
 
 
 def _without(record: Mapping[str, Any], names: Iterable[str], within: str = "") -> dict[str, Any]:

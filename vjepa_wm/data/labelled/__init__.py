@@ -1,0 +1,1 @@
+"""Videos and pictures with the answers that probes and classifiers are trained for."""
