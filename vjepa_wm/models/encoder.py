@@ -119,6 +119,20 @@ class VideoEncoder(nn.Module):
             raise ValueError(f"num_levels must be from 1 to {len(levels)}, the encoder's levels, got {count}")
         return torch.cat(self.intermediate_layers(clip, ids, layers=levels[-count:]), dim=-1)
 
+    def patch_features(self, clip: Tensor, ids: Tensor | None = None, *, num_levels: int | None = 1) -> Tensor:
+        """Return what `level_features` does without a class token, (B, N or K, L * D)."""
+        tokens = self.level_features(clip, ids, num_levels=num_levels)
+        return tokens[:, 1:] if self.config.class_token else tokens
+
+    def grid(self, clip: Tensor) -> Grid:
+        """Return the tokens of clips or pictures in time, rows and columns.
+
+        Raises:
+            ValueError: if the clip does not divide into tubelets.
+        """
+        embedding, clip = self._tokenizer(clip)
+        return embedding.grid(clip)
+
     def _norm(self, layer: int) -> nn.Module:
         """Return the norm that follows a block."""
         config = self.config
@@ -162,15 +176,20 @@ class VideoEncoder(nn.Module):
         mask = group_mask(kept, grid, over, self.config.class_token)
         return run_block(block, x, rotary, mask, self.recompute_activations)
 
-    def _embed(self, clip: Tensor, ids: Tensor | None) -> tuple[Tensor, Grid]:
-        """Make tokens (B, N or K (+ 1), D) with what is added to them, and tell their grid."""
-        config = self.config
+    def _tokenizer(self, clip: Tensor) -> tuple[TubeletEmbedding, Tensor]:
+        """Return what embeds clips or pictures, and these as it takes them."""
         if clip.dim() == 4:
             clip = clip.unsqueeze(2)
         is_picture = clip.dim() == 5 and clip.shape[2] == 1
-        embedding = self.patch_embed_img if is_picture and config.image_tokenizer else self.patch_embed
+        embedding = self.patch_embed_img if is_picture and self.config.image_tokenizer else self.patch_embed
         if is_picture and embedding.tubelet_size > 1:
             clip = clip.expand(-1, -1, embedding.tubelet_size, -1, -1)
+        return embedding, clip
+
+    def _embed(self, clip: Tensor, ids: Tensor | None) -> tuple[Tensor, Grid]:
+        """Make tokens (B, N or K (+ 1), D) with what is added to them, and tell their grid."""
+        config = self.config
+        embedding, clip = self._tokenizer(clip)
         grid = embedding.grid(clip)
         if ids is not None and (ids.dim() != 2 or len(ids) != len(clip)):
             raise ValueError(f"ids must be ({len(clip)}, K), a row for each clip, got {tuple(ids.shape)}")

@@ -10,6 +10,9 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 2; the single-frame form is V-JEPA 
 
 from __future__ import annotations
 
+import math
+
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -18,6 +21,16 @@ from torch import Tensor, nn
 def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
     """Pick tokens `ids` (B, K) of `x` (B, N, D); the result is (B, K, D)."""
     return x.gather(1, ids.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+
+
+def check_token_ids(name: str, ids: Tensor, grid: tuple[int, int, int]) -> None:
+    """Raise ValueError, naming the ids, if some lie outside a grid of tokens; a compiler leaves this out."""
+    if torch.compiler.is_compiling() or ids.is_meta or not ids.numel():
+        return
+    lowest, highest = (int(value) for value in ids.aminmax())
+    if lowest < 0 or highest >= math.prod(grid):
+        outside = lowest if lowest < 0 else highest
+        raise ValueError(f"{name} must be 0 to {math.prod(grid) - 1} on the grid {grid}, got {outside}")
 
 
 class TubeletEmbedding(nn.Module):

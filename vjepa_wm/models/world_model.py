@@ -171,7 +171,8 @@ def encode_frames(encoder: VideoEncoder, frames: Tensor, *, antialias: bool = Tr
     images = prepare_frames(rearrange(frames, "b t h w c -> (b t) h w c"), config.image_size, antialias=antialias)
     weight = encoder.patch_embed.proj.weight
     clips = repeat(images.to(weight), "b c h w -> b c t h w", t=config.tubelet_size)
-    z = normalize_features(encoder(clips).float())
+    patches = encoder(clips)[:, int(config.class_token) :]
+    z = normalize_features(patches.float())
     return rearrange(z, "(b t) n d -> b t n d", b=frames.shape[0])
 
 

@@ -17,7 +17,7 @@ from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.data.clips.crops import AugmentationConfig
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_micro
 from vjepa_wm.models.layers import check_width
-from vjepa_wm.models.predictor import MaskedPredictorConfig
+from vjepa_wm.models.predictor import MaskedPredictorConfig, masked_predictor_for
 from vjepa_wm.training.pretrain.curriculum import FullStage, Stage, StageArgument
 from vjepa_wm.training.pretrain.objective import ObjectiveConfig
 from vjepa_wm.training.pretrain.streams import MasksConfig, PicturesConfig, Stream
@@ -249,20 +249,14 @@ def predictor_config(
         target_dim: width of what is predicted where it is not that of the encoder's levels: a teacher's.
         num_mask_tokens: as many as a predictor has that this one starts from; at least one for each mask setting.
     """
-    encoder = config.encoder
     settings = config.masks.chosen(), config.masks.chosen(config.pictures.masks)
-    return MaskedPredictorConfig(
-        encoder_dim=encoder.embed_dim,
+    return masked_predictor_for(
+        config.encoder,
         embed_dim=config.predictor_dim,
         depth=config.predictor_depth,
         num_heads=config.predictor_heads,
         num_mask_tokens=max(num_mask_tokens, *map(len, settings)),
-        rope=encoder.rope,
-        rope_grid=encoder.rope_grid,
-        grid=encoder.trained_grid,
-        uniform_power=encoder.uniform_power,
         num_levels=config.num_levels,
         target_dim=target_dim,
-        modality_embedding=encoder.modality_embedding,
         predict_context=config.objective.context_loss_weight > 0,
     )
