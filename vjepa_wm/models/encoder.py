@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
-from vjepa_wm.models.factorized import Scope, group_mask, run_grouped
-from vjepa_wm.models.layers import init_weights, make_blocks, run_block
+from vjepa_wm.models.factorized import Scope, group_mask, run_grouped, token_groups
+from vjepa_wm.models.layers import AttentionMask, init_weights, make_blocks, run_block
 from vjepa_wm.models.rope import RotaryTables, grid_positions, rotary_tables
 from vjepa_wm.models.sincos import Grid, fixed_positions_for
 from vjepa_wm.models.tubelets import TubeletEmbedding
@@ -149,32 +149,32 @@ class VideoEncoder(nn.Module):
         x, grid = self._embed(clip, ids)
         kept = torch.arange(grid[0] * grid[1] * grid[2], device=x.device) if ids is None else ids
         rotary = self._tables(kept, grid, x)
-        first_temporal = self.config.depth - self.config.temporal_depth
+        masks = self._group_masks(kept, grid, len(x)) if ids is not None or self.config.class_token else {}
         outputs = {}
         for index, block in enumerate(self.blocks):
-            if self.config.temporal_depth == 0:
-                x = run_block(block, x, rotary, None, self.recompute_activations)
+            over = self._scope(index)
+            if over is None or masks:
+                x = run_block(block, x, rotary, over and masks[over], self.recompute_activations)
             else:
-                over: Scope = "space" if index < first_temporal else "time"
-                x = self._run_factorized(block, x, rotary, ids, kept, grid, over)
+                x = run_grouped(block, x, rotary, grid, over, self.recompute_activations)
             if index in layers:
                 outputs[index] = x
         return outputs
 
-    def _run_factorized(
-        self,
-        block: nn.Module,
-        x: Tensor,
-        rotary: RotaryTables | None,
-        ids: Tensor | None,
-        kept: Tensor,
-        grid: Grid,
-        over: Scope,
-    ) -> Tensor:
-        if ids is None and not self.config.class_token:
-            return run_grouped(block, x, rotary, grid, over, self.recompute_activations)
-        mask = group_mask(kept, grid, over, self.config.class_token)
-        return run_block(block, x, rotary, mask, self.recompute_activations)
+    def _scope(self, index: int) -> Scope | None:
+        """Return what a block attends over; None: all tokens."""
+        if not self.config.temporal_depth:
+            return None
+        return "space" if index < self.config.depth - self.config.temporal_depth else "time"
+
+    def _group_masks(self, kept: Tensor, grid: Grid, batch: int) -> dict[Scope, AttentionMask]:
+        """Return which of the kept tokens (N,) or (B, N) see each other in factorised attention."""
+        scopes: tuple[Scope, ...] = ("space", "time") if self.config.temporal_depth else ()
+        class_token = self.config.class_token
+        if torch.compiler.is_compiling() or kept.is_meta:  # shapes of groups depend on the mask
+            return {over: group_mask(kept, grid, over, class_token) for over in scopes}
+        kept = kept.expand(batch, -1)
+        return {over: token_groups(kept, grid, over, class_token) for over in scopes}
 
     def _tokenizer(self, clip: Tensor) -> tuple[TubeletEmbedding, Tensor]:
         """Return what embeds clips or pictures, and these as it takes them."""
@@ -193,6 +193,8 @@ class VideoEncoder(nn.Module):
         grid = embedding.grid(clip)
         if ids is not None and (ids.dim() != 2 or len(ids) != len(clip)):
             raise ValueError(f"ids must be ({len(clip)}, K), a row for each clip, got {tuple(ids.shape)}")
+        if ids is not None and not ids.shape[1]:
+            raise ValueError(f"ids must keep at least one token of each clip, got {tuple(ids.shape)}")
         x = embedding(clip, ids)
         if config.modality_embedding:
             x = x + (self.img_mod_embed if embedding is not self.patch_embed else self.video_mod_embed)
