@@ -193,3 +193,28 @@ def test_targets_outside_the_grid_are_an_error(rope, outside):
 
 def test_it_has_a_short_name():
     assert vjepa_wm.VJEPA is VJEPA
+
+
+@pytest.mark.parametrize(
+    ("context", "target", "message"),
+    [
+        (ids([0, 3]), ids([1], [2]), r"needs context_ids \(2, 4\) and as many rows of target_ids, got \(1, 2\)"),
+        (ids([0, 3, 4, 5], [0, 3, 4, 5]), ids([1]), r"as many rows of target_ids, got \(2, 4\) and \(1, 1\)"),
+        (ids([0, 3, 4, 5], [0, 3, 4, 5]), torch.zeros(2, 0, dtype=torch.int64), "at least one token of each clip"),
+    ],
+)
+def test_ids_of_other_clips_and_no_targets_are_errors_of_the_predictor(context, target, message):
+    predictor = MaskedPredictor(masked_predictor_for(SMALL, embed_dim=16, depth=1, num_heads=2))
+    with pytest.raises(ValueError, match=message):
+        predictor(torch.zeros(2, 4, 24), context, target, (2, 4, 4))
+
+
+def test_grey_clips_and_rectangular_patches_take_the_step():
+    grey = replace(SMALL, in_channels=1, patch_width=4, rope_grid=4)
+    assert grey.trained_grid == (2, 4, 8)
+    out = make(grey)(clips()[:, :1], (ids([0, 31], [1, 32]), ids([1, 2, 63], [0, 2, 3])))
+    assert out.predicted.shape == (2, 3, 24) and torch.isfinite(out.total)
+    with pytest.raises(ValueError, match="multiples of patch_size 8x4, got 32x30"):
+        make(grey).encoder(clips()[:, :1, :, :, :30])
+    with pytest.raises(ValueError, match="image_size must be a multiple of patch_width 5, got 32"):
+        replace(SMALL, patch_width=5)

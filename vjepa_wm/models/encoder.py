@@ -43,9 +43,9 @@ class VideoEncoder(nn.Module):
         self.config = config
         self.recompute_activations = False
         width = config.embed_dim
-        self.patch_embed = TubeletEmbedding(config.patch_size, config.tubelet_size, config.in_channels, width)
+        self.patch_embed = TubeletEmbedding(config.patch_shape, config.tubelet_size, config.in_channels, width)
         if config.image_tokenizer:
-            self.patch_embed_img = TubeletEmbedding(config.patch_size, 1, config.in_channels, width)
+            self.patch_embed_img = TubeletEmbedding(config.patch_shape, 1, config.in_channels, width)
         if config.modality_embedding:
             self.img_mod_embed = nn.Parameter(_MODALITY_STD * torch.randn(1, 1, width))
             self.video_mod_embed = nn.Parameter(_MODALITY_STD * torch.randn(1, 1, width))
@@ -201,7 +201,13 @@ class VideoEncoder(nn.Module):
         if config.rope is None:
             image = config.tubelet_size == 1
             table = fixed_positions_for(
-                config.embed_dim, config.trained_grid, grid, config.uniform_power, image=image, device=x.device
+                config.embed_dim,
+                config.trained_grid,
+                grid,
+                config.uniform_power,
+                short_time=config.short_time,
+                image=image,
+                device=x.device,
             ).to(x.dtype)
             x = x + (table if ids is None else table[ids])
         if config.class_token:

@@ -62,6 +62,8 @@ class MaskedPredictorConfig:
     """Tokens in time, rows and columns of the training clips; only fixed positions need it."""
     uniform_power: bool = False
     """Fixed positions only: equal channels for time, rows and columns instead of 2 : 1 : 1."""
+    short_time: bool = False
+    """With `uniform_power`, time and not columns has the channels that are left (340 / 342 / 342 of 1,024)."""
     num_levels: int = 1
     """Encoder levels that come in, end to end, and go out (V-JEPA 2.1: 4); several are fused by two layers first."""
     target_dim: int | None = None
@@ -75,7 +77,7 @@ class MaskedPredictorConfig:
 
     def __post_init__(self) -> None:
         check_width(self.embed_dim, self.num_heads)
-        check_rope(self.rope, self.rope_grid)
+        check_rope(self.rope, self.rope_grid, self.embed_dim // self.num_heads)
         check_blocks(self.depth, self.mlp_ratio, self.activation, self.drop_path, self.norm_eps)
         check_at_least(1, encoder_dim=self.encoder_dim, target_dim=self.target_dim)
         check_at_least(1, num_mask_tokens=self.num_mask_tokens, num_levels=self.num_levels)
@@ -112,6 +114,7 @@ def masked_predictor_for(
         "rope_grid": encoder.rope_grid,
         "grid": encoder.trained_grid,
         "uniform_power": encoder.uniform_power,
+        "short_time": encoder.short_time,
         "num_levels": max(1, len(encoder.levels)),
         "modality_embedding": encoder.modality_embedding,
     }
@@ -258,7 +261,14 @@ class MaskedPredictor(nn.Module):
         rotary = None
         if config.rope is None:
             assert config.grid is not None  # the config refuses it
-            table = fixed_positions_for(config.embed_dim, config.grid, grid, config.uniform_power, device=x.device)
+            table = fixed_positions_for(
+                config.embed_dim,
+                config.grid,
+                grid,
+                config.uniform_power,
+                short_time=config.short_time,
+                device=x.device,
+            )
             x = x + table.to(x.dtype)[ids]
         else:
             positions = grid_positions(ids, grid[1:], config.rope_grid)

@@ -34,21 +34,21 @@ def check_token_ids(name: str, ids: Tensor, grid: tuple[int, int, int]) -> None:
 
 
 class TubeletEmbedding(nn.Module):
-    """Linear embedding of tubelet_size x patch_size x patch_size boxes, stored as the 3-D convolution it equals."""
+    """Linear embedding of tubelet_size x patch height x patch width boxes, stored as the 3-D convolution it equals."""
 
-    def __init__(self, patch_size: int, tubelet_size: int, in_channels: int, embed_dim: int) -> None:
+    def __init__(self, patch_size: int | tuple[int, int], tubelet_size: int, in_channels: int, embed_dim: int) -> None:
         """Draw the weights of a new embedding.
 
         Args:
-            patch_size: side of a patch [px].
+            patch_size: side of a patch, or height and width [px].
             tubelet_size: frames in a tubelet.
             in_channels: colour channels C.
             embed_dim: width D.
         """
         super().__init__()
-        self.patch_size = patch_size
+        self.patch_shape = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
         self.tubelet_size = tubelet_size
-        kernel = (tubelet_size, patch_size, patch_size)
+        kernel = (tubelet_size, *self.patch_shape)
         self.proj = nn.Conv3d(in_channels, embed_dim, kernel_size=kernel, stride=kernel)
 
     def grid(self, clip: Tensor) -> tuple[int, int, int]:
@@ -62,11 +62,13 @@ class TubeletEmbedding(nn.Module):
         frames, height, width = clip.shape[2:]
         if frames < self.tubelet_size or frames % self.tubelet_size:
             raise ValueError(f"the clip's frames must be a multiple of tubelet_size {self.tubelet_size}, got {frames}")
-        if height % self.patch_size or width % self.patch_size:
+        rows, columns = self.patch_shape
+        if height % rows or width % columns:
+            size = rows if rows == columns else f"{rows}x{columns}"
             raise ValueError(
-                f"the clip's height and width must be multiples of patch_size {self.patch_size}, got {height}x{width}"
+                f"the clip's height and width must be multiples of patch_size {size}, got {height}x{width}"
             )
-        return frames // self.tubelet_size, height // self.patch_size, width // self.patch_size
+        return frames // self.tubelet_size, height // rows, width // columns
 
     def forward(self, clip: Tensor, ids: Tensor | None = None) -> Tensor:
         """Embed `clip` (B, C, T, H, W); only tokens `ids` (B, K) if given. Returns (B, N or K, D)."""
@@ -74,8 +76,8 @@ class TubeletEmbedding(nn.Module):
             clip,
             "b c (t tubelet) (h rows) (w columns) -> b (t h w) (c tubelet rows columns)",
             tubelet=self.tubelet_size,
-            rows=self.patch_size,
-            columns=self.patch_size,
+            rows=self.patch_shape[0],
+            columns=self.patch_shape[1],
         )
         if ids is not None:
             tubelets = gather_tokens(tubelets, ids)

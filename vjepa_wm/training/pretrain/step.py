@@ -165,7 +165,7 @@ def _load_teacher(config: PretrainConfig) -> VideoEncoder | None:
     if config.teacher is None:
         return None
     teacher = load_encoder(config.teacher)
-    for name in ("patch_size", "tubelet_size", "in_channels"):
+    for name in ("patch_size", "patch_width", "tubelet_size", "in_channels"):
         theirs, ours = getattr(teacher.config, name), getattr(config.encoder, name)
         if theirs != ours:
             raise CheckpointError(f"teacher must cut clips as the encoder does, {name} {ours}, got {theirs}")
