@@ -1,7 +1,8 @@
 """The action-conditioned predictor of V-JEPA 2-AC: features of the next step from features, actions and states so far.
 
 Each step is one group of tokens, [action, (state), (extrinsics), patches], or the patches alone, whose norms are told
-the others (AdaLN); a token sees its own step and all earlier ones. Nothing depends on a largest number of steps, and a key/value cache makes a rollout of H steps cost H steps.
+the others (AdaLN); a token sees its own step and all earlier ones. Nothing depends on a largest number of steps, and a
+key/value cache makes a rollout of H steps cost H steps.
 
 Letters: B batch, T steps, N patch tokens per step, D encoder width, A action, P state, h heads, d size of a head.
 

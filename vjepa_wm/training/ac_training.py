@@ -52,7 +52,7 @@ class TrainACConfig(LatentRunConfig):
     predictor_heads: int = 3
     """Heads of the predictor."""
     predictor_conditioning: Conditioning = "tokens"
-    """How actions and states reach the patches: as tokens (V-JEPA 2-AC), or by adaptive norms in every block (AdaLN)."""
+    """How actions and states reach the patches: as tokens (V-JEPA 2-AC), or by adaptive norms (AdaLN)."""
     use_state: bool = True
     """Give the predictor the robot's state beside the latents; off: it knows of the robot what pictures show."""
     normalize: bool = True

@@ -17,8 +17,8 @@ from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.data.clips.crops import AugmentationConfig
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_micro
 from vjepa_wm.models.layers import check_width
-from vjepa_wm.models.rope import check_rope
 from vjepa_wm.models.predictor import MaskedPredictorConfig, masked_predictor_for
+from vjepa_wm.models.rope import check_rope
 from vjepa_wm.training.pretrain.curriculum import FullStage, Stage, StageArgument
 from vjepa_wm.training.pretrain.objective import ObjectiveConfig
 from vjepa_wm.training.pretrain.streams import MasksConfig, PicturesConfig, Stream
