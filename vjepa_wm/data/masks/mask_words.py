@@ -60,7 +60,8 @@ def mask_text(mask: MaskSetting) -> str:
     for field in dataclasses.fields(mask):
         value = getattr(mask, field.name)
         if value != field.default:
-            words.append(f"{field.name}={':'.join(map(str, value)) if isinstance(value, tuple) else value}")
+            numbers = value if isinstance(value, tuple) else (value,)
+            words.append(f"{field.name}={':'.join(str(number).lower() for number in numbers)}")
     return ",".join(words)
 
 
