@@ -3,7 +3,8 @@
     python benchmarks/bench_factorized.py [--rounds 3] [--width 192] [--preset vjepa2] [--device cpu]
 
 A ViT of 12 blocks, half of them over time, sees clips of 16 frames at 224 px, 1,568 tokens: the visible tokens of each
-default mask, all tokens, and all tokens beside a class token. `joint` attends to all tokens, `masked` is factorised
+mask, all tokens, and all tokens beside a class token; the last rows are all passes of a training step, whose targets
+need no backward pass. `joint` attends to all tokens, `masked` is factorised
 attention as a mask over all pairs, `grouped` is what the encoder does. They take turns; the least processor time of
 each counts (on a GPU the least time), which other work on the machine disturbs less than the clock. Memory is what the
 forward pass keeps for the backward pass.
@@ -15,6 +16,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -40,7 +42,15 @@ def seconds(run: Callable[[], None], device: str) -> float:
     return clock() - begin
 
 
-def kept_memory(model: VideoEncoder, clip: Tensor, ids: Tensor | None) -> float:
+def forward(model: VideoEncoder, clip: Tensor, kept: list[Tensor | None], with_targets: bool) -> Tensor:
+    """Encode the tokens that each of `kept` says, before that all of them without gradients if asked for."""
+    if with_targets:
+        with torch.no_grad():
+            model(clip)
+    return torch.stack([model(clip, ids).square().mean() for ids in kept]).sum()
+
+
+def kept_memory(model: VideoEncoder, run: Callable[[VideoEncoder], Tensor]) -> float:
     """Return what a forward pass keeps for the backward pass, without the weights [MiB]."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
@@ -52,24 +62,23 @@ def kept_memory(model: VideoEncoder, clip: Tensor, ids: Tensor | None) -> float:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        out = model(clip, ids)
+        out = run(model)
     del out
     return sum(kept.values()) / 2**20
 
 
 def measure(
-    config: VideoEncoderConfig, clip: Tensor, ids: Tensor | None, rounds: int
+    config: VideoEncoderConfig, run: Callable[[VideoEncoder], Tensor], rounds: int, device: str
 ) -> dict[str, tuple[float, float]]:
     """Return seconds and MiB of each form."""
     models = {form: VideoEncoder(replace(config, temporal_depth=0) if form == "joint" else config) for form in FORMS}
     results = dict.fromkeys(FORMS, (float("inf"), 0.0))
     for _ in range(rounds):
         for form, model in models.items():
-            model.to(clip.device)
+            model.to(device)
             encoder_module.token_groups = FORMS[form]
-            spent = seconds(lambda model=model: model(clip, ids).square().mean().backward(), clip.device.type)
-            memory = results[form][1] or kept_memory(model, clip, ids)
-            results[form] = min(results[form][0], spent), memory
+            spent = seconds(lambda model=model: run(model).backward(), device)
+            results[form] = min(results[form][0], spent), results[form][1] or kept_memory(model, run)
     encoder_module.token_groups = token_groups
     return results
 
@@ -88,18 +97,23 @@ def main() -> None:
     config = replace(vit_tiny(224), num_frames=16, **size)
     clip = torch.randn(options.batch_size, 3, 16, 224, 224, device=options.device)
     preset: MaskPreset = options.preset
-    cases: dict[str, tuple[VideoEncoderConfig, Tensor | None]] = {}
+    cases: dict[str, tuple[VideoEncoderConfig, list[Tensor | None], bool]] = {}
+    visible: list[Tensor | None] = []
     for number, mask in enumerate(preset_masks(preset)):
         drawn = mask.sample(config.trained_grid, len(clip), step=0, generator=torch.Generator().manual_seed(0))
-        ids = drawn.context_ids.to(options.device)
-        cases[f"mask {number}, {ids.shape[1]} tokens"] = config, ids
-    cases["all, 1568 tokens"] = config, None
-    cases["class token, 1569 tokens"] = replace(config, class_token=True), None
+        visible.append(drawn.context_ids.to(options.device))
+        cases[f"mask {number}, {drawn.context_ids.shape[1]} tokens"] = config, visible[-1:], False
+    with_class = replace(config, class_token=True)
+    cases["all, 1568 tokens"] = config, [None], False
+    cases["class token, 1569 tokens"] = with_class, [None], False
+    cases["step"] = config, visible, True
+    cases["step with class token"] = with_class, visible, True
     print(f"{options.width} wide, batch {len(clip)}, {torch.get_num_threads()} threads, best of {options.rounds}")
-    for name, (form, ids) in cases.items():
+    for name, (form, kept, with_targets) in cases.items():
         if options.only and not name.startswith(tuple(options.only)):
             continue
-        results = measure(form, clip, ids, options.rounds)
+        run = partial(forward, clip=clip, kept=kept, with_targets=with_targets)
+        results = measure(form, run, options.rounds, options.device)
         joint = results["joint"]
         for title, (spent, memory) in results.items():
             ratios = f"{spent / joint[0]:5.2f} {memory / joint[1]:5.2f} of joint"
