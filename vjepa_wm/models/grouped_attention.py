@@ -81,7 +81,7 @@ def attend_in_groups(q: Tensor, k: Tensor, v: Tensor, groups: Groups) -> Tensor:
     if seen is not None and groups.class_rows is not None:
         seen = F.pad(seen, (1, 0), value=True)
     mask = None if seen is None else seen[:, None, None]
-    out = attend(*(rearrange(x, "g s h d -> g h s d") for x in (queries, keys, values)), mask)
+    out = attend(queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), mask)
     rows = _from_slots(rearrange(out, "g h s d -> (g s) (h d)"), groups.places)
     out = rearrange(rows, "(b n) (h d) -> b n h d", b=q.shape[0], h=q.shape[1])
     if groups.class_rows is not None:
