@@ -108,8 +108,11 @@ def masked_predictor_for(
         num_heads: attention heads.
         options: other fields of `MaskedPredictorConfig`.
     """
-    fitting = {
+    fields: dict[str, Any] = {
         "encoder_dim": encoder.embed_dim,
+        "embed_dim": embed_dim,
+        "depth": depth,
+        "num_heads": num_heads,
         "rope": encoder.rope,
         "rope_grid": encoder.rope_grid,
         "grid": encoder.trained_grid,
@@ -118,8 +121,8 @@ def masked_predictor_for(
         "num_levels": max(1, len(encoder.levels)),
         "modality_embedding": encoder.modality_embedding,
     }
-    size = {"embed_dim": embed_dim, "depth": depth, "num_heads": num_heads}
-    return MaskedPredictorConfig(**(fitting | size | options))
+    fields.update(options)
+    return MaskedPredictorConfig(**fields)
 
 
 class MaskedPredictor(nn.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from types import NoneType
-from typing import Annotated, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -39,7 +39,7 @@ def parse_mask(text: str) -> MaskSetting:
             f"a mask must be {_FORM}, unknown kind {kind!r}{did_you_mean(kind, KINDS)} there are {', '.join(KINDS)}"
         )
     hints = get_type_hints(KINDS[kind])
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     for part in parts:
         name, _, value = part.partition("=")
         if name not in hints:

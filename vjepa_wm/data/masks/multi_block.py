@@ -98,7 +98,8 @@ class MultiBlockMask:
         """
         check_request(grid, batch_size)
         size = None if self.sizes == "block" else self._sizes(grid, (), torch.Generator().manual_seed(step))
-        count, named = None, "of their own sizes" if size is None else f"of {tuple(size.tolist())}"
+        named = "of their own sizes" if size is None else f"of {tuple(size.tolist())}"
+        count = None
         if self.total_ratio is not None:
             tokens = math.prod(grid)
             count = count_share(

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import torch
 from einops import rearrange
@@ -173,7 +174,7 @@ class VJEPA(nn.Module):
         """Move the slow copy: momentum times itself and 1 - momentum times the encoder."""
         update_target(self.target_encoder, self.encoder, momentum)
 
-    def train(self, mode: bool = True) -> VJEPA:
+    def train(self, mode: bool = True) -> Self:
         """Set the mode of encoder and predictor; what makes targets never drops anything."""
         super().train(mode)
         for network in (self.target_encoder, self.frozen_teacher):
