@@ -1,8 +1,10 @@
 """From raw video to a robot that reaches a goal picture: V-JEPA 2 encoders, latent world models, planning.
 
-The functions that load models are here by their short names; torch is imported when the first of them is asked for.
+The functions that load models, and the training step, are here by their short names; torch is imported when the first
+of them is asked for.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,9 +16,11 @@ if TYPE_CHECKING:
         load_probe,
         load_world_model,
     )
+    from vjepa_wm.training.pretrain.vjepa import VJEPA
 
 __version__ = "0.1.0"
 __all__ = [
+    "VJEPA",
     "load_ac_predictor",
     "load_encoder",
     "load_linear_classifier",
@@ -27,12 +31,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import a loading function when it is first used."""
+    """Import what has a short name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from vjepa_wm.models import load
-
-    return getattr(load, name)
+    return getattr(
+        import_module("vjepa_wm.training.pretrain.vjepa" if name == "VJEPA" else "vjepa_wm.models.load"), name
+    )
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,6 @@
+import hashlib
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +87,22 @@ def test_a_copy_of_a_data_set_has_the_same_place(dataset, tmp_path, monkeypatch)
     monkeypatch.setattr(latent_store, "encode_episode", refuse)
     again = encode_dataset(encoder(), TrajectoryDataset(tmp_path / "copy"), store=tmp_path / "store")
     np.testing.assert_array_equal(again.z, first.z)
+
+
+def test_options_that_came_later_leave_the_fingerprints_of_stored_latents():
+    model = encoder()
+    form = (
+        "VideoEncoderConfig(image_size=32, num_frames=16, patch_size=8, tubelet_size=2, in_channels=3, embed_dim=24, "
+        "depth=1, num_heads=2, mlp_ratio=4.0, activation='gelu', norm_eps=1e-06, drop_path=0.0, rope='true', "
+        "rope_grid=None, uniform_power=False, class_token=False, temporal_depth=0, levels=(), image_tokenizer=False, "
+        "modality_embedding=False)"
+    )
+    digest = hashlib.blake2b(form.encode(), digest_size=8)
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode() + value.numpy().tobytes())
+    assert fingerprint(model) == digest.hexdigest()
+    torch.manual_seed(0)
+    assert fingerprint(VideoEncoder(replace(CONFIG, short_time=True))) != fingerprint(model)
 
 
 def test_equal_encoders_have_one_fingerprint_and_others_another():

@@ -3,7 +3,7 @@ import re
 import pytest
 import torch
 
-from vjepa_wm.data.masks.block_drawing import block_size, complement, cut, draw_blocks, draw_filled
+from vjepa_wm.data.masks.block_drawing import block_sizes, complement, cut, draw_blocks, draw_covered, draw_filled
 from vjepa_wm.data.masks.mask import Mask, MaskError, check_mask, check_request
 from vjepa_wm.data.masks.mask_options import count_share
 
@@ -86,16 +86,36 @@ def test_too_few_things_to_divide_are_named():
 
 
 def test_a_block_is_never_empty_nor_larger_than_the_grid():
-    wide = block_size((3, 2, 9), spatial_scale=(1.0, 1.0), aspect_ratio=(4.0, 4.0), generator=seeded())
-    assert wide == (3, 2, 2)
+    wide = block_sizes((3, 2, 9), (), spatial_scale=(1.0, 1.0), aspect_ratio=(4.0, 4.0), generator=seeded())
+    assert wide.tolist() == [3, 2, 2]
     tiny = {"spatial_scale": (0.01, 0.01), "aspect_ratio": (1.0, 1.0), "temporal_scale": (0.01, 0.01)}
-    assert block_size((3, 2, 9), **tiny, generator=seeded()) == (1, 1, 1)
+    assert block_sizes((3, 2, 9), (), **tiny, generator=seeded()).tolist() == [1, 1, 1]
 
 
 def test_blocks_reach_every_place_of_the_grid():
-    drawn = draw_blocks((2, 3, 4), (1, 2, 2), num_blocks=1, batch_size=200, generator=seeded())
+    drawn = draw_blocks((2, 3, 4), torch.tensor((1, 2, 2)), num_blocks=1, batch_size=200, generator=seeded())
     assert (drawn.flatten(1).sum(dim=1) == 4).all()
     assert drawn.any(dim=0).all()
+
+
+def test_blocks_of_their_own_sizes_have_them_and_reach_every_place():
+    sizes = torch.tensor([[[1, 2, 2], [2, 1, 4]]]).expand(200, -1, -1)
+    drawn = draw_blocks((2, 3, 4), sizes, num_blocks=2, batch_size=200, generator=seeded())
+    assert (drawn.sum(dim=2) == torch.tensor([4, 8])).all()
+    assert drawn[:, 0].any(dim=0).all() and drawn[:, 1].any(dim=0).all()
+
+
+def test_so_many_tokens_are_covered_by_the_first_blocks_and_part_of_the_next():
+    blocks = torch.zeros(1, 3, 10, dtype=torch.bool)
+    blocks[0, 0, 5:8] = blocks[0, 1, :4] = blocks[0, 2, 4:6] = True
+    last = set()
+    for seed in range(60):
+        covered = draw_covered(lambda: blocks, 5, seeded(seed))[0]
+        assert covered.sum() == 5 and covered[5:8].all()
+        last.add(tuple(covered[:4].nonzero().flatten().tolist()))
+    assert last == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
+    assert draw_covered(lambda: blocks, 10, seeded()).all()  # blocks alone never cover the last two
+    assert torch.equal(draw_covered(lambda: blocks, None, seeded()), blocks.any(dim=1))
 
 
 def test_cut_keeps_chosen_tokens_only():
@@ -130,3 +150,15 @@ def test_clips_that_stay_empty_are_an_error():
     for sets in ((nothing, everything), (everything, nothing)):
         with pytest.raises(MaskError, match="nothing left"):
             draw_filled(lambda num_clips, sets=sets: tuple(places.clone() for places in sets), 3, "nothing left")
+
+
+def test_the_last_resort_moves_one_token_of_the_other_set():
+    everything, nothing = torch.ones(3, 2, dtype=torch.bool), torch.zeros(3, 2, dtype=torch.bool)
+    for sets in ((nothing, everything), (everything, nothing)):
+        context, target = draw_filled(
+            lambda num_clips, sets=sets: tuple(places.clone() for places in sets), 3, "nothing left", seeded()
+        )
+        assert (context.sum(dim=1) == 1).all() and (target.sum(dim=1) == 1).all() and not (context & target).any()
+    single = torch.tensor([[True, False]])
+    with pytest.raises(MaskError, match="nothing left"):
+        draw_filled(lambda num_clips: (~single & False, single.clone()), 1, "nothing left", seeded())

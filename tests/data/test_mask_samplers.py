@@ -1,13 +1,27 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from vjepa_wm.cli import parse
 from vjepa_wm.data.masks.mask import MaskError
+from vjepa_wm.data.masks.mask_words import mask_text, parse_mask
 from vjepa_wm.data.masks.multi_block import MultiBlockMask, small_grid_masks, vjepa2_masks
+from vjepa_wm.data.masks.parts import PartsMask
 from vjepa_wm.data.masks.samplers import FutureMask, ImageBlockMask, TubeMask, preset_masks
 
-ALL = [TubeMask(), ImageBlockMask(), ImageBlockMask(truncation="random"), FutureMask()]
-GRIDS = [(8, 16, 16), (4, 6, 10), (2, 9, 5)]
+ALL = [
+    TubeMask(),
+    ImageBlockMask(),
+    ImageBlockMask(truncation="random", sizes="block"),
+    ImageBlockMask(total_ratio=0.6),
+    MultiBlockMask(sizes="block", spatial_scale=(0.1, 0.4), temporal_scale=(0.3, 1.0)),
+    MultiBlockMask(total_ratio=0.75, sizes="block"),
+    FutureMask(),
+    PartsMask(),
+    PartsMask(ends=(0.25, 0.5, 1.0), context=(0.5, 0.5, 0.0), targets=(0.5, 0.25, 0.3)),
+]
+GRIDS = [(8, 16, 16), (4, 6, 10), (6, 9, 5)]
 
 
 def draw(mask, grid=(4, 6, 10), batch_size=5, step=0, seed=0):
@@ -144,9 +158,64 @@ def test_future_that_keeps_all_is_the_two_parts_of_the_clip():
     assert target_ids[0].tolist() == list(range(9, 18))
 
 
+def test_shares_of_the_parts_are_exact_and_reach_both_sets_of_both():
+    context_ids, target_ids = draw(PartsMask(), (4, 5, 5), batch_size=300)
+    for ids, early, late in ((context_ids, 40, 10), (target_ids, 10, 40)):
+        assert ((ids < 50).sum(dim=1) == early).all() and ((ids >= 50).sum(dim=1) == late).all()
+        assert ids.unique().numel() == 100  # every token may be in either set
+    thin = draw(PartsMask(context=(0.3, 0.0), targets=(0.0, 0.5)), (4, 5, 5))
+    assert thin.context_ids.shape == (5, 15) and thin.target_ids.shape == (5, 25)
+    assert thin.context_ids.max() < 50 <= thin.target_ids.min()
+
+
+def test_shares_that_are_both_rounded_up_leave_no_token_in_two_sets():
+    context_ids, target_ids = draw(PartsMask(context=(0.5, 0.5), targets=(0.5, 0.5)), (2, 1, 7))
+    assert context_ids.shape == (5, 8) and target_ids.shape == (5, 6)
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 0.93])
+def test_a_total_ratio_is_exact_whatever_the_blocks_cover(ratio):
+    context_ids, target_ids = draw(MultiBlockMask(total_ratio=ratio), (4, 6, 10))
+    assert target_ids.shape == (5, round(240 * ratio)) and context_ids.shape == (5, 240 - round(240 * ratio))
+    _, target_ids = draw(ImageBlockMask(total_ratio=ratio), (1, 10, 10))
+    assert target_ids.shape == (5, round(100 * ratio))
+
+
+def test_blocks_of_one_clip_may_have_sizes_of_their_own():
+    options = {"num_blocks": 1, "spatial_scale": (0.05, 0.6), "temporal_scale": (1.0, 1.0), "full_complement": False}
+    one, own = (
+        {len(draw(MultiBlockMask(sizes=sizes, **options), batch_size=1, seed=seed).target_ids[0]) for seed in range(9)}
+        for sizes in ("batch", "block")
+    )
+    assert len(one) == 1 and len(own) > 3
+
+
+@pytest.mark.parametrize(
+    ("mask", "grid"),
+    [
+        (TubeMask(ratio=0.9, move_one=True), (4, 2, 2)),
+        (MultiBlockMask(spatial_scale=(1.0, 1.0), aspect_ratio=(1.0, 1.0), move_one=True), (2, 4, 4)),
+        (MultiBlockMask(total_ratio=0.999, move_one=True), (2, 4, 4)),
+        (ImageBlockMask(target_scale=(1.0, 1.0), aspect_ratio=(1.0, 1.0), move_one=True), (2, 4, 4)),
+        (FutureMask(context_keep=0.01, move_one=True), (2, 3, 3)),
+        (PartsMask(context=(0.01, 0.01), targets=(0.9, 0.9), move_one=True), (2, 3, 3)),
+    ],
+)
+def test_the_last_resort_leaves_one_place_visible_where_else_nothing_is(mask, grid):
+    with pytest.raises(MaskError):
+        draw(replace(mask, move_one=False), grid)
+    context_ids, target_ids = draw(mask, grid)
+    whole_time = isinstance(mask, TubeMask | ImageBlockMask)
+    assert context_ids.shape == (5, grid[0] if whole_time else 1)
+    assert not isinstance(mask, MultiBlockMask) or target_ids.shape[1] == 31
+
+
 @pytest.mark.parametrize(
     ("mask", "grid", "message"),
     [
+        (PartsMask(), (1, 8, 8), r"ends \(0.5, 1.0\) leave a part of 1 time steps without any; enlarge the clip"),
+        (PartsMask(targets=(0.0, 0.01)), (2, 3, 3), r"targets \(0.0, 0.01\) of 18 tokens .* is none; raise a share"),
+        (MultiBlockMask(total_ratio=0.01), (2, 3, 3), "total_ratio 0.01 of 18 tokens is 0, but must be 1 to 17"),
         (TubeMask(ratio=0.9), (4, 2, 2), "ratio 0.9 of 4 places of a frame is 4, but must be 1 to 3; ratio 0.75 would"),
         (TubeMask(), (4, 1, 1), "ratio needs at least 2 places of a frame to divide, got 1; enlarge the clip"),
         (
@@ -184,6 +253,16 @@ def test_no_clip_is_named(mask):
         (ImageBlockMask, {"truncation": "last"}, "truncation must be 'first' or 'random', got 'last'"),
         (FutureMask, {"context_duration": 1.0}, r"context_duration must be within \(0, 1\), got 1.0"),
         (FutureMask, {"context_keep": 1.1}, r"context_keep must be within \(0, 1\], got 1.1"),
+        (PartsMask, {"ends": (0.5, 0.9)}, r"ends must ascend from above 0 and end with 1, got \(0.5, 0.9\)"),
+        (PartsMask, {"context": (0.8,)}, r"must have a number for each part, got \(2, 1, 2\)"),
+        (PartsMask, {"targets": (0.3, 0.8)}, "must be shares that add up to at most 1 in each part"),
+        (MultiBlockMask, {"sizes": "clip"}, "sizes must be 'batch' or 'block', got 'clip'"),
+        (MultiBlockMask, {"total_ratio": 1.0}, r"total_ratio must be within \(0, 1\), got 1.0"),
+        (
+            MultiBlockMask,
+            {"total_ratio": 0.5, "max_temporal_keep": 0.5},
+            "total_ratio and max_temporal_keep below 1 ex",
+        ),
         (FutureMask, {"target_keep": 0.0}, r"target_keep must be within \(0, 1\], got 0.0"),
     ],
 )
@@ -209,3 +288,30 @@ def test_the_command_line_takes_options_of_the_default_and_presets():
     assert second == small_grid_masks()[1]
     assert isinstance(second, MultiBlockMask)
     assert parse([*command, "--masks.preset", "future"])[1].masks.chosen() == (FutureMask(),)
+
+
+def test_the_command_line_takes_settings_of_any_kind_as_words():
+    command = ["pretrain", "--data", "videos", "--out", "out"]
+    words = ("parts,context=0.9:0.1,targets=0.1:0.9", "blocks,num_blocks=3,total_ratio=0.8,sizes=block,move_one=true")
+    chosen = parse([*command, "--masks.samplers", *words])[1].masks.chosen()
+    assert chosen == (
+        PartsMask(context=(0.9, 0.1), targets=(0.1, 0.9)),
+        MultiBlockMask(num_blocks=3, total_ratio=0.8, sizes="block", move_one=True),
+    )
+    assert tuple(map(parse_mask, map(mask_text, chosen))) == chosen
+    assert parse_mask("images,target_scale=0.1:0.2,truncation=random").target_scale == (0.1, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("block,num_blocks=3", "unknown kind 'block', did you mean 'blocks'"),
+        ("tubes,rate=0.5", "a mask of kind tubes has no option 'rate', did you mean 'ratio'"),
+        ("tubes,ratio=much", "ratio of the mask 'tubes,ratio=much' cannot be 'much'"),
+        ("tubes,move_one=1", "move_one of the mask 'tubes,move_one=1' cannot be '1'"),
+        ("tubes,ratio=1.5", r"ratio must be within \(0, 1\), got 1.5"),
+    ],
+)
+def test_words_that_are_no_mask_are_named(word, message):
+    with pytest.raises(ValueError, match=message):
+        parse_mask(word)

@@ -11,7 +11,8 @@ from vjepa_wm.models.key_value_cache import KeyValueCache
 
 def make(**options) -> ActionConditionedPredictor:
     torch.manual_seed(0)
-    config = ActionConditionedPredictorConfig(encoder_dim=20, embed_dim=48, depth=2, num_heads=2, **options)
+    size = {"embed_dim": 48, "depth": 2, "num_heads": 2}
+    config = ActionConditionedPredictorConfig(encoder_dim=20, **(size | options))
     return ActionConditionedPredictor(config).eval()
 
 
@@ -93,6 +94,47 @@ def test_units_are_applied_to_actions_and_states():
     torch.testing.assert_close(scaled(z, actions * unit, states * unit + 0.5), raw(z, actions, states))
 
 
+def open_gates(model: ActionConditionedPredictor) -> ActionConditionedPredictor:
+    with torch.no_grad():
+        for block in model.predictor_blocks:
+            block.modulation.weight.normal_(std=0.1)
+            block.modulation.bias.normal_(std=0.1)
+    return model
+
+
+def test_adaptive_norms_follow_their_formula():
+    block = open_gates(make(conditioning="adaln", depth=1)).predictor_blocks[0]
+    x, condition = torch.randn(2, 6, 48), torch.randn(2, 2, 48)
+    parts = block.modulation(torch.nn.functional.silu(condition)).repeat_interleave(3, dim=1).chunk(6, dim=-1)
+    shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = parts
+    expected = x + gate * block.attn(block.norm1(x) * (1 + scale) + shift, None)
+    expected = expected + mlp_gate * block.mlp(block.norm2(expected) * (1 + mlp_scale) + mlp_shift)
+    torch.testing.assert_close(block(x, None, condition=condition), expected)
+
+
+def test_adaln_takes_no_token_begins_closed_and_then_heeds_every_condition():
+    model = make(conditioning="adaln", use_extrinsics=True)
+    z, actions, states, extrinsics = inputs()
+    cache = KeyValueCache()
+    closed = model(z, actions, states, extrinsics, cache=cache)
+    assert cache.tokens_per_step == 9
+    assert torch.equal(closed, model(z, actions + 1.0, states, extrinsics))
+    model(z, actions, states).square().sum().backward()
+    assert all(block.modulation.weight.grad.abs().sum() > 0 for block in model.predictor_blocks)
+    base = open_gates(model)(z, actions, states, extrinsics)
+    for changed in (
+        (actions + 1.0, states, extrinsics),
+        (actions, states + 1.0, extrinsics),
+        (actions, states, -extrinsics),
+    ):
+        assert not torch.allclose(model(z, *changed), base, atol=1e-3)
+    late = actions.clone()
+    late[:, 2:] += 1.0
+    after = model(z, late, states, extrinsics)
+    torch.testing.assert_close(after[:, :2], base[:, :2], atol=1e-6, rtol=1e-6)
+    assert not torch.allclose(after[:, 2], base[:, 2], atol=1e-3)
+
+
 def test_extrinsics_are_one_more_token():
     model = make(use_extrinsics=True)
     z, actions, states, extrinsics = inputs()
@@ -150,3 +192,7 @@ def test_wrong_shapes_are_named():
         make(action_scale=(1.0, 2.0))
     with pytest.raises(ValueError, match="rope must be tiled or true for this predictor, got None"):
         make(rope=None)
+    with pytest.raises(ValueError, match="conditioning must be tokens or adaln, got 'film'"):
+        make(conditioning="film")
+    with pytest.raises(ValueError, match=r"head_dim \(embed_dim over num_heads\) must be at least 6 .*, got 4"):
+        make(num_heads=12)

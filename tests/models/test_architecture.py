@@ -119,12 +119,30 @@ def test_levels_must_be_as_many_as_norms():
 @pytest.mark.parametrize(("grid", "size"), [((8, 14, 14), 224), ((8, 24, 24), 384)])
 @pytest.mark.parametrize("uniform_power", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_tables_of_v_jepa_1_tell_the_grid(grid, size, uniform_power, dtype):
-    weights = prefixed(build_meta(VideoEncoder, replace(TINY, patch_size=16)))
-    weights["module.backbone.pos_embed"] = fixed_positions(24, grid, uniform_power).to(dtype).unsqueeze(0)
+@pytest.mark.parametrize("class_token", [False, True])
+def test_tables_of_v_jepa_1_tell_the_grid(grid, size, uniform_power, dtype, class_token):
+    weights = prefixed(build_meta(VideoEncoder, replace(TINY, patch_size=16, class_token=class_token)))
+    table = torch.cat((torch.zeros(int(class_token), 24), fixed_positions(24, grid, uniform_power)))
+    weights["module.backbone.pos_embed"] = table.to(dtype).unsqueeze(0)
     config = infer_encoder_config(part_of(weights), PATH, num_heads=2)
     assert (config.rope, config.image_size, config.num_frames) == (None, size, 16)
-    assert config.uniform_power == uniform_power
+    assert (config.uniform_power, config.short_time, config.class_token) == (uniform_power, False, class_token)
+
+
+@pytest.mark.parametrize("class_token", [False, True])
+def test_tables_whose_time_has_the_channels_that_are_left_are_told(class_token):
+    grid, width = (8, 14, 14), 1024
+    table = fixed_positions(width, grid, True, short_time=True)
+    shares = table.unflatten(0, grid)
+    assert torch.equal(shares[3, 0, 0, :340], shares[3, 5, 9, :340])  # time
+    assert torch.equal(shares[0, 4, 0, 340:682], shares[6, 4, 9, 340:682])  # rows
+    assert torch.equal(shares[0, 0, 4, 682:], shares[6, 9, 4, 682:])  # columns
+    wide = replace(TINY, patch_size=16, embed_dim=width, num_heads=16, depth=1, mlp_ratio=0.25, class_token=class_token)
+    weights = prefixed(build_meta(VideoEncoder, wide))
+    weights["module.backbone.pos_embed"] = torch.cat((torch.zeros(int(class_token), width), table)).unsqueeze(0)
+    config = infer_encoder_config(part_of(weights), PATH, num_heads=16)
+    assert (config.rope, config.uniform_power, config.short_time) == (None, True, True)
+    assert config.trained_grid == grid
 
 
 @pytest.mark.parametrize("count", [8 * 16 * 16, 32 * 16 * 16, 32 * 24 * 24])
@@ -155,7 +173,7 @@ def test_any_other_table_has_to_be_explained():
 
 def test_tables_of_images_have_a_form_of_their_own():
     table = fixed_positions(24, (1, 14, 14), image=True)
-    assert match_table(table, image=True) == ((1, 14, 14), False)
+    assert match_table(table, image=True) == ((1, 14, 14), False, False)
     assert match_table(table) is None
     assert match_table(torch.zeros(16, 22)) is None
 

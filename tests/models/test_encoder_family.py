@@ -254,6 +254,7 @@ def test_it_compiles_without_graph_breaks(form, clip):
         ({"drop_path": 1.0}, "drop_path must be from 0 to below 1, got 1.0"),
         ({"temporal_depth": 4}, "temporal_depth must leave at least one of 4 blocks to space, got 4"),
         ({"levels": (0, 2)}, r"levels must ascend and end with the last block, 3, got \(0, 2\)"),
+        ({"num_heads": 12}, r"head_dim \(embed_dim over num_heads\) must be at least 6 .*, got 4; take fewer heads"),
         ({"num_frames": 1}, "num_frames must be at least tubelet_size 2, got 1"),
     ],
 )

@@ -135,3 +135,14 @@ def test_shapes_that_do_not_fit_are_refused():
         model.rollout(z, states, actions[..., :6])
     with pytest.raises(ValueError, match=r"states must be \(3, 2, 7\) for z \(3, 2, 9, 24\), got \(3, 1, 7\)"):
         model.rollout(z, states[:, :1], actions)
+
+
+@pytest.mark.parametrize(("context", "horizon"), [(1, 1), (1, 3), (3, 2)])
+def test_adaptive_norms_are_rolled_out_as_the_plain_rollout_does(monkeypatch, horizon, context):
+    monkeypatch.setattr(rollout, "_MOST_TOKENS", 24)
+    model, given = make(conditioning="adaln"), draw(2, context, horizon)
+    with torch.no_grad():
+        imagined, expected = model.rollout(*given), plain_rollout(model, *given)
+        torch.testing.assert_close(imagined, expected, atol=1e-5, rtol=0)
+        other = (*given[:2], given[2] + 0.5)
+        assert not torch.allclose(model.rollout(*other), imagined, atol=1e-3)

@@ -104,5 +104,5 @@ def test_positions_count_time_major_then_row_then_column():
 def test_errors_name_what_is_wrong():
     with pytest.raises(ValueError, match=r"rope must be one of tiled, true or None, got 'half'"):
         check_rope("half")
-    with pytest.raises(ValueError, match=r"head_dim must be at least 6 .* got 4"):
+    with pytest.raises(ValueError, match=r"head_dim .* must be at least 6 .* got 4"):
         rotary_tables(torch.zeros(1, 3), 4, "true")

@@ -192,8 +192,8 @@ def test_without_a_checkpoint_the_released_one_is_taken_where_there_is_one():
         ("reach", {"action_dim": 3, "use_state": False}, "it acts with 3 numbers, .*; it fits none of ours"),
         (
             "reach",
-            {"in_channels": 1},
-            "it sees pictures of 1 channels, the task shows red, green and blue; it fits none of ours",
+            {"in_channels": 2},
+            "it sees pictures of 2 channels, the task shows red, green and blue; it fits none of ours",
         ),
     ],
 )

@@ -19,6 +19,7 @@ from vjepa_wm.models.checkpoint import CheckpointError, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.load import load_world_model
+from vjepa_wm.models.pixels import prepare_frames
 from vjepa_wm.planners import CEM, CEMConfig, vjepa2_box
 from vjepa_wm.stages.planning import check_fit
 from vjepa_wm.training.ac_objective import world_model_losses
@@ -109,6 +110,30 @@ def test_the_encoder_is_the_given_one(data, encoder, tmp_path):
     torch.manual_seed(0)
     given = VideoEncoder(ENCODER)
     assert all(torch.equal(a, b) for a, b in zip(model.encoder.parameters(), given.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [({"class_token": True}, {}), ({"in_channels": 1}, {}), ({}, {"predictor_conditioning": "adaln"})],
+    ids=["class token", "grey", "adaptive norms"],
+)
+def test_every_form_of_encoder_and_predictor_is_trained_on_and_planned_with(data, tmp_path, form, options):
+    torch.manual_seed(0)
+    encoder = VideoEncoder(replace(ENCODER, **form))
+    save_model(encoder, "video_encoder", encoder.config, tmp_path / "encoder")
+    model = load_world_model(train_ac(config(data, tmp_path / "encoder", tmp_path / "out", steps=2, **options)))
+    frames = torch.randint(0, 255, (1, 1, 32, 32, 3), dtype=torch.uint8)
+    z = model.encode(frames)
+    assert z.shape == (1, 1, 16, 24)
+    if form == {"class_token": True}:
+        pixels = prepare_frames(frames[0], 32).unsqueeze(2).expand(-1, -1, 2, -1, -1)
+        patches = torch.nn.functional.layer_norm(encoder(pixels)[:, 1:], (24,))
+        torch.testing.assert_close(z[0], patches, atol=1e-5, rtol=1e-5)
+    planner = CEM(CEMConfig(num_samples=8, num_elites=2, iterations=2))
+    agent = PlanningAgent(model, planner, vjepa2_box(), PlanningConfig(horizon=2))
+    agent.reset(frames[0, 0].numpy(), 0)
+    action = agent.act(frames[0, 0].numpy(), np.zeros(7, np.float32))
+    assert action.shape == (7,) and np.isfinite(action).all()
 
 
 def test_at_half_the_rate_an_action_is_what_two_recorded_ones_did(data):

@@ -91,6 +91,8 @@ def test_two_steps_then_resume_equal_one_run(videos, tmp_path, monkeypatch):
     "changes",
     [
         {"class_token": True},
+        {"in_channels": 1},
+        {"patch_width": 4, "temporal_depth": 1, "class_token": True},
         {"rope": None, "num_frames": 4},
         {"activation": "swiglu", "temporal_depth": 1},
         {"drop_path": 0.5},
@@ -359,6 +361,8 @@ def test_wrong_paths_and_settings_are_named(videos, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             make()
+    with pytest.raises(ValueError, match=r"encoder\.in_channels must be 3 \(RGB\) or 1 \(grey\), got 2"):
+        config(videos, tmp_path, encoder=dataclasses.replace(ENCODER, in_channels=2))
     with pytest.raises(ValueError, match="num_frames must be a multiple of tubelet_size 2, got 3"):
         config(videos, tmp_path, num_frames=3)
 

@@ -1,28 +1,33 @@
 """The action-conditioned predictor of V-JEPA 2-AC: features of the next step from features, actions and states so far.
 
-Each step is one group of tokens, [action, (state), (extrinsics), patches]; a token sees its own step and all earlier
-ones. Nothing depends on a largest number of steps, and a key/value cache makes a rollout of H steps cost H steps.
+Each step is one group of tokens, [action, (state), (extrinsics), patches], or the patches alone, whose norms are told
+the others (AdaLN); a token sees its own step and all earlier ones. Nothing depends on a largest number of steps, and a
+key/value cache makes a rollout of H steps cost H steps.
 
 Letters: B batch, T steps, N patch tokens per step, D encoder width, A action, P state, h heads, d size of a head.
 
-Source: V-JEPA 2 (arXiv 2506.09985), section 3.
+Source: V-JEPA 2 (arXiv 2506.09985), section 3; AdaLN: DiT (arXiv 2212.09748), section 3.2.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from vjepa_wm.checks import check_at_least, check_positive
+from vjepa_wm.models.adaptive_block import AdaptiveBlock
 from vjepa_wm.models.key_value_cache import KeyValueCache
 from vjepa_wm.models.layers import NORM_EPS, Block, Projected, check_width, init_weights, make_blocks
 from vjepa_wm.models.rope import RopeForm, RotaryTables, check_rope, rotary_tables
 
 EXTRINSICS_DIM = 6
+Conditioning = Literal["tokens", "adaln"]
+"""How action, state and extrinsics reach the patches: as tokens of their step, or through the norms of the blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +60,17 @@ class ActionConditionedPredictorConfig:
     """Subtracted from states. Empty: raw, as V-JEPA 2-AC."""
     state_scale: tuple[float, ...] = ()
     """Unit of each state number; states are divided by it. Empty: raw, as V-JEPA 2-AC."""
+    conditioning: Conditioning = "tokens"
+    """How action and state reach the patches: as tokens of their step (V-JEPA 2-AC), or by adaptive norms (AdaLN)."""
 
     def __post_init__(self) -> None:
         check_at_least(1, encoder_dim=self.encoder_dim, depth=self.depth, action_dim=self.action_dim)
         check_at_least(1, state_dim=self.state_dim)
         check_positive(mlp_ratio=self.mlp_ratio)
         check_width(self.embed_dim, self.num_heads)
-        check_rope(self.rope)
+        check_rope(self.rope, None, self.embed_dim // self.num_heads)
+        if self.conditioning not in get_args(Conditioning):
+            raise ValueError(f"conditioning must be tokens or adaln, got {self.conditioning!r}")
         if self.rope is None:
             raise ValueError("rope must be tiled or true for this predictor, got None")
         for name, values, size in (
@@ -111,10 +120,17 @@ class ActionConditionedPredictor(nn.Module):
             self.state_encoder = nn.Linear(config.state_dim, width)
         if config.use_extrinsics:
             self.extrinsics_encoder = nn.Linear(EXTRINSICS_DIM, width)
-        self.predictor_blocks = make_blocks(config.depth, width, config.num_heads, config.mlp_ratio)
+        size = (width, config.num_heads, config.mlp_ratio)
+        if config.conditioning == "adaln":
+            self.predictor_blocks = nn.ModuleList(AdaptiveBlock(*size) for _ in range(config.depth))
+        else:
+            self.predictor_blocks = make_blocks(config.depth, *size)
         self.predictor_norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.predictor_proj = nn.Linear(width, config.encoder_dim)
         init_weights(self, self.predictor_blocks)
+        for block in self.predictor_blocks:
+            if isinstance(block, AdaptiveBlock):
+                block.close_gates()
 
     def forward(
         self,
@@ -145,13 +161,13 @@ class ActionConditionedPredictor(nn.Module):
         self._check(z, actions, states, extrinsics)
         num_steps, num_tokens = z.shape[1:3]
         past_steps = cache.steps if cache is not None else 0
-        tokens = torch.cat((self.embed_conditions(actions, states, extrinsics), self.embed_patches(z)), dim=2)
+        tokens, condition = self.arrange(self.embed_conditions(actions, states, extrinsics), self.embed_patches(z))
         num_conditions = tokens.shape[2] - num_tokens
         rotary = self.tables(past_steps, num_steps, num_conditions, patch_grid(grid, num_tokens), tokens)
         mask = frame_causal_mask(num_steps, tokens.shape[2], past_steps, tokens.device)
         if cache is not None:
             cache.add_steps(num_steps, tokens.shape[2])
-        x = self.run_blocks(rearrange(tokens, "b t k d -> b (t k) d"), rotary, mask, cache)
+        x = self.run_blocks(rearrange(tokens, "b t k d -> b (t k) d"), rotary, mask, cache, condition=condition)
         return self.read_out(rearrange(x, "b (t k) d -> b t k d", t=num_steps)[:, :, num_conditions:])
 
     def embed_conditions(self, actions: Tensor, states: Tensor | None, extrinsics: Tensor | None = None) -> Tensor:
@@ -175,6 +191,20 @@ class ActionConditionedPredictor(nn.Module):
             conditions.append(self.extrinsics_encoder(extrinsics.to(dtype)))
         return torch.stack(conditions, dim=-2)
 
+    def arrange(self, conditions: Tensor, patches: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Put what belongs to each step together.
+
+        Args:
+            conditions: what `embed_conditions` gives, (B, T, C, width).
+            patches: what `embed_patches` gives, (B, T, N, width).
+
+        Returns:
+            The tokens of the steps, (B, T, C + N or N, width), and what is told by the norms instead, (B, T, width).
+        """
+        if self.config.conditioning == "adaln":
+            return patches, conditions.sum(dim=2)
+        return torch.cat((conditions, patches), dim=2), None
+
     def embed_patches(self, z: Tensor) -> Tensor:
         """Map features (..., N, D) to patch tokens (..., N, width)."""
         return self.predictor_embed(z.to(self.predictor_embed.weight.dtype))
@@ -188,6 +218,7 @@ class ActionConditionedPredictor(nn.Module):
         *,
         last: int | None = None,
         projected: Projected | None = None,
+        condition: Tensor | None = None,
     ) -> Tensor:
         """Run all blocks over tokens (B, N, width).
 
@@ -198,14 +229,17 @@ class ActionConditionedPredictor(nn.Module):
             cache: earlier tokens; they are seen, and these tokens are added to it.
             last: how many tokens at the end the last block is to return; None: all.
             projected: what the first block's `project` gives for `x`, if that is known already.
+            condition: of each step, as `arrange` returns it.
 
         Returns:
             (B, N or last, width).
         """
         final = len(self.predictor_blocks) - 1
+        told = {} if condition is None else {"condition": condition}
         for index, block in enumerate(self.predictor_blocks):
             layer = None if cache is None else cache.layer(index)
-            x = block(x, rotary, mask, layer, last if index == final else None, projected if index == 0 else None)
+            first = projected if index == 0 else None
+            x = block(x, rotary, mask, layer, last if index == final else None, first, **told)
         return x
 
     def read_out(self, x: Tensor) -> Tensor:

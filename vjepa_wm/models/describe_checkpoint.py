@@ -159,7 +159,7 @@ def form_of(config: PartConfig) -> list[str]:
         f"MLP {hidden_width(config.embed_dim, config.mlp_ratio, activation)} ({activation})",
     ]
     if isinstance(config, VideoEncoderConfig):
-        words.append(f"tubelets of {config.tubelet_size} x {config.patch_size} x {config.patch_size}")
+        words.append(f"tubelets of {config.tubelet_size} x {' x '.join(map(str, config.patch_shape))}")
         words.append(f"made for {config.num_frames} frames of {config.image_size} px")
     elif not isinstance(config, AttentiveProbeConfig):
         words.append(f"for an encoder of width {config.encoder_dim}")

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
-from vjepa_wm.models.factorized import Scope, group_mask, run_grouped
-from vjepa_wm.models.layers import init_weights, make_blocks, run_block
+from vjepa_wm.models.factorized import Scope, group_mask, run_grouped, token_groups
+from vjepa_wm.models.layers import AttentionMask, init_weights, make_blocks, run_block
 from vjepa_wm.models.rope import RotaryTables, grid_positions, rotary_tables
 from vjepa_wm.models.sincos import Grid, fixed_positions_for
 from vjepa_wm.models.tubelets import TubeletEmbedding
@@ -43,9 +43,9 @@ class VideoEncoder(nn.Module):
         self.config = config
         self.recompute_activations = False
         width = config.embed_dim
-        self.patch_embed = TubeletEmbedding(config.patch_size, config.tubelet_size, config.in_channels, width)
+        self.patch_embed = TubeletEmbedding(config.patch_shape, config.tubelet_size, config.in_channels, width)
         if config.image_tokenizer:
-            self.patch_embed_img = TubeletEmbedding(config.patch_size, 1, config.in_channels, width)
+            self.patch_embed_img = TubeletEmbedding(config.patch_shape, 1, config.in_channels, width)
         if config.modality_embedding:
             self.img_mod_embed = nn.Parameter(_MODALITY_STD * torch.randn(1, 1, width))
             self.video_mod_embed = nn.Parameter(_MODALITY_STD * torch.randn(1, 1, width))
@@ -119,6 +119,20 @@ class VideoEncoder(nn.Module):
             raise ValueError(f"num_levels must be from 1 to {len(levels)}, the encoder's levels, got {count}")
         return torch.cat(self.intermediate_layers(clip, ids, layers=levels[-count:]), dim=-1)
 
+    def patch_features(self, clip: Tensor, ids: Tensor | None = None, *, num_levels: int | None = 1) -> Tensor:
+        """Return what `level_features` does without a class token, (B, N or K, L * D)."""
+        tokens = self.level_features(clip, ids, num_levels=num_levels)
+        return tokens[:, 1:] if self.config.class_token else tokens
+
+    def grid(self, clip: Tensor) -> Grid:
+        """Return the tokens of clips or pictures in time, rows and columns.
+
+        Raises:
+            ValueError: if the clip does not divide into tubelets.
+        """
+        embedding, clip = self._tokenizer(clip)
+        return embedding.grid(clip)
+
     def _norm(self, layer: int) -> nn.Module:
         """Return the norm that follows a block."""
         config = self.config
@@ -135,52 +149,65 @@ class VideoEncoder(nn.Module):
         x, grid = self._embed(clip, ids)
         kept = torch.arange(grid[0] * grid[1] * grid[2], device=x.device) if ids is None else ids
         rotary = self._tables(kept, grid, x)
-        first_temporal = self.config.depth - self.config.temporal_depth
+        masks = self._group_masks(kept, grid, len(x)) if ids is not None or self.config.class_token else {}
         outputs = {}
         for index, block in enumerate(self.blocks):
-            if self.config.temporal_depth == 0:
-                x = run_block(block, x, rotary, None, self.recompute_activations)
+            over = self._scope(index)
+            if over is None or masks:
+                x = run_block(block, x, rotary, over and masks[over], self.recompute_activations)
             else:
-                over: Scope = "space" if index < first_temporal else "time"
-                x = self._run_factorized(block, x, rotary, ids, kept, grid, over)
+                x = run_grouped(block, x, rotary, grid, over, self.recompute_activations)
             if index in layers:
                 outputs[index] = x
         return outputs
 
-    def _run_factorized(
-        self,
-        block: nn.Module,
-        x: Tensor,
-        rotary: RotaryTables | None,
-        ids: Tensor | None,
-        kept: Tensor,
-        grid: Grid,
-        over: Scope,
-    ) -> Tensor:
-        if ids is None and not self.config.class_token:
-            return run_grouped(block, x, rotary, grid, over, self.recompute_activations)
-        mask = group_mask(kept, grid, over, self.config.class_token)
-        return run_block(block, x, rotary, mask, self.recompute_activations)
+    def _scope(self, index: int) -> Scope | None:
+        """Return what a block attends over; None: all tokens."""
+        if not self.config.temporal_depth:
+            return None
+        return "space" if index < self.config.depth - self.config.temporal_depth else "time"
+
+    def _group_masks(self, kept: Tensor, grid: Grid, batch: int) -> dict[Scope, AttentionMask]:
+        """Return which of the kept tokens (N,) or (B, N) see each other in factorised attention."""
+        scopes: tuple[Scope, ...] = ("space", "time") if self.config.temporal_depth else ()
+        class_token = self.config.class_token
+        if torch.compiler.is_compiling() or kept.is_meta:  # shapes of groups depend on the mask
+            return {over: group_mask(kept, grid, over, class_token) for over in scopes}
+        kept = kept.expand(batch, -1)
+        return {over: token_groups(kept, grid, over, class_token) for over in scopes}
+
+    def _tokenizer(self, clip: Tensor) -> tuple[TubeletEmbedding, Tensor]:
+        """Return what embeds clips or pictures, and these as it takes them."""
+        if clip.dim() == 4:
+            clip = clip.unsqueeze(2)
+        is_picture = clip.dim() == 5 and clip.shape[2] == 1
+        embedding = self.patch_embed_img if is_picture and self.config.image_tokenizer else self.patch_embed
+        if is_picture and embedding.tubelet_size > 1:
+            clip = clip.expand(-1, -1, embedding.tubelet_size, -1, -1)
+        return embedding, clip
 
     def _embed(self, clip: Tensor, ids: Tensor | None) -> tuple[Tensor, Grid]:
         """Make tokens (B, N or K (+ 1), D) with what is added to them, and tell their grid."""
         config = self.config
-        if clip.dim() == 4:
-            clip = clip.unsqueeze(2)
-        is_picture = clip.dim() == 5 and clip.shape[2] == 1
-        embedding = self.patch_embed_img if is_picture and config.image_tokenizer else self.patch_embed
-        if is_picture and embedding.tubelet_size > 1:
-            clip = clip.expand(-1, -1, embedding.tubelet_size, -1, -1)
+        embedding, clip = self._tokenizer(clip)
         grid = embedding.grid(clip)
         if ids is not None and (ids.dim() != 2 or len(ids) != len(clip)):
             raise ValueError(f"ids must be ({len(clip)}, K), a row for each clip, got {tuple(ids.shape)}")
+        if ids is not None and not ids.shape[1]:
+            raise ValueError(f"ids must keep at least one token of each clip, got {tuple(ids.shape)}")
         x = embedding(clip, ids)
         if config.modality_embedding:
             x = x + (self.img_mod_embed if embedding is not self.patch_embed else self.video_mod_embed)
         if config.rope is None:
             image = config.tubelet_size == 1
             table = fixed_positions_for(
-                config.embed_dim, config.trained_grid, grid, config.uniform_power, image=image, device=x.device
+                config.embed_dim,
+                config.trained_grid,
+                grid,
+                config.uniform_power,
+                short_time=config.short_time,
+                image=image,
+                device=x.device,
             ).to(x.dtype)
             x = x + (table if ids is None else table[ids])
         if config.class_token:

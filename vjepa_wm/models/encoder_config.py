@@ -20,7 +20,9 @@ class VideoEncoderConfig:
     num_frames: int = 16
     """Frames of the clips it was trained on; only fixed positions depend on it."""
     patch_size: int = 16
-    """Side of a patch [px]."""
+    """Side of a patch, or its height if `patch_width` is given [px]."""
+    patch_width: int | None = None
+    """Width of a patch that is no square [px]."""
     tubelet_size: int = 2
     """Frames in a tubelet; 1 makes an image encoder."""
     in_channels: int = 3
@@ -45,6 +47,8 @@ class VideoEncoderConfig:
     """Side of the patch grid that rows and columns are stretched onto (V-JEPA 2.1: 16); None: they just count."""
     uniform_power: bool = False
     """Fixed positions only: equal channels for time, rows and columns instead of 2 : 1 : 1."""
+    short_time: bool = False
+    """With `uniform_power`, time and not columns has the channels that are left (340 / 342 / 342 of 1,024)."""
     class_token: bool = False
     """Whether a learned token without a position comes first."""
     temporal_depth: int = 0
@@ -59,12 +63,15 @@ class VideoEncoderConfig:
 
     def __post_init__(self) -> None:
         check_width(self.embed_dim, self.num_heads)
-        check_rope(self.rope, self.rope_grid)
+        check_rope(self.rope, self.rope_grid, self.embed_dim // self.num_heads)
         check_blocks(self.depth, self.mlp_ratio, self.activation, self.drop_path, self.norm_eps)
         names = ("image_size", "num_frames", "patch_size", "tubelet_size", "in_channels")
         check_at_least(1, **{name: getattr(self, name) for name in names})
         if self.image_size % self.patch_size:
             raise ValueError(f"image_size must be a multiple of patch_size {self.patch_size}, got {self.image_size}")
+        check_at_least(1, patch_width=self.patch_width)
+        if self.image_size % (self.patch_width or 1):
+            raise ValueError(f"image_size must be a multiple of patch_width {self.patch_width}, got {self.image_size}")
         if self.num_frames < self.tubelet_size:
             raise ValueError(f"num_frames must be at least tubelet_size {self.tubelet_size}, got {self.num_frames}")
         if not 0 <= self.temporal_depth < self.depth:
@@ -77,13 +84,22 @@ class VideoEncoderConfig:
     @property
     def patch_grid(self) -> tuple[int, int]:
         """Rows and columns of patches in a picture of the training size."""
-        side = self.image_size // self.patch_size
-        return side, side
+        return self.grid_of(self.tubelet_size, self.image_size)[1:]
 
     @property
     def trained_grid(self) -> tuple[int, int, int]:
         """Tokens in time, rows and columns of a clip of the training size."""
-        return (self.num_frames // self.tubelet_size, *self.patch_grid)
+        return self.grid_of(self.num_frames, self.image_size)
+
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """Height and width of a patch [px]."""
+        return self.patch_size, self.patch_width or self.patch_size
+
+    def grid_of(self, num_frames: int, image_size: int) -> tuple[int, int, int]:
+        """Return the tokens in time, rows and columns of a square clip."""
+        height, width = self.patch_shape
+        return num_frames // self.tubelet_size, image_size // height, image_size // width
 
 
 def vit_micro(image_size: int = 96) -> VideoEncoderConfig:

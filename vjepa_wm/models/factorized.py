@@ -1,7 +1,7 @@
 """Factorised space-then-time attention: blocks that attend within each frame, and blocks that attend at each place.
 
-Whole clips are regrouped, so that a block costs what its groups cost; clips with dropped tokens have groups of unequal
-size and take a mask.
+Whole clips are regrouped as they are. Clips with dropped tokens have groups of unequal size, and a class token belongs
+to none: they go through `grouped_attention`, or take a mask over all pairs where a compiler wants fixed shapes.
 
 Letters: B batch, T tokens in time, S places of a frame, N tokens, D width.
 
@@ -16,11 +16,27 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from vjepa_wm.models.grouped_attention import Groups, make_groups
 from vjepa_wm.models.layers import run_block
 from vjepa_wm.models.rope import RotaryTables
 from vjepa_wm.models.sincos import Grid
 
 Scope = Literal["space", "time"]
+
+
+def token_groups(ids: Tensor, grid: Grid, over: Scope, class_token: bool) -> Groups:
+    """Return the groups in which tokens share a frame (`space`) or a place (`time`).
+
+    Args:
+        ids: token ids, (B, N).
+        grid: tokens in time, rows and columns.
+        over: what the block attends over.
+        class_token: whether a token without an id comes first.
+    """
+    per_frame = grid[1] * grid[2]
+    if over == "space":
+        return make_groups(ids // per_frame, grid[0], class_token)
+    return make_groups(ids % per_frame, per_frame, class_token)
 
 
 def group_mask(ids: Tensor, grid: Grid, over: Scope, class_token: bool) -> Tensor:

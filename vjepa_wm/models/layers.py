@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vjepa_wm.checks import check_at_least, check_positive
 from vjepa_wm.models.attention import attend
+from vjepa_wm.models.grouped_attention import Groups, attend_in_groups
 from vjepa_wm.models.key_value_cache import LayerCache
 from vjepa_wm.models.rope import RotaryTables, apply_rotary
 
@@ -27,6 +28,8 @@ NORM_EPS = 1e-6
 Activation = Literal["gelu", "swiglu"]
 Projected = tuple[Tensor, Tensor, Tensor]
 """Queries, keys and values of tokens, each (B, h, N, d)."""
+AttentionMask = Tensor | Groups
+"""True where a query may see a key, or the groups in which tokens see each other."""
 
 
 def check_width(embed_dim: int, num_heads: int, name: str = "embed_dim", heads_name: str = "num_heads") -> None:
@@ -91,12 +94,14 @@ class Attention(nn.Module):
     def mix(
         self,
         projected: Projected,
-        mask: Tensor | None = None,
+        mask: AttentionMask | None = None,
         cache: LayerCache | None = None,
         last: int | None = None,
     ) -> Tensor:
         """Attend, given the N tokens' queries, keys and values; the rest as in `forward`."""
         q, k, v = projected
+        if isinstance(mask, Groups):  # of the encoder, which has neither a cache nor last tokens
+            return self.proj(rearrange(attend_in_groups(q, k, v, mask), "b h n d -> b n (h d)"))
         if cache is not None:
             k, v = cache.extend(k, v)
         if last is not None:
@@ -107,7 +112,7 @@ class Attention(nn.Module):
         self,
         x: Tensor,
         rotary: RotaryTables | None,
-        mask: Tensor | None = None,
+        mask: AttentionMask | None = None,
         cache: LayerCache | None = None,
         last: int | None = None,
     ) -> Tensor:
@@ -116,7 +121,8 @@ class Attention(nn.Module):
         Args:
             x: tokens, (B, N, D).
             rotary: tables for these N tokens, or None for no positions.
-            mask: True where a query may see a key, (N, past + N) or (B, 1, N, past + N); None: all.
+            mask: True where a query may see a key, (N, past + N) or (B, 1, N, past + N); or groups of tokens that
+                see each other; None: all.
             cache: earlier tokens; they are seen, and these tokens are added to it.
             last: how many tokens at the end to return; all are seen. None: all.
 
@@ -234,7 +240,7 @@ class Block(nn.Module):
         self,
         x: Tensor,
         rotary: RotaryTables | None,
-        mask: Tensor | None = None,
+        mask: AttentionMask | None = None,
         cache: LayerCache | None = None,
         last: int | None = None,
         projected: Projected | None = None,
@@ -281,7 +287,7 @@ def run_block(
     block: nn.Module,
     x: Tensor,
     rotary: RotaryTables | None,
-    mask: Tensor | None,
+    mask: AttentionMask | None,
     recompute: bool,
     last: int | None = None,
 ) -> Tensor:

@@ -38,6 +38,8 @@ SHORT_SIDE = 256 / 224
 """Short side of the resized picture over the side of the crop, in the official evaluation."""
 MAX_ASPECT = 16
 """Long side over short side up to which `prepare_clip` resizes all of a picture before it cuts out the centre."""
+_GREY_WEIGHTS = (0.299, 0.587, 0.114)
+"""Of red, green and blue in brightness. Source: ITU-R BT.601."""
 _WEIGHT_BITS = 11
 """Fraction bits of OpenCV's interpolation weights."""
 
@@ -54,6 +56,26 @@ def normalize_pixels(images: Tensor) -> Tensor:
     mean = images.new_tensor(IMAGE_MEAN).view(3, 1, 1)
     std = images.new_tensor(IMAGE_STD).view(3, 1, 1)
     return (images - mean) / std
+
+
+def fit_channels(images: Tensor, channels: int) -> Tensor:
+    """Return normalised RGB pictures as a network with so many colour channels takes them: as they are, or grey.
+
+    Args:
+        images: (..., 3, height, width), as `normalize_pixels` returns them.
+        channels: 3, or 1 for the weighted mean of the three.
+
+    Returns:
+        (..., channels, height, width).
+
+    Raises:
+        ValueError: if pictures cannot have so many channels.
+    """
+    if channels == 3:
+        return images
+    if channels != 1:
+        raise ValueError(f"in_channels must be 3 (RGB) or 1 (grey) for pictures and videos, got {channels}")
+    return (images * images.new_tensor(_GREY_WEIGHTS).view(3, 1, 1)).sum(dim=-3, keepdim=True)
 
 
 def prepare_frames(frames: Tensor, image_size: int, *, antialias: bool = True) -> Tensor:

@@ -9,11 +9,13 @@ V-JEPA 2.1 (arXiv 2603.14482), section 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vjepa_wm.checks import check_at_least
+from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.layers import (
     NORM_EPS,
     Activation,
@@ -25,6 +27,7 @@ from vjepa_wm.models.layers import (
 )
 from vjepa_wm.models.rope import RopeForm, check_rope, grid_positions, rotary_tables
 from vjepa_wm.models.sincos import Grid, fixed_positions_for
+from vjepa_wm.models.tubelets import check_token_ids
 
 _MODALITY_STD = 1e-6
 
@@ -59,6 +62,8 @@ class MaskedPredictorConfig:
     """Tokens in time, rows and columns of the training clips; only fixed positions need it."""
     uniform_power: bool = False
     """Fixed positions only: equal channels for time, rows and columns instead of 2 : 1 : 1."""
+    short_time: bool = False
+    """With `uniform_power`, time and not columns has the channels that are left (340 / 342 / 342 of 1,024)."""
     num_levels: int = 1
     """Encoder levels that come in, end to end, and go out (V-JEPA 2.1: 4); several are fused by two layers first."""
     target_dim: int | None = None
@@ -67,13 +72,16 @@ class MaskedPredictorConfig:
     """Whether a second output layer predicts the visible tokens as well (V-JEPA 2.1)."""
     modality_embedding: bool = False
     """Whether a learned vector is added to all tokens of a picture, another to those of a clip (V-JEPA 2.1)."""
+    capacity: int | None = None
+    """Largest number of target tokens of a clip; more are an error. None: any number."""
 
     def __post_init__(self) -> None:
         check_width(self.embed_dim, self.num_heads)
-        check_rope(self.rope, self.rope_grid)
+        check_rope(self.rope, self.rope_grid, self.embed_dim // self.num_heads)
         check_blocks(self.depth, self.mlp_ratio, self.activation, self.drop_path, self.norm_eps)
         check_at_least(1, encoder_dim=self.encoder_dim, target_dim=self.target_dim)
         check_at_least(1, num_mask_tokens=self.num_mask_tokens, num_levels=self.num_levels)
+        check_at_least(1, capacity=self.capacity)
         if self.rope is None and self.grid is None:
             raise ValueError("grid must be given for fixed positions (rope None), got None")
 
@@ -86,6 +94,35 @@ class MaskedPredictorConfig:
     def output_dim(self) -> int:
         """Width of a predicted token."""
         return self.input_dim if self.target_dim is None else self.target_dim
+
+
+def masked_predictor_for(
+    encoder: VideoEncoderConfig, *, embed_dim: int = 384, depth: int = 12, num_heads: int = 12, **options: Any
+) -> MaskedPredictorConfig:
+    """Return a predictor that fits an encoder: its positions, levels and modalities.
+
+    Args:
+        encoder: whose tokens come in.
+        embed_dim: width of the predictor.
+        depth: number of blocks.
+        num_heads: attention heads.
+        options: other fields of `MaskedPredictorConfig`.
+    """
+    fields: dict[str, Any] = {
+        "encoder_dim": encoder.embed_dim,
+        "embed_dim": embed_dim,
+        "depth": depth,
+        "num_heads": num_heads,
+        "rope": encoder.rope,
+        "rope_grid": encoder.rope_grid,
+        "grid": encoder.trained_grid,
+        "uniform_power": encoder.uniform_power,
+        "short_time": encoder.short_time,
+        "num_levels": max(1, len(encoder.levels)),
+        "modality_embedding": encoder.modality_embedding,
+    }
+    fields.update(options)
+    return MaskedPredictorConfig(**fields)
 
 
 class MaskedPredictor(nn.Module):
@@ -158,7 +195,7 @@ class MaskedPredictor(nn.Module):
             (B, Nt, output_dim).
 
         Raises:
-            ValueError: if ids, features and grid disagree.
+            ValueError: if ids, features and grid disagree, or there are more targets than the predictor's capacity.
         """
         hidden = self._run(context, context_ids, target_ids, grid, mask_index, image, last=target_ids.shape[1])
         return self.predictor_proj(hidden)
@@ -213,6 +250,10 @@ class MaskedPredictor(nn.Module):
             )
         if not target_ids.shape[1]:
             raise ValueError(f"target_ids must name at least one token of each clip, got {tuple(target_ids.shape)}")
+        if config.capacity is not None and target_ids.shape[1] > config.capacity:
+            raise ValueError(f"target_ids must be at most capacity {config.capacity} a clip, got {target_ids.shape[1]}")
+        for name, some in (("context_ids", context_ids), ("target_ids", target_ids)):
+            check_token_ids(name, some, grid)
         x = self.predictor_embed(context)
         mask_token = self.mask_tokens[mask_index % config.num_mask_tokens].to(x.dtype)
         x = torch.cat((x, mask_token.expand(*target_ids.shape, -1)), dim=1)
@@ -223,7 +264,14 @@ class MaskedPredictor(nn.Module):
         rotary = None
         if config.rope is None:
             assert config.grid is not None  # the config refuses it
-            table = fixed_positions_for(config.embed_dim, config.grid, grid, config.uniform_power, device=x.device)
+            table = fixed_positions_for(
+                config.embed_dim,
+                config.grid,
+                grid,
+                config.uniform_power,
+                short_time=config.short_time,
+                device=x.device,
+            )
             x = x + table.to(x.dtype)[ids]
         else:
             positions = grid_positions(ids, grid[1:], config.rope_grid)

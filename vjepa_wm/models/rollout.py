@@ -35,8 +35,8 @@ class _Context:
 
     patches: Tensor
     """Patch tokens of the last observed step, (E, N, W)."""
-    projected: Projected
-    """What the first block makes of them before attention."""
+    projected: Projected | None
+    """What the first block makes of them before attention; None where that depends on the action (AdaLN)."""
     cache: KeyValueCache
     """The observed steps before that one."""
     rotary: list[RotaryTables]
@@ -86,7 +86,7 @@ def _share(predictor: ActionConditionedPredictor, z: Tensor, seen: tuple[Tensor,
     """Compute what no candidate's action is needed for."""
     past, num_tokens = z.shape[1] - 1, z.shape[2]
     patches = predictor.embed_patches(z)
-    tokens = torch.cat((predictor.embed_conditions(*seen), patches[:, :past]), dim=2)
+    tokens, condition = predictor.arrange(predictor.embed_conditions(*seen), patches[:, :past])
     per_step = tokens.shape[2]
     num_conditions = per_step - num_tokens
     tables = predictor.tables(0, past + horizon, num_conditions, patch_grid(None, num_tokens), patches)
@@ -94,9 +94,11 @@ def _share(predictor: ActionConditionedPredictor, z: Tensor, seen: tuple[Tensor,
     if past:
         cache.add_steps(past, per_step)
         mask = frame_causal_mask(past, per_step, 0, z.device)
-        predictor.run_blocks(tokens.flatten(1, 2), tables.part(0, past * per_step), mask, cache)
+        predictor.run_blocks(tokens.flatten(1, 2), tables.part(0, past * per_step), mask, cache, condition=condition)
     rotary = [tables.part(step * per_step, (step + 1) * per_step) for step in range(past, past + horizon)]
-    projected = predictor.first_block.project(patches[:, past], rotary[0].part(num_conditions, per_step))
+    projected = None
+    if condition is None:
+        projected = predictor.first_block.project(patches[:, past], rotary[0].part(num_conditions, per_step))
     return _Context(patches[:, past], projected, cache, rotary)
 
 
@@ -104,20 +106,23 @@ def _imagine(
     predictor: ActionConditionedPredictor, context: _Context, conditions: Tensor, which: Tensor, last_only: bool
 ) -> Tensor:
     """Roll rows of conditions (B, H, C, W) forward, each from the context `which` (B,), to (B, H or 1, N, D)."""
-    horizon, num_conditions = conditions.shape[1:3]
-    num_tokens = context.patches.shape[1]
+    horizon, num_tokens = conditions.shape[1], context.patches.shape[1]
     cache = None
     if horizon > 1 or context.cache.steps:
-        tokens = (context.cache.steps + horizon) * (num_conditions + num_tokens)
+        tokens = (context.cache.steps + horizon) * context.rotary[0].cos.shape[2]
         cache = context.cache.select(which, None if torch.is_grad_enabled() else tokens)
-    own = predictor.first_block.project(conditions[:, 0], context.rotary[0].part(0, num_conditions))
-    q, k, v = (torch.cat((a, b[which]), dim=2) for a, b in zip(own, context.projected, strict=True))
-    projected: Projected | None = (q, k, v)
+    projected: Projected | None = None
+    if context.projected is not None:
+        own = predictor.first_block.project(conditions[:, 0], context.rotary[0].part(0, conditions.shape[2]))
+        q, k, v = (torch.cat((a, b[which]), dim=2) for a, b in zip(own, context.projected, strict=True))
+        projected = (q, k, v)
     patches = context.patches[which]
     frames: list[Tensor] = []
     for step, rotary in enumerate(context.rotary):
-        x = torch.cat((conditions[:, step], patches), dim=1)
-        x = predictor.run_blocks(x, rotary, None, cache, last=num_tokens, projected=projected)
+        x, condition = predictor.arrange(conditions[:, step].unsqueeze(1), patches.unsqueeze(1))
+        x = predictor.run_blocks(
+            x.squeeze(1), rotary, None, cache, last=num_tokens, projected=projected, condition=condition
+        )
         frame = normalize_features(predictor.read_out(x).float())
         frames = [frame] if last_only else [*frames, frame]
         if step + 1 < horizon:

@@ -36,12 +36,23 @@ class RotaryTables(NamedTuple):
         return RotaryTables(self.cos[:, :, start:end], self.sin[:, :, start:end])
 
 
-def check_rope(form: str | None, rope_grid: int | None = None) -> None:
-    """Raise ValueError unless `form` names a rotary form, or is None for fixed positions, and `rope_grid` suits it."""
+def check_rope(form: str | None, rope_grid: int | None = None, head_dim: int | None = None) -> None:
+    """Raise ValueError unless `form` names a rotary form, or is None for fixed positions, and the others suit it."""
     if form is not None and form not in ROPE_FORMS:
         raise ValueError(f"rope must be one of {', '.join(ROPE_FORMS)} or None, got {form!r}")
     if rope_grid is not None and (form is None or rope_grid < 2):
         raise ValueError(f"rope_grid must be at least 2 and needs rotary positions, got {rope_grid} with rope {form!r}")
+    if head_dim is not None and form is not None:
+        check_head(head_dim)
+
+
+def check_head(head_dim: int) -> None:
+    """Raise ValueError unless a head of so many channels holds three rotary axes."""
+    if segment_size(head_dim) == 0:
+        raise ValueError(
+            f"head_dim (embed_dim over num_heads) must be at least 6 to hold three rotary axes, got {head_dim}; take "
+            "fewer heads"
+        )
 
 
 def segment_size(head_dim: int) -> int:
@@ -86,9 +97,8 @@ def rotary_tables(positions: Tensor, head_dim: int, form: RopeForm, dtype: torch
     Raises:
         ValueError: if a head has fewer than 6 channels.
     """
+    check_head(head_dim)
     size = segment_size(head_dim)
-    if size == 0:
-        raise ValueError(f"head_dim must be at least 6 to hold three rotary axes, got {head_dim}")
     half = size // 2
     frequencies = _BASE ** (-torch.arange(half, dtype=torch.float32, device=positions.device) / half)
     frequencies = frequencies.repeat(2) if form == "tiled" else frequencies.repeat_interleave(2)

@@ -20,7 +20,7 @@ from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.key_value_cache import KeyValueCache
 from vjepa_wm.models.layers import normalize_features
-from vjepa_wm.models.pixels import prepare_frames
+from vjepa_wm.models.pixels import fit_channels, prepare_frames
 from vjepa_wm.models.pose import integrate_pose, pose_difference
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.rollout import roll_out
@@ -45,8 +45,10 @@ class WorldModelConfig:
                 f"predictor.encoder_dim must equal encoder.embed_dim {self.encoder.embed_dim}, "
                 f"got {self.predictor.encoder_dim}"
             )
+        rows, columns = self.encoder.patch_grid
+        if rows != columns:
+            raise ValueError(f"encoder must have as many rows as columns of patches, got {rows} and {columns}")
         if self.proposal is not None:
-            rows, columns = self.encoder.patch_grid
             wanted = (rows * columns, self.encoder.embed_dim, self.predictor.action_dim)
             got = (self.proposal.num_tokens, self.proposal.encoder_dim, self.proposal.action_dim)
             if got != wanted:
@@ -169,9 +171,11 @@ def encode_frames(encoder: VideoEncoder, frames: Tensor, *, antialias: bool = Tr
     """Encode single frames (B, T, height, width, 3) uint8 to normalised latents (B, T, N, D) float32."""
     config = encoder.config
     images = prepare_frames(rearrange(frames, "b t h w c -> (b t) h w c"), config.image_size, antialias=antialias)
+    images = fit_channels(images, config.in_channels)
     weight = encoder.patch_embed.proj.weight
     clips = repeat(images.to(weight), "b c h w -> b c t h w", t=config.tubelet_size)
-    z = normalize_features(encoder(clips).float())
+    patches = encoder(clips)[:, int(config.class_token) :]
+    z = normalize_features(patches.float())
     return rearrange(z, "(b t) n d -> b t n d", b=frames.shape[0])
 
 

@@ -180,7 +180,7 @@ def _misfits(config: WorldModelConfig, env: GoalEnv) -> list[str]:
         wrong.append(f"acts with {predictor.action_dim} numbers, the task with {_listed(env.action_names)}")
     if predictor.use_state and predictor.state_dim != len(env.state_names):
         wrong.append(f"reads states of {predictor.state_dim} numbers, the task has {_listed(env.state_names)}")
-    if encoder.in_channels != 3:
+    if encoder.in_channels not in (1, 3):
         wrong.append(f"sees pictures of {encoder.in_channels} channels, the task shows red, green and blue")
     return wrong
 

@@ -23,12 +23,13 @@ from vjepa_wm.data.latents.latent_set import LatentSet, number_units
 from vjepa_wm.data.latents.latent_store import fingerprint
 from vjepa_wm.data.latents.object_motion import moving_frames
 from vjepa_wm.data.latents.window_mixture import WindowMixture
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig, Conditioning
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
 from vjepa_wm.models.layers import check_width
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
+from vjepa_wm.models.rope import check_head
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
 from vjepa_wm.training.ac_objective import world_model_losses
 from vjepa_wm.training.imagined_objects import report_imagined_objects
@@ -50,6 +51,8 @@ class TrainACConfig(LatentRunConfig):
     """Blocks of the predictor."""
     predictor_heads: int = 3
     """Heads of the predictor."""
+    predictor_conditioning: Conditioning = "tokens"
+    """How actions and states reach the patches: as tokens (V-JEPA 2-AC), or by adaptive norms (AdaLN)."""
     use_state: bool = True
     """Give the predictor the robot's state beside the latents; off: it knows of the robot what pictures show."""
     normalize: bool = True
@@ -72,6 +75,7 @@ class TrainACConfig(LatentRunConfig):
         check_at_least(0, inverse_weight=self.inverse_weight)
         check_at_least(1, predictor_depth=self.predictor_depth)
         check_width(self.predictor_dim, self.predictor_heads, "predictor_dim", "predictor_heads")
+        check_head(self.predictor_dim // self.predictor_heads)
         if self.rollout_steps < 1 or self.num_frames < self.rollout_steps + 1:
             raise ValueError(
                 f"num_frames must be at least rollout_steps + 1 = {self.rollout_steps + 1}, got {self.num_frames}"
@@ -176,6 +180,7 @@ def ac_predictor_config(
         embed_dim=config.predictor_dim,
         depth=config.predictor_depth,
         num_heads=config.predictor_heads,
+        conditioning=config.predictor_conditioning,
         action_dim=sets[0].actions.shape[1],
         state_dim=sets[0].states.shape[1],
         use_state=config.use_state,

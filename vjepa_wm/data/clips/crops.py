@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from vjepa_wm.models.pixels import normalize_pixels
+from vjepa_wm.models.pixels import fit_channels, normalize_pixels
 
 _MAX_DRAWS = 10
 
@@ -77,19 +77,20 @@ def cut_clip(clip: Tensor, config: AugmentationConfig, generator: torch.Generato
     return clip[:, top : top + rows, left : left + columns], flip
 
 
-def finish_clip(cut: Tensor, image_size: int, flip: bool) -> Tensor:
+def finish_clip(cut: Tensor, image_size: int, flip: bool, channels: int = 3) -> Tensor:
     """Resize what was cut out of a clip, maybe flip it, and normalise it.
 
     Args:
         cut: (T, height, width, 3) uint8.
         image_size: side of the result [px].
         flip: whether to turn it left to right.
+        channels: as of `fit_channels`.
 
     Returns:
-        (3, T, S, S) float32, on the device of the cut.
+        (channels, T, S, S) float32, on the device of the cut.
     """
     frames = rearrange(cut, "t h w c -> t c h w").float() / 255.0
     frames = F.interpolate(frames, size=(image_size, image_size), mode="bilinear", align_corners=False)
     if flip:
         frames = frames.flip(-1)
-    return rearrange(normalize_pixels(frames), "t c h w -> c t h w")
+    return rearrange(fit_channels(normalize_pixels(frames), channels), "t c h w -> c t h w")

@@ -9,6 +9,8 @@ from vjepa_wm.data.masks.mask import MaskError
 
 Truncation = Literal["first", "random"]
 """How sets are cut to one length in a batch: dropping the latest tokens, or any."""
+Sizes = Literal["batch", "block"]
+"""Whether all blocks of a batch have one size, or each its own."""
 
 
 def check_scale(name: str, pair: tuple[float, float], *, largest: float = 1.0) -> None:
@@ -43,7 +45,17 @@ def check_truncation(truncation: str) -> None:
         raise ValueError(f"truncation must be 'first' or 'random', got {truncation!r}")
 
 
-def count_share(name: str, share: float, total: int, things: str, *, largest: int) -> int:
+def check_sizes(sizes: str) -> None:
+    """Refuse anything that says not for what the size of a block is drawn.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if sizes not in ("batch", "block"):
+        raise ValueError(f"sizes must be 'batch' or 'block', got {sizes!r}")
+
+
+def count_share(name: str, share: float, total: int, things: str, *, largest: int, nearest: bool = False) -> int:
     """Return how many of `total` things a share is, rounded to the nearest.
 
     Args:
@@ -52,19 +64,22 @@ def count_share(name: str, share: float, total: int, things: str, *, largest: in
         total: number of things there are.
         things: what they are, for the message.
         largest: the greatest number that leaves a mask; the smallest is 1.
+        nearest: whether the nearest such number is taken where the share gives no mask.
 
     Raises:
-        MaskError: if the number is not within 1 to `largest`.
+        MaskError: if the number is not within 1 to `largest` and has to be.
     """
     if largest < 1:
         raise MaskError(
             f"{name} needs at least {total + 1 - largest} {things} to divide, got {total}; enlarge the clip"
         )
     count = round(total * share)
+    if nearest:
+        return min(max(count, 1), largest)
     if not 1 <= count <= largest:
-        nearest = min(max(count, 1), largest) / total
+        better = min(max(count, 1), largest) / total
         raise MaskError(
             f"{name} {share} of {total} {things} is {count}, but must be 1 to {largest}; "
-            f"{name} {nearest:.4g} would do, or a larger clip"
+            f"{name} {better:.4g} would do, or a larger clip"
         )
     return count

@@ -14,14 +14,30 @@ import torch
 from torch import Tensor
 
 from vjepa_wm.checks import check_at_least
-from vjepa_wm.data.masks.block_drawing import block_size, complement, cut, draw_blocks, draw_filled, fewest
+from vjepa_wm.data.masks.block_drawing import (
+    block_sizes,
+    complement,
+    cut,
+    draw_blocks,
+    draw_covered,
+    draw_filled,
+    fewest,
+)
 from vjepa_wm.data.masks.mask import Mask, check_mask, check_request
-from vjepa_wm.data.masks.mask_options import Truncation, check_scale, check_share, check_truncation
+from vjepa_wm.data.masks.mask_options import (
+    Sizes,
+    Truncation,
+    check_scale,
+    check_share,
+    check_sizes,
+    check_truncation,
+    count_share,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MultiBlockMask:
-    """Hide the union of several blocks. All blocks of a batch have one size; their places are drawn for each clip."""
+    """Hide the union of several blocks, whose places are drawn for each clip."""
 
     num_blocks: int = 8
     """Blocks per clip."""
@@ -43,6 +59,12 @@ class MultiBlockMask:
     """Swap the two sets: predict the outside from the inside."""
     truncation: Truncation = "first"
     """How sets are cut to one length in a batch: `first` drops the latest tokens, as V-JEPA 2; `random` has no bias."""
+    sizes: Sizes = "batch"
+    """Whether all blocks of a step have one size, or each its own."""
+    total_ratio: float | None = None
+    """Share of tokens that is hidden, exactly: the last block is cut, or blocks are added; None: what they cover."""
+    move_one: bool = False
+    """If blocks leave no visible token, or none to predict, move one from the other set instead of failing."""
 
     def __post_init__(self) -> None:
         check_at_least(1, num_blocks=self.num_blocks, max_keep=self.max_keep)
@@ -53,6 +75,11 @@ class MultiBlockMask:
         if self.full_complement and self.pred_full_complement:
             raise ValueError("full_complement and pred_full_complement exclude each other")
         check_truncation(self.truncation)
+        check_sizes(self.sizes)
+        if self.total_ratio is not None:
+            check_share("total_ratio", self.total_ratio, below_one=True)
+            if self.max_temporal_keep < 1.0:
+                raise ValueError("total_ratio and max_temporal_keep below 1 exclude each other")
 
     def sample(self, grid: tuple[int, int, int], batch_size: int, *, step: int, generator: torch.Generator) -> Mask:
         """Draw one mask for each clip of a batch.
@@ -70,12 +97,20 @@ class MultiBlockMask:
             MaskError: if blocks of this size leave no visible token, or none to predict.
         """
         check_request(grid, batch_size)
-        size = self.block_size(grid, step)
+        size = None if self.sizes == "block" else self._sizes(grid, (), torch.Generator().manual_seed(step))
+        named = "of their own sizes" if size is None else f"of {tuple(size.tolist())}"
+        count = None
+        if self.total_ratio is not None:
+            tokens = math.prod(grid)
+            count = count_share(
+                "total_ratio", self.total_ratio, tokens, "tokens", largest=tokens - 1, nearest=self.move_one
+            )
         visible, hidden = draw_filled(
-            lambda num_clips: self._draw(grid, size, num_clips, generator),
+            lambda num_clips: self._draw(grid, size, count, num_clips, generator),
             batch_size,
-            f"masks need visible and hidden tokens in every clip, but {self.num_blocks} blocks of {size} on a grid "
+            f"masks need visible and hidden tokens in every clip, but {self.num_blocks} blocks {named} on a grid "
             f"of {grid} leave none; lower spatial_scale {self.spatial_scale} or enlarge the clip",
+            generator if self.move_one else None,
         )
         keep = fewest(visible)
         keep = keep if self.max_keep is None else min(keep, self.max_keep)
@@ -88,22 +123,38 @@ class MultiBlockMask:
         return check_mask(Mask(target_ids, context_ids) if self.inverse else Mask(context_ids, target_ids), grid)
 
     def block_size(self, grid: tuple[int, int, int], step: int) -> tuple[int, int, int]:
-        """Return the size of a step's blocks in time, rows and columns of tokens."""
-        return block_size(
+        """Return the size of a step's blocks in time, rows and columns of tokens, where all have one."""
+        time, rows, columns = self._sizes(grid, (), torch.Generator().manual_seed(step)).tolist()
+        return time, rows, columns
+
+    def _sizes(self, grid: tuple[int, int, int], shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        return block_sizes(
             grid,
+            shape,
             spatial_scale=self.spatial_scale,
             aspect_ratio=self.aspect_ratio,
-            generator=torch.Generator().manual_seed(step),
+            generator=generator,
             temporal_scale=self.temporal_scale,
         )
 
     def _draw(
-        self, grid: tuple[int, int, int], size: tuple[int, int, int], num_clips: int, generator: torch.Generator
+        self,
+        grid: tuple[int, int, int],
+        size: Tensor | None,
+        count: int | None,
+        num_clips: int,
+        generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
         """Return True for visible and for hidden tokens, (num_clips, N); there may be none of one kind."""
-        hidden = draw_blocks(grid, size, num_blocks=self.num_blocks, batch_size=num_clips, generator=generator)
-        hidden[:, max(1, int(grid[0] * self.max_temporal_keep)) :] = True
-        return ~hidden.flatten(1), hidden.flatten(1)
+
+        def blocks() -> Tensor:
+            sizes = self._sizes(grid, (num_clips, self.num_blocks), generator) if size is None else size
+            return draw_blocks(grid, sizes, num_blocks=self.num_blocks, batch_size=num_clips, generator=generator)
+
+        hidden = draw_covered(blocks, count, generator)
+        late = max(1, int(grid[0] * self.max_temporal_keep)) * grid[1] * grid[2]
+        hidden[:, late:] = True
+        return ~hidden, hidden
 
 
 def vjepa2_masks(truncation: Truncation = "first") -> tuple[MultiBlockMask, MultiBlockMask]:

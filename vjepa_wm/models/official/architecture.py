@@ -25,7 +25,7 @@ from vjepa_wm.models.layers import Activation, hidden_width
 from vjepa_wm.models.official.published_models import PublishedModel
 from vjepa_wm.models.official.releases import release_of
 from vjepa_wm.models.predictor import MaskedPredictorConfig
-from vjepa_wm.models.sincos import Grid, fixed_positions
+from vjepa_wm.models.sincos import FixedForm, fixed_positions
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def infer_encoder_config(
     fixed = fixed_grid(part, path, positions, class_token="cls_token" in weights, image=tubelet == 1)
     size, frames = picture_size(path, patch, "V-JEPA 2.1" if levels else "V-JEPA 2")
     if fixed is not None:
-        size, frames = fixed[0][1] * patch, fixed[0][0] * tubelet
+        size, frames = fixed.grid[1] * patch, fixed.grid[0] * tubelet
     return VideoEncoderConfig(
         image_size=size,
         num_frames=1 if tubelet == 1 and fixed is None else frames,
@@ -88,7 +88,8 @@ def infer_encoder_config(
         activation=activation,
         rope=None if fixed is not None else "true" if levels else "tiled",
         rope_grid=_ROPE_GRID if levels else None,
-        uniform_power=fixed is not None and fixed[1],
+        uniform_power=fixed is not None and fixed.uniform_power,
+        short_time=fixed is not None and fixed.short_time,
         class_token="cls_token" in weights,
         levels=levels,
         image_tokenizer="patch_embed_img.proj.weight" in weights,
@@ -123,8 +124,9 @@ def infer_masked_predictor_config(
         num_mask_tokens=sum(name.startswith("mask_tokens.") for name in weights),
         rope=None if fixed is not None else "true" if is_21 else "tiled",
         rope_grid=_ROPE_GRID if is_21 and fixed is None else None,
-        grid=fixed[0] if fixed is not None else None,
-        uniform_power=fixed is not None and fixed[1],
+        grid=fixed.grid if fixed is not None else None,
+        uniform_power=fixed is not None and fixed.uniform_power,
+        short_time=fixed is not None and fixed.short_time,
         num_levels=num_levels,
         target_dim=None if target_dim == num_levels * encoder_dim else target_dim,
         predict_context="predictor_proj_context.weight" in weights,
@@ -248,8 +250,8 @@ def picture_size(path: Path, patch_size: int, family: str) -> tuple[int, int]:
 
 def fixed_grid(
     part: PublishedModel, path: Path, positions: Positions | None, *, class_token: bool = False, image: bool = False
-) -> tuple[Grid, bool] | None:
-    """Return grid and `uniform_power` of the fixed positions a model was trained with; None if they are rotary.
+) -> FixedForm | None:
+    """Return the form of the fixed positions a model was trained with; None if they are rotary.
 
     Raises:
         CheckpointError: if the file leaves it open.
@@ -267,7 +269,7 @@ def fixed_grid(
         logger.info("%s: its table of %d positions is not used, V-JEPA 2 has rotary ones", path, len(table))
         return None
     found = match_table(table, image=image)
-    if found is not None and (positions == "sincos" or found[0] in _VJEPA1_GRIDS):
+    if found is not None and (positions == "sincos" or found.grid in _VJEPA1_GRIDS):
         return found
     if positions == "sincos":
         raise CheckpointError(f"{path}: its pos_embed {tuple(table.shape)} is no sine-cosine table of a square grid")
@@ -277,17 +279,18 @@ def fixed_grid(
     )
 
 
-def match_table(table: Tensor, *, image: bool = False) -> tuple[Grid, bool] | None:
-    """Find grid and `uniform_power` whose fixed positions a table (N, D) holds; None if no grid of squares does."""
+def match_table(table: Tensor, *, image: bool = False) -> FixedForm | None:
+    """Find the form whose fixed positions a table (N, D) holds; None if no grid of squares does."""
     count, width = table.shape
-    forms = ([] if width % (4 if image else 8) else [False]) + ([] if image or width % 2 else [True])
+    forms = [] if width % (4 if image else 8) else [(False, False)]
+    forms += [] if image or width % 2 else [(True, False), (True, True)]
     sides = [side for side in range(1, math.isqrt(count) + 1) if count % side**2 == 0]
     for side in reversed(sides):
         grid = (count // side**2, side, side)
         if image and grid[0] > 1:
             continue
-        for uniform_power in forms:
-            wanted = fixed_positions(width, grid, uniform_power, image=image)
+        for uniform_power, short_time in forms:
+            wanted = fixed_positions(width, grid, uniform_power, short_time=short_time, image=image)
             if torch.allclose(table.float(), wanted, rtol=0.0, atol=_TABLE_TOLERANCE):
-                return grid, uniform_power
+                return FixedForm(grid, uniform_power, short_time)
     return None

@@ -133,6 +133,7 @@ def _refusals(
         (not encoder.image_tokenizer and not encoder.modality_embedding, "it treats pictures as clips"),
         (not encoder.class_token, "it has no class token"),
         (not encoder.temporal_depth, "it has no factorised attention"),
+        (len(set(encoder.patch_shape)) == 1, f"patches must be squares, not {encoder.patch_shape}"),
     ]
     if predictor is not None:
         rules += [

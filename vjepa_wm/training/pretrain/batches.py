@@ -36,7 +36,7 @@ class MicroBatch:
     """What a process computes at once."""
 
     clips: Tensor
-    """(B, 3, T, S, S) float32; T is 1 for pictures by themselves."""
+    """(B, C, T, S, S) float32; T is 1 for pictures by themselves."""
     masks: list[Mask]
     """One per mask setting."""
     share: float = 1.0
@@ -59,6 +59,8 @@ class Cuts:
     """Whether it is turned left to right."""
     image_size: int
     """Side they are resized to [px]."""
+    channels: int
+    """Colour channels that the encoder takes."""
     masks: list[Mask]
     """One per mask setting."""
     share: float
@@ -77,7 +79,7 @@ class Cuts:
         """Resize, flip and normalise the clips on a device."""
         pixels = self.pixels.to(device, non_blocking=True).split([3 * t * h * w for t, h, w in self.shapes])
         clips = [
-            finish_clip(cut.view(*shape, 3), self.image_size, flip)
+            finish_clip(cut.view(*shape, 3), self.image_size, flip, self.channels)
             for cut, shape, flip in zip(pixels, self.shapes, self.flips, strict=True)
         ]
         masks = [Mask(*(ids.to(device, non_blocking=True) for ids in mask)) for mask in self.masks]
@@ -167,6 +169,7 @@ class StepBatches(Dataset[StepData]):
             shapes=[(cut.shape[0], cut.shape[1], cut.shape[2]) for cut in cuts],
             flips=flips,
             image_size=stream.image_size,
+            channels=self.config.encoder.in_channels,
             masks=self._masks(stream, step, first, num_rows),
             share=stream.loss_share / self._num_parts,
             context_weight=self.config.context_weight(step, stream),

@@ -17,7 +17,8 @@ from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.data.clips.crops import AugmentationConfig
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_micro
 from vjepa_wm.models.layers import check_width
-from vjepa_wm.models.predictor import MaskedPredictorConfig
+from vjepa_wm.models.predictor import MaskedPredictorConfig, masked_predictor_for
+from vjepa_wm.models.rope import check_rope
 from vjepa_wm.training.pretrain.curriculum import FullStage, Stage, StageArgument
 from vjepa_wm.training.pretrain.objective import ObjectiveConfig
 from vjepa_wm.training.pretrain.streams import MasksConfig, PicturesConfig, Stream
@@ -136,6 +137,7 @@ class PretrainConfig(RunConfig):
             check_positive(data_weights=weight)
         check_at_least(1, num_frames=self.num_frames, predictor_depth=self.predictor_depth)
         check_width(self.predictor_dim, self.predictor_heads, "predictor_dim", "predictor_heads")
+        check_rope(self.encoder.rope, None, self.predictor_dim // self.predictor_heads)
         check_positive(fps=self.fps, frame_folders_fps=self.frame_folders_fps)
         check_within(0, 1, ema_start=self.ema_start, ema_end=self.ema_end)
         total = sum(stage.steps for stage in self.stages)
@@ -148,15 +150,16 @@ class PretrainConfig(RunConfig):
 
     def _check_stage(self, stage: FullStage) -> None:
         encoder = self.encoder
+        if encoder.in_channels not in (1, 3):
+            raise ValueError(f"encoder.in_channels must be 3 (RGB) or 1 (grey), got {encoder.in_channels}")
         if stage.num_frames % encoder.tubelet_size:
             raise ValueError(
                 f"num_frames must be a multiple of tubelet_size {encoder.tubelet_size}, got {stage.num_frames}"
             )
         for name in ("image_size", "picture_size"):
-            if getattr(stage, name) % encoder.patch_size:
-                raise ValueError(
-                    f"{name} must be a multiple of patch_size {encoder.patch_size}, got {getattr(stage, name)}"
-                )
+            for side, size in zip(("patch_size", "patch_width"), encoder.patch_shape, strict=True):
+                if getattr(stage, name) % size:
+                    raise ValueError(f"{name} must be a multiple of {side} {size}, got {getattr(stage, name)}")
         for stream in self.streams(stage):
             for mask in stream.masks:  # one that cannot be is refused now, not at its first batch
                 mask.sample(stream.grid, 1, step=0, generator=torch.Generator().manual_seed(0))
@@ -180,14 +183,13 @@ class PretrainConfig(RunConfig):
     def streams(self, stage: FullStage) -> tuple[Stream, ...]:
         """Return what every step of one of `all_stages` takes a batch of: clips, pictures by themselves, or both."""
         encoder, apart = self.encoder, self.encoder.image_tokenizer
-        rows, picture_rows = (size // encoder.patch_size for size in (stage.image_size, stage.picture_size))
         clips = Stream(
             number=0,
             size_option="batch_size",
             batch_size=self.batch_size,
             num_frames=stage.num_frames,
             image_size=stage.image_size,
-            grid=(stage.num_frames // encoder.tubelet_size, rows, rows),
+            grid=encoder.grid_of(stage.num_frames, stage.image_size),
             picture_share=0.0 if apart else self.pictures.share,
             masks=self.masks.chosen(),
             loss_share=1.0 - self.pictures.share if apart else 1.0,
@@ -200,7 +202,7 @@ class PretrainConfig(RunConfig):
             batch_size=self.pictures.batch_size or self.batch_size,
             num_frames=1,
             image_size=stage.picture_size,
-            grid=(1, picture_rows, picture_rows),
+            grid=encoder.grid_of(encoder.tubelet_size, stage.picture_size),
             picture_share=1.0,
             masks=self.masks.chosen(self.pictures.masks),
             loss_share=self.pictures.share if apart else 0.0,
@@ -249,20 +251,14 @@ def predictor_config(
         target_dim: width of what is predicted where it is not that of the encoder's levels: a teacher's.
         num_mask_tokens: as many as a predictor has that this one starts from; at least one for each mask setting.
     """
-    encoder = config.encoder
     settings = config.masks.chosen(), config.masks.chosen(config.pictures.masks)
-    return MaskedPredictorConfig(
-        encoder_dim=encoder.embed_dim,
+    return masked_predictor_for(
+        config.encoder,
         embed_dim=config.predictor_dim,
         depth=config.predictor_depth,
         num_heads=config.predictor_heads,
         num_mask_tokens=max(num_mask_tokens, *map(len, settings)),
-        rope=encoder.rope,
-        rope_grid=encoder.rope_grid,
-        grid=encoder.trained_grid,
-        uniform_power=encoder.uniform_power,
         num_levels=config.num_levels,
         target_dim=target_dim,
-        modality_embedding=encoder.modality_embedding,
         predict_context=config.objective.context_loss_weight > 0,
     )

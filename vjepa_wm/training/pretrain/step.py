@@ -1,4 +1,4 @@
-"""One step of masked pretraining: the networks, the losses and the slow copy.
+"""One step of a pretraining run: micro batches through the `VJEPA`, the optimizer, the slow copy, many processes.
 
 Letters: B clips, T frames, S side of the pictures, N tokens, D width.
 
@@ -10,20 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
+from vjepa_wm.data.masks.mask import Mask
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.encoder import VideoEncoder
-from vjepa_wm.models.layers import Block, normalize_features
+from vjepa_wm.models.layers import Block
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
-from vjepa_wm.models.predictor import MaskedPredictor
 from vjepa_wm.training.pretrain.batches import MicroBatch
 from vjepa_wm.training.pretrain.config import PretrainConfig, predictor_config
-from vjepa_wm.training.pretrain.ema import make_target, update_target
-from vjepa_wm.training.pretrain.objective import Losses, MaskedObjective, visible_features
+from vjepa_wm.training.pretrain.objective import Losses
 from vjepa_wm.training.pretrain.starting import load_start
+from vjepa_wm.training.pretrain.vjepa import VJEPA
 from vjepa_wm.training.run.distributed import World, distribute, hold_gradients, shard
 from vjepa_wm.training.run.optimizer import make_optimizer, take_step
 from vjepa_wm.training.run.run_config import step_generator
@@ -60,28 +59,25 @@ class Pretrainer:
         mask_tokens = start.predictor.config.num_mask_tokens if start and start.predictor else 0
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            self.encoder = VideoEncoder(config.encoder).to(self.device)
             target_dim = teacher.config.embed_dim if teacher else None
-            self.predictor = MaskedPredictor(
-                predictor_config(config, target_dim=target_dim, num_mask_tokens=mask_tokens)
-            ).to(self.device)
+            predictor = predictor_config(config, target_dim=target_dim, num_mask_tokens=mask_tokens)
+            self.model = VJEPA(config.encoder, predictor, objective=config.objective, teacher=teacher).to(self.device)
+        self.encoder, self.predictor = self.model.encoder, self.model.predictor
+        self.target_encoder, self.teacher = self.model.target_encoder, self.model.teacher
         self.encoder.recompute_activations = self.predictor.recompute_activations = config.compute.recompute_activations
-        self.objective = MaskedObjective(self.encoder, self.predictor, config.objective)
-        self.target_encoder = make_target(self.encoder)
         if start:
             self.encoder.load_state_dict(start.encoder.state_dict())
             self.target_encoder.load_state_dict(start.target_encoder.state_dict())
             if start.predictor:
                 self.predictor.load_state_dict(start.predictor.state_dict())
-        self.teacher = teacher.to(self.device) if teacher else self.target_encoder
-        networks = [self.encoder, self.predictor, self.target_encoder, *([teacher] if teacher else [])]
         if config.compute.compile:
-            _compile_blocks(networks)
+            _compile_blocks(self.model)
+        step = _EveryMask(self.model)
         if self.world.size > 1 and config.compute.parallel == "fsdp":
-            shard([self.objective, *networks[2:]], self.world, self.device)
+            shard([self.target_encoder, *([teacher] if teacher else []), step], self.world, self.device)
         # Not every step uses every parameter where clips and pictures are embedded apart, or levels are left out.
         partly_used = config.encoder.image_tokenizer or bool(teacher)
-        self._forward = distribute(self.objective, self.world, config.compute.parallel, partly_used=partly_used)
+        self._forward = distribute(step, self.world, config.compute.parallel, partly_used=partly_used)
         self.optimizer = make_optimizer([self.encoder, self.predictor], config.weight_decay)
         self.learning_rate = config.rate_schedule()
 
@@ -111,7 +107,7 @@ class Pretrainer:
             weight_decay=config.decay_at(step),
             clip_grad_norm=config.clip_grad_norm,
         )
-        update_target(self.target_encoder, self.encoder, self.momentum(step))
+        self.model.update_target(self.momentum(step))
         losses = Losses(*map(sum, zip(*(part for part, _ in done), strict=True)))
         tokens = torch.cat([targets for _, targets in done])
         stride = -(-len(tokens) * self.world.size // HEALTH_TOKENS)
@@ -124,32 +120,43 @@ class Pretrainer:
     def _minimised(self, micro_batches: Iterable[MicroBatch], done: list[tuple[Losses, Tensor]]) -> Iterator[Tensor]:
         """Yield what to minimise, one micro batch after the other; add its losses and its targets to `done`."""
         for part in micro_batches:
-            weights = Losses(
-                loss=1.0,
-                context_loss=part.context_weight,
-                variance_loss=self.config.objective.variance_weight,
-                covariance_loss=self.config.objective.covariance_weight,
-            )
+            weights = self.config.objective.weights(part.context_weight)
             with hold_gradients(self._forward, hold=not part.is_last):
                 with autocast(self.device, self.dtype):
-                    targets = self._targets(part.clips)
-                    losses = self._forward(part.clips, targets, part.masks).scaled(part.share)
+                    losses, targets = self._forward(part.clips, part.masks)
+                    losses = losses.scaled(part.share)
                 done.append((losses.detached(), targets.flatten(0, 1)))
                 yield losses.weighted_sum(weights)
 
-    @torch.no_grad()
-    def _targets(self, clips: Tensor) -> Tensor:
-        """Return what is to be predicted: the teacher's features, each level normalised by itself."""
-        features = visible_features(self.teacher, clips, None, self.config.num_levels)
-        levels = rearrange(features.float(), "b n (l d) -> b n l d", l=self.config.num_levels)
-        return rearrange(normalize_features(levels), "b n l d -> b n (l d)")
+
+class _EveryMask(nn.Module):
+    """The step with each of several masks of the same clips; what gradients are exchanged for."""
+
+    def __init__(self, model: VJEPA) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, clips: Tensor, masks: list[Mask]) -> tuple[Losses, Tensor]:
+        """Return the losses, averaged over the masks, and the targets, (B, N, levels * D).
+
+        Args:
+            clips: (B, C, T, S, S).
+            masks: one for each setting, as its sampler checked it.
+        """
+        targets = self.model.targets(clips)
+        losses = [self._losses(clips, mask, targets, index) for index, mask in enumerate(masks)]
+        return Losses(*(torch.stack(values).mean() for values in zip(*losses, strict=True))), targets
+
+    def _losses(self, clips: Tensor, mask: Mask, targets: Tensor, index: int) -> Losses:
+        out = self.model.compute(clips, mask, targets, index)
+        return Losses(loss=out.energy, context_loss=out.context_energy, **out.regularisation)
 
 
-def _compile_blocks(networks: Iterable[nn.Module]) -> None:
+def _compile_blocks(model: nn.Module) -> None:
     """Compile every block in place, for masks whose length changes from step to step."""
     # Blocks of several widths, with and without gradients, are versions of one function; beyond 8 torch gives up.
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
-    for block in (part for network in networks for part in network.modules() if isinstance(part, Block)):
+    for block in (part for part in model.modules() if isinstance(part, Block)):
         block.compile(dynamic=True)
 
 
@@ -157,8 +164,8 @@ def _load_teacher(config: PretrainConfig) -> VideoEncoder | None:
     """Load the frozen encoder that makes the targets, if there is one."""
     if config.teacher is None:
         return None
-    teacher = load_encoder(config.teacher).requires_grad_(False)
-    for name in ("patch_size", "tubelet_size", "in_channels"):
+    teacher = load_encoder(config.teacher)
+    for name in ("patch_size", "patch_width", "tubelet_size", "in_channels"):
         theirs, ours = getattr(teacher.config, name), getattr(config.encoder, name)
         if theirs != ours:
             raise CheckpointError(f"teacher must cut clips as the encoder does, {name} {ours}, got {theirs}")

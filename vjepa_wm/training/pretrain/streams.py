@@ -17,6 +17,7 @@ from torch import Tensor
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
 from vjepa_wm.data.clips.sample_order import deal
+from vjepa_wm.data.masks.mask_words import MaskWord
 from vjepa_wm.data.masks.multi_block import small_grid_masks
 from vjepa_wm.data.masks.samplers import MaskPreset, MaskSetting, preset_masks
 from vjepa_wm.data.randomness import generator_for
@@ -51,6 +52,9 @@ class MasksConfig:
 
     settings: tyro.conf.AvoidSubcommands[tuple[MaskSetting, ...]] = field(default_factory=small_grid_masks)
     """Mask settings; every clip is masked by each of them."""
+    samplers: tuple[MaskWord, ...] = ()
+    """Settings of any kind, in place of `settings`: blocks, tubes, images, future or parts, and options, for example
+    parts,context=0.8:0.2,targets=0.2:0.8."""
     preset: MaskPreset | None = None
     """Settings by name, in place of `settings`."""
     lengths: Literal["batch", "micro_batch"] = "batch"
@@ -60,11 +64,15 @@ class MasksConfig:
     def __post_init__(self) -> None:
         if not self.settings:
             raise ValueError("masks.settings must hold at least one setting, got none")
+        if self.samplers and self.preset:
+            raise ValueError(
+                "masks.samplers and masks.preset exclude each other; both stand in place of masks.settings"
+            )
 
     def chosen(self, preset: MaskPreset | None = None) -> tuple[MaskSetting, ...]:
         """Return the settings that hold; a preset goes before them."""
         preset = preset or self.preset
-        return preset_masks(preset) if preset else self.settings
+        return preset_masks(preset) if preset else self.samplers or self.settings
 
 
 @dataclass(frozen=True, kw_only=True)

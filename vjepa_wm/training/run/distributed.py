@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
@@ -141,11 +141,15 @@ def hold_gradients(network: nn.Module, *, hold: bool) -> AbstractContextManager:
 
 
 def shard(networks: Sequence[nn.Module], world: World, device: torch.device) -> None:
-    """Share out the parameters of networks over the processes, block by block (FSDP2), keeping their names."""
+    """Share out the parameters of networks over the processes, block by block (FSDP2), keeping their names.
+
+    A part of another network that is called by itself stands before it.
+    """
     mesh = init_device_mesh(device.type, (world.size,))
     for network in networks:
         for block in (part for part in network.modules() if isinstance(part, Block)):
-            fully_shard(block, mesh=mesh)
+            if not isinstance(block, FSDPModule):  # of a part that was shared out before its whole
+                fully_shard(block, mesh=mesh)
         # Else a network without gradients keeps its outer parameters whole after the call.
         fully_shard(network, mesh=mesh, reshard_after_forward=True)
         if isinstance(network, VideoEncoder):
