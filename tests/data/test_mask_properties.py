@@ -1,9 +1,10 @@
-"""Masks and the encoder over random grids, settings and seeds; needs hypothesis."""
+"""Masks and the encoder over random grids, settings and seeds."""
 
 import math
 from dataclasses import replace
 
-import pytest
+import hypothesis
+import hypothesis.strategies as st
 import torch
 
 from vjepa_wm.data.masks.mask import Mask, MaskError, check_mask
@@ -13,9 +14,6 @@ from vjepa_wm.data.masks.samplers import FutureMask, ImageBlockMask, TubeMask
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.predictor import masked_predictor_for
 from vjepa_wm.training.pretrain.vjepa import VJEPA
-
-hypothesis = pytest.importorskip("hypothesis")
-st = pytest.importorskip("hypothesis.strategies")
 
 repeatably = hypothesis.settings(max_examples=60, deadline=None, derandomize=True, database=None)
 grids = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9))
