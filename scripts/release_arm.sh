@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the released world model of the arm again, from nothing: about three hours on two CPU cores.
+# Make the released world model of the arm again, from nothing: about four hours on two CPU cores.
 # Every stage resumes, so the same command goes on after an interruption. Usage: scripts/release_arm.sh [OUT]
 set -euo pipefail
 OUT=${1:-runs/arm}
@@ -11,7 +11,7 @@ D=$OUT/data
 "$BIN"/vjepa-wm pretrain --data "$D/reach_play" --out "$OUT/pretrain" \
     --augmentation.crop-scale 0.6 1.0 --augmentation.crop-aspect 0.85 1.18 --augmentation.flip-probability 0
 expert() { "$BIN"/vjepa-wm collect --env "$1" --policy noisy_expert --episodes "$2" --steps "$3" --out "$D/$1"; }
-expert push 6128 30
+expert push 7000 30
 expert grasp 3000 18
 expert pick_place 4000 26
 expert drawer 1000 20
@@ -22,7 +22,7 @@ expert reach 400 12
     --data "$D"/{push_play,push,grasp_play,grasp,pick_place} --data-weights 0.3 0.2 0.2 0.15 0.15 \
     --num-frames 4 --rollout-steps 3 --steps 1400 --batch-size 32
 "$BIN"/vjepa-wm train-proposal --world-model "$OUT/ac/world_model" --out "$OUT/proposal" \
-    --data "$D"/{push,grasp,pick_place,drawer,reach} --data-weights 0.5 0.16 0.2 0.08 0.06 \
-    --steps 11000 --hidden-dim 512 --reader-dim 28 --relation-dim 64
+    --data "$D"/{push,grasp,pick_place,drawer,reach} --data-weights 0.45 0.2 0.22 0.07 0.06 \
+    --steps 16000 --hidden-dim 512 --reader-dim 28 --relation-dim 64
 "$BIN"/python "$HERE/release.py" "$OUT/proposal/world_model" "$HERE/../vjepa_wm/weights/arm" \
     reach push grasp pick_place drawer

@@ -20,5 +20,5 @@ def test_layouts_vary_unless_something_else_is_asked_for(words, number, tmp_path
     small = ["--env", "two_room", "--episodes", "8", "--steps", "1", "--image-size", "32", "--workers", "0"]
     assert main(["collect", "--out", str(tmp_path / "set"), *small, *words]) == 0
     assert len(layouts(tmp_path / "set")) >= number and (len(layouts(tmp_path / "set")) == 1) == (number == 1)
-    told = "varied as usual for two_room: layout sampled" in capsys.readouterr().out
+    told = "varied as usual for two_room: layout drawn" in capsys.readouterr().out
     assert told == (not words)

@@ -37,7 +37,7 @@ OTHER_RUNS = [
     ("collect", "--policy random", "policy play, asked for random"),
     ("collect", "--seed 1", "seed 0, asked for 1"),
     ("collect", "--steps 4", "steps 3, asked for 4"),
-    ("collect", "--variation.layout default", "variation.layout sampled, asked for default"),
+    ("collect", "--variation.layout default", "variation.layout drawn, asked for default"),
 ]
 SAME_RUNS = [
     ("train-ac", "--encoder COPIED_ENCODER"),

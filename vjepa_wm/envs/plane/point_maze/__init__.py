@@ -27,5 +27,5 @@ TASK = Task(
     limits=PLAN_LIMITS,
     usual_steps=40,
     policies=POINT_POLICIES,
-    usual_variation={"layout": "sampled"},
+    usual_variation={"layout": "drawn"},
 )
