@@ -120,7 +120,7 @@ def test_a_mistake_of_a_command_that_writes_nothing(words, places, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nonsense", "--help"], "unknown command 'nonsense'; commands: envs, collect, "),
+        (["xyzzy", "--help"], "unknown command 'xyzzy'; commands: envs, collect, "),
         (["evalute"], "unknown command 'evalute', did you mean 'evaluate'?"),
         (["train_ac", "--help"], "unknown command 'train_ac', did you mean 'train-ac'?"),
         (["--out", "x"], "unknown command '--out'; commands: "),
