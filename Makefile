@@ -16,9 +16,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+DEMO := reach push grasp pick_place drawer point_maze two_room
 demo: $(READY)  ## every task with the released world models, on 10 held-out episodes each
-	@for task in reach push grasp pick_place drawer point_maze two_room; do echo; echo "== $$task"; \
-	$(BIN)/vjepa-wm evaluate --env $$task --episodes 10 --policies proposal_recovery random --out runs/demo/$$task || exit 1; done
+	@for task in $(DEMO); do echo; echo "== $$task"; \
+	$(BIN)/vjepa-wm evaluate --env $$task --episodes 10 --policies proposal_recovery random --out runs/demo/$$task || exit 1; done; \
+	$(BIN)/vjepa-wm summarize $(addprefix runs/demo/,$(DEMO)) --out runs/demo
 
 test: $(READY)  ## the suite, and what a wheel may lack against the built one
 	@mkdir -p build; $(MAKE) --no-print-directory test-wheel > build/wheel.log 2>&1 & wheel=$$!; \

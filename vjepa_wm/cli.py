@@ -47,6 +47,7 @@ STAGES = {
     "plan": Stage("PlanConfig", "bring the robot to one goal picture, and write a video of it"),
     "evaluate": Stage("EvaluateConfig", "measure goal reaching on held-out episodes"),
     "compare": Stage("CompareConfig", "tell two results of evaluate apart, paired by episode"),
+    "summarize": Stage("SummarizeConfig", "put results of evaluate, of any tasks, into one table"),
     "diagnose": Stage("DiagnoseConfig", "tell what limits a task"),
     "features": Stage("FeaturesConfig", "write the features of videos and pictures to files"),
     "inspect": Stage("InspectConfig", "tell what a checkpoint holds"),

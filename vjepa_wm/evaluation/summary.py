@@ -1,0 +1,85 @@
+"""Several evaluations in one table: of any tasks, those that differ in their seed alone taken together.
+
+Nothing is compared here, so nothing must be alike; `pairing` is for that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vjepa_wm.evaluation.protocol import EvaluationProtocol
+from vjepa_wm.evaluation.report import table_lines
+from vjepa_wm.evaluation.results_folder import StoredEvaluation, read_evaluation
+from vjepa_wm.evaluation.runner import PolicyResult
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SummaryRow:
+    """What one policy did in one protocol, with every seed it was measured with."""
+
+    protocol: EvaluationProtocol
+    """What was played."""
+    policy: str
+    """Who played."""
+    places: tuple[tuple[Path, int], ...]
+    """Folder and number of each episode."""
+    result: PolicyResult
+    """Their records, under the name that is shown."""
+
+
+def summarize(folders: Sequence[Path], policies: Sequence[str] = ()) -> list[SummaryRow]:
+    """Read what evaluations have played.
+
+    Args:
+        folders: that `evaluate` wrote.
+        policies: which rows; empty: all.
+
+    Returns:
+        A row for each protocol, version, policy and setting, in the order in which they come first.
+
+    Raises:
+        FileNotFoundError: if a folder holds no evaluation.
+        ValueError: if a record is damaged, a folder is named twice, or there is nothing to show.
+    """
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise ValueError("folders must be different ones: what is named twice would count twice")
+    groups: dict[tuple[str, str, str, str], list[StoredEvaluation]] = {}
+    for evaluation in map(read_evaluation, folders):
+        protocol = evaluation.protocol
+        settings = {name: value for name, value in evaluation.settings.items() if name != "seed"}
+        for policy in evaluation.policies():
+            if not policies or policy in policies:
+                key = (protocol.name, str(protocol.version), policy, json.dumps(settings, sort_keys=True))
+                groups.setdefault(key, []).append(evaluation)
+    if not groups:
+        raise ValueError("nothing was played there" + (f" by {', '.join(policies)}" if policies else ""))
+    names = [f"{name}, {policy}" for name, _, policy, _ in groups]
+    rows = []
+    for name, (key, evaluations) in zip(names, groups.items(), strict=True):
+        if names.count(name) > 1:  # the same with other settings
+            name = f"{name} ({', '.join(one.folder.name for one in evaluations)})"
+        rows.append(_row(name, key[2], evaluations))
+    return rows
+
+
+def summary_lines(rows: Sequence[SummaryRow]) -> list[list[str]]:
+    """Write the numbers of each row as text, the head first."""
+    head, *lines = table_lines([row.result for row in rows])
+    return [["protocol, policy", *head[1:]], *lines]
+
+
+def _row(name: str, policy: str, evaluations: Sequence[StoredEvaluation]) -> SummaryRow:
+    places, episodes = [], []
+    for evaluation in evaluations:
+        for number, episode in evaluation.records(policy).items():
+            places.append((evaluation.folder, number))
+            episodes.append(episode)
+    return SummaryRow(
+        protocol=evaluations[0].protocol,
+        policy=policy,
+        places=tuple(places),
+        result=PolicyResult(policy=name, episodes=tuple(episodes)),
+    )
