@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vjepa_wm.evaluation.diagnosis.failures import FAILURE_KINDS, largest_solved_distance, sort_failures
 from vjepa_wm.evaluation.protocol import EvaluationProtocol
 from vjepa_wm.evaluation.report import table_lines
 from vjepa_wm.evaluation.results_folder import StoredEvaluation, read_evaluation
@@ -69,6 +70,15 @@ def summary_lines(rows: Sequence[SummaryRow]) -> list[list[str]]:
     """Write the numbers of each row as text, the head first."""
     head, *lines = table_lines([row.result for row in rows])
     return [["protocol, policy", *head[1:]], *lines]
+
+
+def failure_lines(rows: Sequence[SummaryRow]) -> list[list[str]]:
+    """Write in what way the episodes of each row failed as text, the head first; a dash where records cannot tell."""
+    lines = [["failures of", *FAILURE_KINDS]]
+    for row in rows:
+        kinds = sort_failures(row.result.episodes, largest_solved_distance(row.result.episodes))
+        lines.append([row.result.policy, *(str(len(kinds[kind])) if kind in kinds else "-" for kind in FAILURE_KINDS)])
+    return lines
 
 
 def _row(name: str, policy: str, evaluations: Sequence[StoredEvaluation]) -> SummaryRow:

@@ -9,7 +9,7 @@ import tyro
 
 from vjepa_wm.evaluation.page.summary_page import write_summary_page
 from vjepa_wm.evaluation.report import align, result_row
-from vjepa_wm.evaluation.summary import SummaryRow, summarize, summary_lines
+from vjepa_wm.evaluation.summary import SummaryRow, failure_lines, summarize, summary_lines
 from vjepa_wm.safe_files import write_json
 
 
@@ -28,7 +28,7 @@ class SummarizeConfig:
 def run_summarize(config: SummarizeConfig) -> list[SummaryRow]:
     """Print the table and write the page; errors as `summary.summarize`."""
     rows = summarize(config.folders, config.policies)
-    print(f"\n{align(summary_lines(rows))}\n")
+    print(f"\n{align(summary_lines(rows))}\n\n{align(failure_lines(rows))}\n")
     if config.out is not None:
         content = [{"protocol": row.protocol.name, **result_row(row.result), "policy": row.policy} for row in rows]
         write_json(config.out / "summary.json", {"rows": content})

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vjepa_wm.evaluation.diagnosis.failures import MEANINGS
 from vjepa_wm.evaluation.page.cards import Card, Filter, card_grid, episode_html
 from vjepa_wm.evaluation.page.evaluation_page import HOW_TO_READ
 from vjepa_wm.evaluation.page.html_page import Html, Section, join, paragraph, table, write_page
 from vjepa_wm.evaluation.page.videos import page_videos, where_they_are
 from vjepa_wm.evaluation.report import result_row, with_bars
 from vjepa_wm.evaluation.results_folder import video_path
-from vjepa_wm.evaluation.summary import SummaryRow, summary_lines
+from vjepa_wm.evaluation.summary import SummaryRow, failure_lines, summary_lines
 
 SHOWN = 3
 """Failures and successes of each row whose videos are on the page."""
@@ -19,6 +20,8 @@ SEEDS = (
     "Intervals are Wilson's at 95 %. Evaluations that differ in their seed alone are one row: the same starts, played "
     "with other draws."
 )
+
+KINDS = "; ".join(f"{kind}: {meaning}" for kind, meaning in MEANINGS.items()) + "."
 
 
 def write_summary_page(path: Path, rows: Sequence[SummaryRow]) -> None:
@@ -34,6 +37,7 @@ def write_summary_page(path: Path, rows: Sequence[SummaryRow]) -> None:
     numbers = [result_row(row.result) for row in rows]
     sections = [
         Section("Success", join([table(with_bars(summary_lines(rows), numbers)), paragraph(SEEDS)])),
+        Section("Failures", join([table(failure_lines(rows)), paragraph(KINDS)])),
         Section("Episodes", _examples(path.parent, rows)),
     ]
     tasks = ", ".join(dict.fromkeys(row.protocol.task for row in rows))
