@@ -47,6 +47,7 @@ from vjepa_wm.planners.cem import vjepa2
 
 HOW = "set VJEPA2_CHECKOUT to a checkout: git clone https://github.com/facebookresearch/vjepa2"
 CPU = torch.device("cpu")
+HAS_SCIPY = importlib.util.find_spec("scipy") is not None  # before a stand-in takes its place
 SMALL = ActionConditionedPredictorConfig(encoder_dim=192, embed_dim=192, depth=4, num_heads=3, rope="tiled")
 SIZES = {  # predictor, pixels of a side, search
     "small": (SMALL, 96, replace(vjepa2(), num_samples=128, iterations=6)),
@@ -61,7 +62,7 @@ class Reference:
         """Draw weights that make actions count."""
         open_checkout(checkout)
         logging.disable(logging.INFO)
-        self.poses = "scipy" if importlib.util.find_spec("scipy") else "ours"
+        self.poses = "scipy" if HAS_SCIPY else "ours"
         if self.poses == "ours":
             stand_in: Any = types.ModuleType("scipy")
             stand_in.Rotation = None
