@@ -30,8 +30,8 @@ from vjepa_wm.envs import VariationConfig, find_task, make
 from vjepa_wm.envs.play import Rollout, play, record
 from vjepa_wm.models.checkpoint import VIDEO_ENCODER, save_model
 from vjepa_wm.models.encoder import VideoEncoder
-from vjepa_wm.training.classification.classify import classify
 from vjepa_wm.training.classification.config import ClassifyConfig
+from vjepa_wm.training.classification.run import classify
 
 RELEASED = Path(__file__).parents[1] / "vjepa_wm/weights/arm"
 IMAGE_SIZE = 96

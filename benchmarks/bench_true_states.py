@@ -90,7 +90,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO)
     sets = read(options.data, options.world_model)
     config = TrainProposalConfig(
-        data=tuple(options.data), world_model=Path(), out=Path(), steps=options.steps, reader_dim=128, precision="fp32"
+        data=tuple(options.data),
+        world_model=Path(),
+        out=Path(),
+        steps=options.steps,
+        reader_dim=128,
+        scene_weight=0.0,  # nothing must be seen
+        precision="fp32",
     )
     parts = [one.split(0.05, 0) for one in sets]
     train, val = (WindowMixture([part[k] for part in parts], 2, seed=0) for k in (0, 1))

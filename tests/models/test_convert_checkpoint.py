@@ -15,6 +15,7 @@ from foreign_files import (
     write_huggingface,
     write_official,
 )
+from small_trajectories import contents
 
 from vjepa_wm.models.checkpoint import CheckpointError, read_tensors, save_model
 from vjepa_wm.models.describe_checkpoint import describe_checkpoint
@@ -110,6 +111,24 @@ def test_a_checkpoint_is_not_overwritten(tmp_path, form):
     (tmp_path / "file").write_text("x")
     with pytest.raises(CheckpointError, match=r"out must be a folder, but .*file is a file"):
         convert(tmp_path / "a", tmp_path / "file", format=form)
+
+
+@pytest.mark.parametrize("form", ["vjepa_wm", "huggingface"])
+def test_a_stopped_conversion_goes_on_and_no_other_writes_over_it(tmp_path, monkeypatch, form):
+    models = {"encoder": encoder(KNOWN), "predictor": predictor(**PREDICTOR)}
+    source, out = write_official(tmp_path / "a.pt", **models), tmp_path / "out"
+    whole = convert(source, tmp_path / "whole", format=form)
+    monkeypatch.setattr("vjepa_wm.models.checkpoint.write_json", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, out, format=form)
+    monkeypatch.undo()
+    left = contents(out)
+    assert any(name.endswith("model.safetensors") for name in left)
+    with pytest.raises(CheckpointError, match="must not hold a checkpoint yet"):
+        convert(source, out, format=form, dtype="float16")
+    assert contents(out) == left
+    convert(source, out, format=form)
+    assert contents(out) == contents(whole)
 
 
 def test_transformers_needs_an_encoder(tmp_path):

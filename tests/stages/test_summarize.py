@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from dataclasses import replace
 
 import pytest
 from small_evaluations import Page, make_protocol, write_evaluation
@@ -22,7 +25,7 @@ def folders(tmp_path_factory):
 
 def said_rows(capsys):
     said = capsys.readouterr().out
-    assert "failures of  came back  never touched  stuck  wrong heading  fell short" in said
+    assert re.search("failures of +came back  never touched  stuck  wrong heading  fell short", said)
     lines = [line for line in said.splitlines() if ", " in line and "%" in line]
     return {line.split("  ")[0]: line.split()[-9:] for line in lines if "interval" not in line}
 
@@ -46,12 +49,24 @@ def test_rows_can_be_chosen_and_nothing_is_written(folders, capsys):
     assert list(said) == ["p, random", "q, random"]
 
 
+def copy_of(folder, where):
+    return str(shutil.copytree(folder, where / "copy"))
+
+
+def test_another_number_of_steps_is_a_row_of_its_own(folders, tmp_path, capsys):
+    write_evaluation(tmp_path / "longer", {"random": [0.02]}, replace(make_protocol(1), steps=30), seed=7)
+    assert main(["summarize", folders[1], str(tmp_path / "longer")]) == 0
+    assert list(said_rows(capsys)) == ["p, random (b)", "p, random (longer)"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda folders, empty: [folders[0], folders[0]], "folders must be different ones"),
+        (lambda folders, empty: [folders[0], folders[0]], "folders must be different and at least one"),
         (lambda folders, empty: [folders[0], str(empty)], "holds no evaluation"),
-        (lambda folders, empty: [folders[2], "--policies", "zero"], "nothing was played there by zero"),
+        (lambda folders, empty: [folders[2], "--policies", "zero"], "policies must be among random"),
+        (lambda folders, empty: [*folders, "--policies", "random", "zeros"], "did you mean 'zero'?"),
+        (lambda folders, empty: [folders[0], copy_of(folders[0], empty)], "measured the same with seed 0; give one"),
     ],
 )
 def test_mistakes_are_one_message(folders, tmp_path, capsys, change, message):

@@ -97,7 +97,7 @@ def test_fine_tuning_needs_something_to_go_on_from(data, world_model, tmp_path):
     with pytest.raises(ValueError, match=r"fine_tune needs a world model with a proposal, .* has none"):
         train_proposal(config(data, world_model, tmp_path / "one", fine_tune=True))
     begun = train_proposal(config(data, world_model, tmp_path / "begun", steps=2))
-    with pytest.raises(ValueError, match="fine_tune needs label_weight above 0 if, and only if"):
+    with pytest.raises(ValueError, match=r"needs the object_dim 0 of the proposal in .* label_weight 1 give 5"):
         train_proposal(config(data, begun, tmp_path / "two", fine_tune=True, label_weight=1.0))
 
 

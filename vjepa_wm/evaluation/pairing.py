@@ -17,6 +17,8 @@ from vjepa_wm.evaluation.comparison import ComparedRow, Comparison, Pair
 from vjepa_wm.evaluation.protocol import EvaluationProtocol
 from vjepa_wm.evaluation.results_folder import StoredEvaluation, read_evaluation
 
+MEASURES = ("name", "version", "task", "steps", "goal_steps", "variation")
+"""What two protocols must share to measure the same; they may list more or fewer episodes."""
 EpisodeKey = tuple[int, str, int]
 """What an episode is: seed, options as text, and how many times a protocol lists it before."""
 
@@ -36,13 +38,10 @@ def compare(folders: Sequence[Path], policies: Sequence[str] = ()) -> Comparison
         ValueError: if a folder stands twice, is damaged or measured otherwise, rows are unknown, or no two rows or no
             episode can be compared.
     """
-    if not folders or len({folder.resolve() for folder in folders}) < len(folders):
-        raise ValueError(f"folders must be different and at least one, got {_listed(folders)}")
-    evaluations = [read_evaluation(folder) for folder in folders]
+    evaluations = read_evaluations(folders, policies)
     for other in evaluations[1:]:
         _check_alike(evaluations[0], other)
-    chosen = [(evaluation, policy) for evaluation in evaluations for policy in _chosen(evaluation, policies)]
-    _check_known(evaluations, policies)
+    chosen = [(evaluation, policy) for evaluation in evaluations for policy in chosen_policies(evaluation, policies)]
     if len(chosen) < 2:
         raise ValueError(
             f"there must be two rows to compare, {_listed(folders)} has {_listed(policy for _, policy in chosen)}; "
@@ -60,11 +59,29 @@ def compare(folders: Sequence[Path], policies: Sequence[str] = ()) -> Comparison
     return Comparison(protocol=replace(protocol, episodes=episodes), rows=rows, pairs=pairs, left_out=left_out)
 
 
+def read_evaluations(folders: Sequence[Path], policies: Sequence[str]) -> list[StoredEvaluation]:
+    """Read evaluations of which some policies are asked for.
+
+    Args:
+        folders: of the evaluations, finished or not.
+        policies: which rows; none: all.
+
+    Raises:
+        FileNotFoundError: if a folder holds no evaluation.
+        ValueError: if there is no folder, one stands twice or is damaged, or nobody of a name has played anywhere.
+    """
+    if not folders or len({folder.resolve() for folder in folders}) < len(folders):
+        raise ValueError(f"folders must be different and at least one, got {_listed(folders)}")
+    evaluations = [read_evaluation(folder) for folder in folders]
+    _check_known(evaluations, policies)
+    return evaluations
+
+
 def _check_alike(first: StoredEvaluation, other: StoredEvaluation) -> None:
     """Raise a ValueError unless two evaluations measure the same."""
     differing = [
         f"protocol {name} {getattr(first.protocol, name)!r} and {getattr(other.protocol, name)!r}"
-        for name in ("name", "version", "task", "steps", "goal_steps", "variation")
+        for name in MEASURES
         if getattr(first.protocol, name) != getattr(other.protocol, name)
     ]
     rules = [one.settings.get("success_rule") for one in (first, other)]
@@ -74,7 +91,8 @@ def _check_alike(first: StoredEvaluation, other: StoredEvaluation) -> None:
         raise ValueError(f"{first.folder} and {other.folder} did not measure the same: {'; '.join(differing)}")
 
 
-def _chosen(evaluation: StoredEvaluation, policies: Sequence[str]) -> list[str]:
+def chosen_policies(evaluation: StoredEvaluation, policies: Sequence[str]) -> list[str]:
+    """Return who of the policies has played, in their order; none: all who have."""
     played = evaluation.policies()
     return [policy for policy in policies if policy in played] if policies else played
 

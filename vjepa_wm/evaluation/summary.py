@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vjepa_wm.evaluation.diagnosis.failures import FAILURE_KINDS, largest_solved_distance, sort_failures
+from vjepa_wm.evaluation.pairing import MEASURES, chosen_policies, read_evaluations
 from vjepa_wm.evaluation.protocol import EvaluationProtocol
 from vjepa_wm.evaluation.report import table_lines
-from vjepa_wm.evaluation.results_folder import StoredEvaluation, read_evaluation
+from vjepa_wm.evaluation.results_folder import StoredEvaluation
 from vjepa_wm.evaluation.runner import PolicyResult
 
 
@@ -43,26 +44,24 @@ def summarize(folders: Sequence[Path], policies: Sequence[str] = ()) -> list[Sum
 
     Raises:
         FileNotFoundError: if a folder holds no evaluation.
-        ValueError: if a record is damaged, a folder is named twice, or there is nothing to show.
+        ValueError: if a folder stands twice or is damaged, rows are unknown, nothing was played, or two folders
+            measured the same with one seed, which would count its episodes twice.
     """
-    if len({folder.resolve() for folder in folders}) < len(folders):
-        raise ValueError("folders must be different ones: what is named twice would count twice")
-    groups: dict[tuple[str, str, str, str], list[StoredEvaluation]] = {}
-    for evaluation in map(read_evaluation, folders):
-        protocol = evaluation.protocol
+    groups: dict[tuple[str, str], list[StoredEvaluation]] = {}
+    for evaluation in read_evaluations(folders, policies):
         settings = {name: value for name, value in evaluation.settings.items() if name != "seed"}
-        for policy in evaluation.policies():
-            if not policies or policy in policies:
-                key = (protocol.name, str(protocol.version), policy, json.dumps(settings, sort_keys=True))
-                groups.setdefault(key, []).append(evaluation)
+        measured = [getattr(evaluation.protocol, name) for name in MEASURES]
+        for policy in chosen_policies(evaluation, policies):
+            groups.setdefault((policy, json.dumps([measured, settings], sort_keys=True)), []).append(evaluation)
     if not groups:
-        raise ValueError("nothing was played there" + (f" by {', '.join(policies)}" if policies else ""))
-    names = [f"{name}, {policy}" for name, _, policy, _ in groups]
+        raise ValueError("nothing was played in these folders")
+    names = [f"{evaluations[0].protocol.name}, {policy}" for (policy, _), evaluations in groups.items()]
     rows = []
-    for name, (key, evaluations) in zip(names, groups.items(), strict=True):
+    for name, ((policy, _), evaluations) in zip(names, groups.items(), strict=True):
+        _check_seeds(evaluations)
         if names.count(name) > 1:  # the same with other settings
             name = f"{name} ({', '.join(one.folder.name for one in evaluations)})"
-        rows.append(_row(name, key[2], evaluations))
+        rows.append(_row(name, policy, evaluations))
     return rows
 
 
@@ -79,6 +78,15 @@ def failure_lines(rows: Sequence[SummaryRow]) -> list[list[str]]:
         kinds = sort_failures(row.result.episodes, largest_solved_distance(row.result.episodes))
         lines.append([row.result.policy, *(str(len(kinds[kind])) if kind in kinds else "-" for kind in FAILURE_KINDS)])
     return lines
+
+
+def _check_seeds(evaluations: Sequence[StoredEvaluation]) -> None:
+    seeds: dict[object, Path] = {}
+    for one in evaluations:
+        seed = one.settings.get("seed")
+        if seed in seeds:
+            raise ValueError(f"{seeds[seed]} and {one.folder} measured the same with seed {seed}; give one of them")
+        seeds[seed] = one.folder
 
 
 def _row(name: str, policy: str, evaluations: Sequence[StoredEvaluation]) -> SummaryRow:

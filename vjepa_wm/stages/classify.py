@@ -8,8 +8,8 @@ from typing import get_args
 
 import tyro
 
-from vjepa_wm.training.classification.classify import classify
 from vjepa_wm.training.classification.config import ClassifyConfig, PresetName, preset
+from vjepa_wm.training.classification.run import classify
 
 
 def chosen_preset(arguments: Sequence[str]) -> ClassifyConfig:

@@ -10,7 +10,6 @@ Letters: F frames, A action.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,7 +24,7 @@ from vjepa_wm.data.latents.latent_store import default_store
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.metadata_checks import EpisodeError, TrajectoryError
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
-from vjepa_wm.safe_files import write_json
+from vjepa_wm.safe_files import load_json, write_json
 
 logger = logging.getLogger(__name__)
 BAD_EPISODES = (TrajectoryError, *UNUSABLE)
@@ -102,7 +101,7 @@ def _note(dataset: TrajectoryDataset, store: Path) -> Path:
 def _read_note(path: Path) -> dict[int, str] | None:
     """Return why episodes are bad, by number; None where that is not known."""
     try:
-        return {int(number): str(reason) for number, reason in json.loads(path.read_bytes())["bad"].items()}
+        return {int(number): str(reason) for number, reason in load_json(path)["bad"].items()}
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
 

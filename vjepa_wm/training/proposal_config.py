@@ -107,14 +107,24 @@ def near_energy(sets: tuple[LatentSet, ...], max_pairs: int = 2048) -> float:
     return float(torch.cat(energies).quantile(0.05))
 
 
-def start_of(config: TrainProposalConfig, model: WorldModel) -> ProposalConfig:
+def start_of(config: TrainProposalConfig, new: ProposalConfig, model: WorldModel) -> ProposalConfig:
     """Return the form of the proposal that a run goes on from.
 
+    Args:
+        config: the run.
+        new: form of a new proposal from the run's data.
+        model: what has the proposal.
+
     Raises:
-        ValueError: if there is none, or it was trained with labels and the run is not, or the other way round.
+        ValueError: if there is none, or the data have other actions, states or labels than it was trained with.
     """
     if model.proposal is None:
         raise ValueError(f"fine_tune needs a world model with a proposal, {config.world_model} has none")
-    if bool(model.proposal.config.object_dim) != bool(config.label_weight):
-        raise ValueError("fine_tune needs label_weight above 0 if, and only if, the proposal was trained with labels")
-    return model.proposal.config
+    there = model.proposal.config
+    for name in ("action_dim", "state_dim", "object_dim"):
+        if getattr(there, name) != getattr(new, name):
+            raise ValueError(
+                f"fine_tune needs the {name} {getattr(there, name)} of the proposal in {config.world_model}, the "
+                f"datasets and label_weight {config.label_weight:g} give {getattr(new, name)}"
+            )
+    return there

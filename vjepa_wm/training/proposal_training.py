@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from vjepa_wm.data.latents.hindsight import first_arrivals, later_rows
-from vjepa_wm.data.latents.latent_set import LatentSet
 from vjepa_wm.data.latents.latent_store import fingerprint
 from vjepa_wm.data.latents.window_mixture import WindowMixture, share_of
 from vjepa_wm.data.randomness import generator_for
@@ -195,18 +194,20 @@ def train_proposal(config: TrainProposalConfig) -> Path:
     with joined_world(device) as world:
         model = load_world_model(config.world_model).to(device)
         windows = open_windows(config, model.encoder, 2, world, antialias=model.config.antialias)
-        proposal = start_of(config, model) if config.fine_tune else proposal_form(config, windows.train.sets)
-        _check_fit(windows.train.sets, model)
+        proposal = proposal_form(config, windows.train.sets)
+        _check_fit(proposal, model)
+        if config.fine_tune:
+            proposal = start_of(config, proposal, model)
         content = {"world_model": fingerprint(model)}
         trainer = ProposalTrainer(config, proposal, model, windows, world)
         model.attach_proposal(trainer.proposal)
         return train_on_latents(trainer, windows, name="train-proposal", samples="pairs", content=content)
 
 
-def _check_fit(sets: tuple[LatentSet, ...], model: WorldModel) -> None:
+def _check_fit(proposal: ProposalConfig, model: WorldModel) -> None:
     """Raise a ValueError unless the data have the actions and states of the world model."""
     predictor: Any = model.config.predictor
-    for name, here in (("action_dim", sets[0].actions.shape[1]), ("state_dim", sets[0].states.shape[1])):
+    for name, here in (("action_dim", proposal.action_dim), ("state_dim", proposal.state_dim)):
         there = getattr(predictor, name)
         if here != there and (name != "state_dim" or predictor.use_state):
             raise ValueError(f"the datasets must have the {name} {there} of the world model, they have {here}")

@@ -102,9 +102,8 @@ class VariationConfig:
         if self.layout is not None:
             layouts = values["layout"]
             if self.layout not in layouts.drawn:
-                _check_name(
-                    "layout", self.layout, (*get_args(Mode), *["drawn"] * bool(layouts.drawn), *layouts.names())
-                )
+                modes = (*get_args(Mode), "drawn") if layouts.drawn else get_args(Mode)
+                _check_name("layout", self.layout, (*modes, *layouts.names()))
         return {factor: getattr(self, factor) or self.all for factor in FACTORS if factor in values}
 
 
@@ -122,12 +121,18 @@ def draw(chosen: Mapping[str, str], values: Mapping[str, Values], rng: np.random
     drawn = {}
     for factor, share in zip(FACTORS, rng.random(len(FACTORS)), strict=True):
         if factor in values:
-            training, held_out = tuple(values[factor].training), tuple(values[factor].held_out)
-            drawn_ones = tuple(values[factor].drawn)
-            groups = {"default": training[:1], "sampled": training, "held_out": held_out, "drawn": drawn_ones}
-            among = groups.get(chosen[factor], (chosen[factor],))
+            among = _among(values[factor], chosen[factor])
             drawn[factor] = among[int(share * len(among))]
     return drawn
+
+
+def _among(values: Values, asked: str) -> tuple[str, ...]:
+    """Return the names of the values that one is drawn from."""
+    if asked == "drawn":
+        return tuple(values.drawn)
+    training = tuple(values.training)
+    groups = {"default": training[:1], "sampled": training, "held_out": tuple(values.held_out)}
+    return groups.get(asked, (asked,))
 
 
 def _check_name(factor: str, name: str, known: Iterable[str]) -> None:
