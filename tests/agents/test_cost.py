@@ -14,6 +14,7 @@ IMAGINED = Imagined(
     z_goal=torch.randn(4, 6, generator=GENERATOR),
     state=torch.zeros(2),
 )
+PROPOSAL = Proposal(ProposalConfig(encoder_dim=6, num_tokens=4, action_dim=2, state_dim=2, hidden_dim=8))
 GAP = IMAGINED.z - IMAGINED.z_goal
 L2 = GAP.square().mean(dim=(-1, -2))
 
@@ -36,6 +37,17 @@ def test_every_energy_is_its_formula():
         torch.testing.assert_close(GoalDistance(CostConfig(energy=name))(IMAGINED), energies.sum(dim=1))
 
 
+def test_readings_are_compared_token_by_token():
+    config = CostConfig(energy="reading", steps="last")
+    with torch.no_grad():
+        read, goal = PROPOSAL.read_tokens(IMAGINED.z[:, -1]), PROPOSAL.read_tokens(IMAGINED.z_goal)
+        costs = make_cost(config, (), proposal=PROPOSAL)(IMAGINED)
+    torch.testing.assert_close(costs, (read - goal).square().mean(dim=(-1, -2)))
+    assert config.latent_energy == "l2"  # of what is seen, which the reader's radius is not known for
+    with pytest.raises(ValueError, match="energy must be l1, l2 or cosine for a world model without a proposal"):
+        make_cost(config, ())
+
+
 def test_patches_that_must_change_count_more():
     z_goal = IMAGINED.z_start.clone()
     z_goal[2] += 1.0
@@ -51,11 +63,10 @@ def test_actions_are_free_up_to_twice_their_deviation():
 
 
 def test_steps_that_are_left_are_the_proposals():
-    proposal = Proposal(ProposalConfig(encoder_dim=6, num_tokens=4, action_dim=2, state_dim=2, hidden_dim=8))
     config = CostConfig(distance_weight=0.5, steps="last")
     with torch.no_grad():
-        left = proposal.steps_left(IMAGINED.z[:, -1], IMAGINED.z_goal[None])
-        costs = make_cost(config, (), proposal=proposal)(IMAGINED)
+        left = PROPOSAL.steps_left(IMAGINED.z[:, -1], IMAGINED.z_goal[None])
+        costs = make_cost(config, (), proposal=PROPOSAL)(IMAGINED)
     torch.testing.assert_close(costs, GoalDistance(config)(IMAGINED) + 0.5 * left)
     with pytest.raises(ValueError, match="must be 0 for a world model without a proposal"):
         make_cost(config, ())
@@ -80,7 +91,7 @@ def test_parts_add_up_and_the_users_is_one():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"energy": "l3"}, "unknown energy 'l3'; known energies: l1, l2, cosine"),
+        ({"energy": "l3"}, "energy must be one of l1, l2, cosine, reading, got 'l3'"),
         ({"steps": "first"}, "steps must be one of last, sum, discounted, least, got 'first'"),
         ({"patch_weights": "all"}, "patch_weights must be one of none, change, got 'all'"),
         ({"discount": 0.0}, "discount must be above 0 and at most 1, got 0.0"),

@@ -63,7 +63,7 @@ def test_it_leaves_numbers_figures_and_the_bank(first):
     assert [finding["part"] for finding in content["findings"]] == PARTS
     assert {row["source"] for row in content["rows"]} == {"all", "proposal", "expert", "gaussian"}
     with np.load(first / "diagnosis.npz", allow_pickle=False) as arrays:
-        assert arrays["costs"].shape == (2, 2, 9, 6) and arrays["imagined_errors"].shape == (12, 2)
+        assert arrays["costs"].shape == (2, 2, 12, 6) and arrays["imagined_errors"].shape == (12, 2)
 
 
 def test_it_goes_on_with_what_is_missing_and_sorts_the_failures_of_an_evaluation(

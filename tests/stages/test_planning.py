@@ -227,7 +227,8 @@ def test_a_fingerprint_tells_weights_apart_and_nothing_else():
 
 def test_no_more_is_proposed_than_an_iteration_has_candidates():
     few = PlannerOptions(num_samples=16, num_proposed=24)
-    assert few.planning(limits(), proposed=True).num_proposed == 16
+    assert few.planning(limits(), proposed=True).num_proposed == 15  # one is the mean
+    assert replace(few, method="icem").planning(limits(), proposed=True).num_proposed == 16
     assert PlannerOptions().planning(limits(), proposed=True).num_proposed == 24
     assert PlannerOptions().planning(limits()).num_proposed == 0
 

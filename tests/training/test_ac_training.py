@@ -2,6 +2,7 @@ import csv
 import json
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,9 +21,10 @@ from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.pixels import prepare_frames
+from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.planners import CEM, CEMConfig, vjepa2_box
 from vjepa_wm.stages.planning import check_fit
-from vjepa_wm.training.ac_objective import world_model_losses
+from vjepa_wm.training.ac_objective import Reading, world_model_losses
 from vjepa_wm.training.ac_training import ACTrainer, TrainACConfig, train_ac
 from vjepa_wm.training.run.curves import draw_curves
 
@@ -255,6 +257,74 @@ def test_what_reads_actions_goes_on_with_the_run_and_is_no_part_of_the_world_mod
     assert float(metrics(tmp_path / "parts")[-1]["val_imagined_inverse"]) > 0
     with pytest.raises(CheckpointError, match="another architecture"):
         train_ac(replace(stopped, inverse_weight=0.0, steps=6))
+
+
+@pytest.fixture(scope="module")
+def proposing(data, encoder, tmp_path_factory):
+    """Return a world model with a proposal, and its folder."""
+    folder = tmp_path_factory.mktemp("proposing")
+    train_ac(config(data, encoder, folder))
+    model = load_world_model(folder / "world_model")
+    form = {"encoder_dim": 24, "num_tokens": 16, "reader_dim": 4, "hidden_dim": 8}
+    torch.manual_seed(1)
+    model.attach_proposal(Proposal(ProposalConfig(action_dim=model.config.predictor.action_dim, state_dim=7, **form)))
+    save_model(model, "world_model", model.config, folder / "with_proposal")
+    return model, folder / "with_proposal"
+
+
+def test_a_world_model_goes_on_and_keeps_its_encoder_and_proposal(data, proposing, tmp_path):
+    before, folder = proposing
+    whole = config(data, None, tmp_path / "whole", world_model=folder, reading_weight=1.0)
+    after = load_world_model(train_ac(whole))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ACTrainer, "step", die_at(3))
+        train_ac(replace(whole, out=tmp_path / "parts"))
+    parts = load_world_model(train_ac(replace(whole, out=tmp_path / "parts")))
+    assert all(torch.equal(a, b) for a, b in zip(after.parameters(), parts.parameters(), strict=True))
+    assert after.config == before.config
+    weights = before.state_dict()
+    moved = {name.split(".")[0] for name, now in after.state_dict().items() if not torch.equal(weights[name], now)}
+    assert moved == {"predictor"}
+    assert float(metrics(tmp_path / "whole")[-1]["val_reading"]) > 0
+    with pytest.raises(CheckpointError, match="holds another run"):
+        train_ac(replace(whole, world_model=None, encoder=folder, reading_weight=0.0))
+
+
+def test_readings_are_met_by_true_latents_and_move_the_predictor_alone(data, proposing):
+    model, _ = proposing
+    train, _ = encode_dataset(model.encoder, TrajectoryDataset(data)).split(0.2, 0)
+    reading, window = (
+        Reading(model.proposal, train),
+        WindowMixture([train], 3, seed=0).windows(0, 8, torch.device("cpu")),
+    )
+    z = window[0]
+    assert reading.error(z, z) == 0 and reading.error(z + 1.0, z) > 0.1
+    losses = world_model_losses(model, *window, 2, reading=reading)
+    losses["reading"].backward()
+    assert all(weight.grad is None for weight in model.proposal.parameters())
+    assert any(weight.grad is not None and weight.grad.any() for weight in model.predictor.parameters())
+
+
+@pytest.mark.parametrize(
+    ("begin", "message"),
+    [
+        ({}, "one of encoder and world_model must be given"),
+        (
+            {"encoder": Path("a"), "world_model": Path("b")},
+            "one of encoder and world_model must be given, and not both",
+        ),
+        ({"encoder": Path("a"), "reading_weight": 1.0}, "reading_weight must be 0 without a world_model"),
+    ],
+)
+def test_what_it_begins_with_is_one_thing(data, tmp_path, begin, message):
+    with pytest.raises(ValueError, match=message):
+        TrainACConfig(data=(data,), out=tmp_path, **begin)
+
+
+def test_without_a_proposal_nothing_reads(data, encoder, tmp_path):
+    folder = train_ac(config(data, encoder, tmp_path / "first"))
+    with pytest.raises(ValueError, match="reading_weight needs a world model with a proposal"):
+        train_ac(config(data, None, tmp_path / "on", world_model=folder, reading_weight=1.0))
 
 
 def test_a_weight_below_zero_is_refused(data, encoder, tmp_path):

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from vjepa_wm.checks import check_at_least
-from vjepa_wm.models.energy import EnergyName, energy, token_energy
+from vjepa_wm.models.energy import EnergyName, token_energy
 from vjepa_wm.models.proposal import Proposal
 
+DistanceName = Literal["l1", "l2", "cosine", "reading"]
 StepsName = Literal["last", "sum", "discounted", "least"]
 PatchWeights = Literal["none", "change"]
 
@@ -52,8 +53,10 @@ CostPart = Callable[[Imagined], Tensor]
 class CostConfig:
     """What the cost of a plan is made of."""
 
-    energy: EnergyName = "l2"
-    """Distance of latents: l1 (V-JEPA 2-AC), l2 or cosine."""
+    energy: DistanceName = "l2"
+    """Distance of latents: l1 (V-JEPA 2-AC), l2 or cosine; or reading, which is l2 of what the proposal's reader leaves
+    of both. The reader has learned what of the latents says how to act, where an object counts as much as the arm that
+    hides it."""
     steps: StepsName = "sum"
     """last judges a plan by its last frame (V-JEPA 2-AC), sum by all its frames, discounted by all with the later ones
     counting less, least by the nearest of them. With a horizon above 1, last may put off the arrival at every step and
@@ -73,8 +76,8 @@ class CostConfig:
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
-        energy(self.energy)
-        for name, known in (("steps", StepsName), ("patch_weights", PatchWeights)):
+        words = (("energy", DistanceName), ("steps", StepsName), ("patch_weights", PatchWeights))
+        for name, known in words:
             if getattr(self, name) not in get_args(known):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")
         if not 0 < self.discount <= 1:
@@ -82,6 +85,11 @@ class CostConfig:
         check_at_least(
             0, distance_weight=self.distance_weight, state_weight=self.state_weight, action_weight=self.action_weight
         )
+
+    @property
+    def latent_energy(self) -> EnergyName:
+        """Energy of the latents themselves, by which what is seen is far from the goal or near."""
+        return "l2" if self.energy == "reading" else self.energy
 
 
 def over_steps(frames: Tensor, config: CostConfig) -> Tensor:
@@ -98,22 +106,35 @@ def over_steps(frames: Tensor, config: CostConfig) -> Tensor:
 class GoalDistance:
     """How far imagined frames are from the goal picture."""
 
-    def __init__(self, config: CostConfig) -> None:
+    def __init__(self, config: CostConfig, proposal: Proposal | None = None) -> None:
         """Keep how it is measured.
 
         Args:
             config: energy, steps and weights of patches.
+            proposal: of the world model, which reads; None: there is none.
+
+        Raises:
+            ValueError: if readings are to be compared and nothing reads.
         """
-        self._config = config
+        if config.energy == "reading" and proposal is None:
+            raise ValueError("energy must be l1, l2 or cosine for a world model without a proposal, got reading")
+        self._config, self._proposal = config, proposal
 
     def __call__(self, imagined: Imagined) -> Tensor:
         """Return the distance of each candidate, (K,)."""
         config, z = self._config, imagined.z
-        tokens = token_energy(z.flatten(0, 1), imagined.z_goal, config.energy)
+        tokens = self._apart(z.flatten(0, 1), imagined.z_goal)
         if config.patch_weights == "change":
-            changes = token_energy(imagined.z_start.unsqueeze(0), imagined.z_goal, config.energy)[0]
+            changes = self._apart(imagined.z_start.unsqueeze(0), imagined.z_goal)[0]
             tokens = tokens * (changes / changes.mean().clamp_min(1e-9))
         return over_steps(tokens.mean(dim=-1).unflatten(0, z.shape[:2]), config)
+
+    def _apart(self, z: Tensor, z_goal: Tensor) -> Tensor:
+        """Return how far each token of latents (B, N, D) is from the goal's (N, D), (B, N)."""
+        if self._config.energy != "reading":
+            return token_energy(z, z_goal, self._config.energy)
+        assert self._proposal is not None  # refused before
+        return token_energy(self._proposal.read_tokens(z), self._proposal.read_tokens(z_goal), "l2")
 
 
 class StepsLeft:
@@ -220,10 +241,10 @@ def make_cost(
         proposal: of the world model, which estimates steps and knows the units of states; None: there is none.
 
     Raises:
-        ValueError: if actions are to be weighed and their scale is not known, or steps or states are and there is no
-            proposal.
+        ValueError: if actions are to be weighed and their scale is not known, or readings, steps or states are and
+            there is no proposal.
     """
-    parts: list[CostPart] = [GoalDistance(config)]
+    parts: list[CostPart] = [GoalDistance(config, proposal)]
     if proposal is None and (config.distance_weight or config.state_weight):
         raise ValueError("distance_weight and state_weight must be 0 for a world model without a proposal")
     if proposal is not None and config.distance_weight:

@@ -105,7 +105,7 @@ class PlanningAgent:
         self.action_space = action_space.to(self.perception.device)
         self.last_energy: float | None = None
         self.last_plan: Plan | None = None
-        self._energy = energy(config.cost.energy)
+        self._energy = energy(config.cost.latent_energy)
         scale = world_model.config.predictor.action_scale if config.cost.action_weight else ()
         self._sum_of_parts = make_cost(config.cost, scale, own_cost, proposal=world_model.proposal)
         self._state_goal: Tensor | None = None

@@ -132,9 +132,13 @@ class Proposal(nn.Module):
         """L2 energy of latents below which what is seen is called near the goal."""
         return self.config.near_energy
 
+    def read_tokens(self, z: Tensor) -> Tensor:
+        """Reduce latents (B, N, D) to (B, N, R): what of them tells which action leads where."""
+        return self.reader(z)
+
     def read(self, z: Tensor) -> Tensor:
         """Reduce latents (B, N, D) to (B, N * R)."""
-        return self.reader(z).flatten(1)
+        return self.read_tokens(z).flatten(1)
 
     def forward(self, z: Tensor, state: Tensor, z_goal: Tensor) -> ActionMixture:
         """Propose the next action.

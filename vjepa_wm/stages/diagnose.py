@@ -172,7 +172,7 @@ def _write(
     evaluated: dict[str, list[EpisodeResult]],
 ) -> Diagnosis:
     """Measure the bank and write what was found."""
-    measured = measure(folder.load(k) for k in range(config.states))
+    measured = measure((folder.load(k) for k in range(config.states)), model.proposal)
     errors = open_loop(measured.imagined_errors, measured.still_errors, measured.moved)
     rows = report_bank(measured.bank)
     success = {name: float(np.mean([part.success_last for part in parts])) for name, parts in evaluated.items()}

@@ -8,13 +8,12 @@ from typing import Literal, cast, get_args
 
 import torch
 
-from vjepa_wm.agents.cost import CostConfig, CostPart, PatchWeights, StepsName
+from vjepa_wm.agents.cost import CostConfig, CostPart, DistanceName, PatchWeights, StepsName
 from vjepa_wm.agents.planning_agent import GoalState, PlanningConfig
 from vjepa_wm.agents.proposal_agent import ModeChoice, ProposingConfig
 from vjepa_wm.agents.proposing import OwnProposal
 from vjepa_wm.checks import check_at_least, check_positive, check_within
 from vjepa_wm.envs.task import ActionLimits
-from vjepa_wm.models.energy import EnergyName
 from vjepa_wm.models.pose import POSE_DIM
 from vjepa_wm.own_code import load_own
 from vjepa_wm.planners import (
@@ -62,8 +61,9 @@ class PlannerOptions:
     """Rounds of sampling, or steps of a gradient, if not the preset's."""
     horizon: int | None = None
     """Actions per plan; the first is executed, then a new plan is made. None: 1, and 4 with a proposal."""
-    energy: EnergyName | None = None
-    """Distance of latents, l1, l2 or cosine, if not the preset's."""
+    energy: DistanceName | None = None
+    """Distance of latents, l1, l2 or cosine, or reading: l2 of what the proposal's reader leaves of them; if not the
+    preset's."""
     cost_steps: StepsName | None = None
     """Which imagined frames count: last, sum, discounted or least (the nearest), if not the preset's."""
     patch_weights: PatchWeights = "none"
@@ -184,9 +184,11 @@ class PlannerOptions:
 
     def planning(self, limits: ActionLimits, *, proposed: bool = False) -> PlanningConfig:
         """Return what the cost is made of, and how far plans may go."""
+        cem = self._cem(len(limits.size), proposed)
+        most = cem.num_samples - (self.method == "cem" and cem.keep_mean)  # the mean keeps its place
         return PlanningConfig(
             horizon=self.horizon or (PROPOSED_HORIZON if proposed else 1),
-            num_proposed=min(self.num_proposed, self._cem(len(limits.size), proposed).num_samples) if proposed else 0,
+            num_proposed=min(self.num_proposed, most) if proposed else 0,
             cost=self._cost_config(),
             goal_state=self.goal_state,
             state_limits=(limits.state_low, limits.state_high),

@@ -27,11 +27,11 @@ from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig, Condi
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
 from vjepa_wm.models.layers import check_width
-from vjepa_wm.models.load import load_encoder
+from vjepa_wm.models.load import load_encoder, load_world_model
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.rope import check_head
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
-from vjepa_wm.training.ac_objective import world_model_losses
+from vjepa_wm.training.ac_objective import Reading, world_model_losses
 from vjepa_wm.training.imagined_objects import report_imagined_objects
 from vjepa_wm.training.losses import prediction_loss
 from vjepa_wm.training.run.distributed import World, joined_world
@@ -43,8 +43,14 @@ from vjepa_wm.training.run.optimizer import make_optimizer, take_step
 class TrainACConfig(LatentRunConfig):
     """Train the action-conditioned predictor of V-JEPA 2-AC on robot trajectories, above a frozen encoder."""
 
-    encoder: Path
+    encoder: Path | None = None
     """Encoder: a folder as `pretrain` writes it, a file of published weights, or their name."""
+    world_model: Path | None = None
+    """In place of an encoder: a world model whose predictor goes on, its form and units as they are; its encoder and
+    its proposal stay."""
+    reading_weight: float = 0.0
+    """Weight of a loss that compares what the proposal's reader leaves of predicted and of true latents, so that an
+    object counts beside the arm; 0: none. Needs world_model, with a proposal."""
     predictor_dim: int = 192
     """Width of the predictor."""
     predictor_depth: int = 4
@@ -72,7 +78,11 @@ class TrainACConfig(LatentRunConfig):
     def __post_init__(self) -> None:
         """Check what is not checked by the parts."""
         super().__post_init__()
-        check_at_least(0, inverse_weight=self.inverse_weight)
+        if (self.encoder is None) == (self.world_model is None):
+            raise ValueError("one of encoder and world_model must be given, and not both")
+        if self.reading_weight and self.world_model is None:
+            raise ValueError("reading_weight must be 0 without a world_model, whose proposal reads")
+        check_at_least(0, inverse_weight=self.inverse_weight, reading_weight=self.reading_weight)
         check_at_least(1, predictor_depth=self.predictor_depth)
         check_width(self.predictor_dim, self.predictor_heads, "predictor_dim", "predictor_heads")
         check_head(self.predictor_dim // self.predictor_heads)
@@ -91,28 +101,39 @@ class ACTrainer:
     """
 
     def __init__(
-        self, config: TrainACConfig, encoder: VideoEncoder, sets: Sequence[LatentSet], world: World | None = None
+        self,
+        config: TrainACConfig,
+        begin: VideoEncoder | WorldModel,
+        sets: Sequence[LatentSet],
+        world: World | None = None,
     ) -> None:
-        """Build the world model, its predictor anew.
+        """Build the world model, its predictor anew, or take the one that goes on.
 
         Args:
             config: the run.
-            encoder: what gives the latents; a copy of it becomes part of the world model.
-            sets: the training episodes, of which the units are taken.
+            begin: what gives the latents, of which a copy becomes part of the world model; or the world model that goes
+                on.
+            sets: the training episodes, of which the units of a new predictor are taken.
             world: the processes that train together; None: this one.
+
+        Raises:
+            ValueError: if readings are to be compared and the world model has no proposal.
         """
         self.config = config
         self.world = world or World()
         self.device = pick_device(config.device)
         self.dtype = pick_dtype(config.precision, self.device)
-        predictor = ac_predictor_config(config, encoder, sets)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            self.model = WorldModel(WorldModelConfig(encoder=encoder.config, predictor=predictor)).to(self.device)
+            self.model = (begin if isinstance(begin, WorldModel) else _new_model(config, begin, sets)).to(self.device)
             self.inverse = None
             if config.inverse_weight:  # drawn after the predictor, which begins the same with and without
                 self.inverse = InverseDynamics(inverse_dynamics_config(sets)).to(self.device)
-        self.model.encoder.load_state_dict(encoder.state_dict())
+        self.reading = None
+        if config.reading_weight:
+            if self.model.proposal is None:
+                raise ValueError(f"reading_weight needs a world model with a proposal, {config.world_model} has none")
+            self.reading = Reading(self.model.proposal, sets[0])
         self.optimizer = make_optimizer(list(self.modules.values()), config.weight_decay)
         self.learning_rate = config.rate_schedule()
 
@@ -134,6 +155,8 @@ class ACTrainer:
         loss = losses["teacher"] + losses["rollout"]
         if self.inverse is not None:
             loss = loss + losses["inverse"] + config.inverse_weight * losses["imagined_inverse"]
+        if self.reading is not None:
+            loss = loss + config.reading_weight * losses["reading"]
         grad_norm = take_step(
             self.optimizer,
             [loss],
@@ -163,7 +186,15 @@ class ACTrainer:
 
     def _losses(self, z: Tensor, actions: Tensor, states: Tensor) -> dict[str, Tensor]:
         with autocast(self.device, self.dtype):
-            return world_model_losses(self.model, z, actions, states, self.config.rollout_steps, self.inverse)
+            steps = self.config.rollout_steps
+            return world_model_losses(self.model, z, actions, states, steps, self.inverse, self.reading)
+
+
+def _new_model(config: TrainACConfig, encoder: VideoEncoder, sets: Sequence[LatentSet]) -> WorldModel:
+    """Return a world model above a copy of an encoder, its predictor new."""
+    model = WorldModel(WorldModelConfig(encoder=encoder.config, predictor=ac_predictor_config(config, encoder, sets)))
+    model.encoder.load_state_dict(encoder.state_dict())
+    return model
 
 
 def ac_predictor_config(
@@ -197,6 +228,14 @@ def inverse_dynamics_config(sets: Sequence[LatentSet]) -> InverseDynamicsConfig:
     )
 
 
+def _load(config: TrainACConfig) -> VideoEncoder | WorldModel:
+    """Load what a run begins with."""
+    if config.world_model is not None:
+        return load_world_model(config.world_model)
+    assert config.encoder is not None  # refused before
+    return load_encoder(config.encoder)
+
+
 def train_ac(config: TrainACConfig) -> Path:
     """Run or resume action-conditioned training, in this process or with the others that `torchrun` started.
 
@@ -204,18 +243,21 @@ def train_ac(config: TrainACConfig) -> Path:
         The folder of the world model.
 
     Raises:
-        CheckpointError: if the encoder is missing or of another architecture, or `config.out` holds another run.
+        CheckpointError: if what it begins with is missing or of another architecture, or `config.out` holds another
+            run.
         TrajectoryError: if a dataset is missing, lacks what is needed, or too many of its episodes are bad.
         ValueError: if no episode is as long as a window, the datasets do not fit each other, or the batch size is no
             multiple of the number of processes.
     """
     device = pick_device(config.device)
     with joined_world(device) as world:
-        encoder = load_encoder(config.encoder).to(device)
+        begin = _load(config).to(device)
+        encoder = begin.encoder if isinstance(begin, WorldModel) else begin
+        antialias = begin.config.antialias if isinstance(begin, WorldModel) else True
         find_motion = partial(moving_frames, seed=config.seed, device=device) if config.balance_motion else None
-        windows = open_windows(config, encoder, config.num_frames, world, find_motion=find_motion)
-        trainer = ACTrainer(config, encoder, windows.train.sets, world)
-        content = {"encoder": fingerprint(encoder)}
+        windows = open_windows(config, encoder, config.num_frames, world, antialias=antialias, find_motion=find_motion)
+        trainer = ACTrainer(config, begin, windows.train.sets, world)
+        content = {"encoder" if begin is encoder else "world_model": fingerprint(begin)}
         folder = train_on_latents(trainer, windows, name="train-ac", samples="windows", content=content)
         if world.is_main:
             sets = windows.train.sets, windows.validation.sets

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from vjepa_wm.evaluation.diagnosis.bank_report import (
-    BANK_ENERGIES,
     FUTURES,
     BankNumbers,
+    bank_energies,
     rank,
     report_bank,
     spearman,
@@ -57,19 +57,21 @@ def test_shapes_that_do_not_fit_are_named():
 
 
 def test_each_future_energy_and_source_has_its_row():
-    costs = np.zeros((3, 2, len(BANK_ENERGIES), 3))
+    energies = bank_energies(reading=False)
+    costs = np.zeros((3, 2, len(energies), 3))
     costs[:, 0] = DISTANCES[:, None]  # encoded futures are ranked rightly
     costs[:, 1] = -DISTANCES[:, None]  # predicted ones are not
     numbers = BankNumbers(
         sources=np.array(["expert", "gaussian", "gaussian"]),
+        energies=energies,
         costs=costs,
         starts=np.full(3, 0.6),
         distances=DISTANCES,
         reached=REACHED,
     )
     rows = report_bank(numbers)
-    assert len(rows) == 3 * len(FUTURES) * len(BANK_ENERGIES)
-    assert [row.source for row in rows[:: 2 * len(BANK_ENERGIES)]] == ["all", "expert", "gaussian"]
+    assert len(rows) == 3 * len(FUTURES) * len(energies)
+    assert [row.source for row in rows[:: 2 * len(energies)]] == ["all", "expert", "gaussian"]
     of_all = {row.future: row.ranking for row in rows if row.source == "all"}
     assert of_all["encoded"].rank_correlation == pytest.approx(1)
     assert of_all["predicted"].rank_correlation == pytest.approx(-1)

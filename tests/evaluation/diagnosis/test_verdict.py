@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vjepa_wm.evaluation.diagnosis.bank_report import BANK_ENERGIES, BankNumbers, report_bank
+from vjepa_wm.evaluation.diagnosis.bank_report import BankNumbers, bank_energies, report_bank
 from vjepa_wm.evaluation.diagnosis.diagnosis_content import Diagnosis, diagnosis_sections, section_text
 from vjepa_wm.evaluation.diagnosis.failures import FAILURE_KINDS
 from vjepa_wm.evaluation.diagnosis.open_loop import open_loop
@@ -21,9 +21,12 @@ BAD = open_loop(np.full((12, 3), 0.6), np.full((12, 3), 0.5), np.arange(12) % 2 
 
 
 def bank(encoded=DISTANCES, predicted=DISTANCES, reached=DISTANCES < 0.04):
-    costs = np.repeat(np.stack([encoded, predicted], axis=1)[:, :, None], len(BANK_ENERGIES), axis=2)
+    energies = bank_energies(reading=True)
+    costs = np.repeat(np.stack([encoded, predicted], axis=1)[:, :, None], len(energies), axis=2)
     starts = np.full(len(costs), 0.4)
-    return BankNumbers(sources=SOURCES, costs=costs, starts=starts, distances=DISTANCES, reached=reached)
+    return BankNumbers(
+        sources=SOURCES, energies=energies, costs=costs, starts=starts, distances=DISTANCES, reached=reached
+    )
 
 
 def evidence(numbers=None, errors=GOOD, **more):
@@ -106,4 +109,4 @@ def test_the_report_has_all_sections_and_json_no_nan():
     assert sections[-1].table[1] == ["proposal", "50%", "0", "0", "2", "0", "0"]
     content = diagnosis.to_json()
     assert content["better_than_expert"] is None and content["verdict"].startswith("what limits push: recovery")
-    assert len(content["rows"]) == 4 * 18
+    assert len(content["rows"]) == 4 * 24

@@ -5,7 +5,7 @@ Letters: S states, F futures, E energies, K candidates, H horizon, R = S * K seq
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from vjepa_wm.agents.cost import CostConfig, GoalDistance, Imagined
-from vjepa_wm.evaluation.diagnosis.bank_report import BANK_ENERGIES, BankNumbers
+from vjepa_wm.evaluation.diagnosis.bank_report import BankNumbers, bank_energies
 from vjepa_wm.evaluation.diagnosis.candidate_bank import StateBank
 from vjepa_wm.evaluation.diagnosis.open_loop import has_moved
 from vjepa_wm.models.energy import l2_energy
+from vjepa_wm.models.proposal import Proposal
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,17 +35,24 @@ class Measured:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays by name."""
-        named = {name: getattr(self.bank, name) for name in BankNumbers.__dataclass_fields__}
+        named = {name: np.asarray(getattr(self.bank, name)) for name in BankNumbers.__dataclass_fields__}
         named |= {"imagined_errors": self.imagined_errors, "still_errors": self.still_errors}
         return named if self.moved is None else named | {"moved": self.moved}
 
 
-def measure(banks: Iterable[StateBank]) -> Measured:
-    """Turn the banks of states into numbers, one after the other."""
+def measure(banks: Iterable[StateBank], proposal: Proposal | None = None) -> Measured:
+    """Turn the banks of states into numbers, one after the other.
+
+    Args:
+        banks: of the states.
+        proposal: of the world model, whose readings are compared too; None: there is none.
+    """
+    energies = bank_energies(reading=proposal is not None)
+    parts = [GoalDistance(CostConfig(energy=energy, steps=steps), proposal) for energy, steps in energies]
     costs, starts, distances, reached, errors, moved = [], [], [], [], [], []
     sources, has_objects = np.array([]), False
     for bank in banks:
-        costs.append(np.stack([_costs(bank, z) for z in (bank.z_true, bank.z_imagined)]))
+        costs.append(np.stack([_costs(bank, z, parts) for z in (bank.z_true, bank.z_imagined)]))
         starts.append(bank.distances[0, 0])
         distances.append(bank.distances[:, -1])
         reached.append(bank.reached[:, -1])
@@ -53,6 +61,7 @@ def measure(banks: Iterable[StateBank]) -> Measured:
         sources, has_objects = bank.sources, bank.objects.shape[-1] > 0
     numbers = BankNumbers(
         sources=sources,
+        energies=energies,
         costs=np.stack(costs),
         starts=np.array(starts),
         distances=np.stack(distances),
@@ -67,7 +76,8 @@ def measure(banks: Iterable[StateBank]) -> Measured:
     )
 
 
-def _costs(bank: StateBank, z: np.ndarray) -> np.ndarray:
+@torch.no_grad()
+def _costs(bank: StateBank, z: np.ndarray, parts: Sequence[GoalDistance]) -> np.ndarray:
     """Return what each energy says of latents (K, H, N, D), (E, K): the same part of a cost that plans minimise."""
     imagined = Imagined(
         z=_full(z),
@@ -76,7 +86,6 @@ def _costs(bank: StateBank, z: np.ndarray) -> np.ndarray:
         z_goal=_full(bank.z_goal),
         state=torch.from_numpy(bank.state),
     )
-    parts = [GoalDistance(CostConfig(energy=energy, steps=steps)) for energy, steps in BANK_ENERGIES]
     return np.stack([part(imagined).numpy() for part in parts])
 
 

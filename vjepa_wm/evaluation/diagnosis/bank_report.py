@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from vjepa_wm.models.energy import EnergyName
+from vjepa_wm.agents.cost import DistanceName
 
 Future = Literal["encoded", "predicted"]
 FUTURES: tuple[Future, ...] = get_args(Future)
@@ -23,13 +23,16 @@ BankSteps = Literal["last", "sum", "least"]
 class BankEnergy(NamedTuple):
     """How the distance of a candidate's latents to the goal's is measured."""
 
-    energy: EnergyName
+    energy: DistanceName
     """Distance of two latents."""
     steps: BankSteps
     """Which frames count."""
 
 
-BANK_ENERGIES = tuple(BankEnergy(name, steps) for name in get_args(EnergyName) for steps in get_args(BankSteps))
+def bank_energies(*, reading: bool) -> tuple[BankEnergy, ...]:
+    """Return all energies, those of what a proposal reads among them or not."""
+    names = [name for name in get_args(DistanceName) if reading or name != "reading"]
+    return tuple(BankEnergy(name, steps) for name in names for steps in get_args(BankSteps))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,8 +41,10 @@ class BankNumbers:
 
     sources: np.ndarray
     """Whose each candidate is, (K,) text."""
+    energies: tuple[BankEnergy, ...]
+    """What was measured."""
     costs: np.ndarray
-    """Of each candidate, in the order of `FUTURES` and `BANK_ENERGIES`, (S, F, E, K)."""
+    """Of each candidate, in the order of `FUTURES` and the energies, (S, F, E, K)."""
     starts: np.ndarray
     """True distance of each state, (S,), in the environment's units."""
     distances: np.ndarray
@@ -77,7 +82,7 @@ class EnergyRow:
     """Whose candidates; all."""
     future: Future
     """Of which latents."""
-    energy: EnergyName
+    energy: DistanceName
     """Distance of latents."""
     steps: BankSteps
     """Which frames count."""
@@ -131,7 +136,7 @@ def report_bank(numbers: BankNumbers) -> list[EnergyRow]:
     for source in ["all", *numbers.source_names()]:
         chosen = np.full(len(numbers.sources), True) if source == "all" else numbers.sources == source
         for f, future in enumerate(FUTURES):
-            for e, (energy, steps) in enumerate(BANK_ENERGIES):
+            for e, (energy, steps) in enumerate(numbers.energies):
                 ranking = rank(
                     numbers.costs[:, f, e][:, chosen], numbers.distances[:, chosen], numbers.reached[:, chosen]
                 )

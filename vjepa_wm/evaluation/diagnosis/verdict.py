@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from vjepa_wm.evaluation.diagnosis.bank_report import BANK_ENERGIES, BankNumbers, EnergyRow, Ranking
+from vjepa_wm.evaluation.diagnosis.bank_report import BankNumbers, EnergyRow, Ranking
 from vjepa_wm.evaluation.diagnosis.failures import FailureKind
 from vjepa_wm.evaluation.diagnosis.open_loop import OpenLoopRow
 
@@ -166,7 +166,7 @@ def _search(evidence: Evidence, thresholds: Thresholds) -> Finding:
         words = f"of the evaluation's episodes {searched} solves {rates[searched]:.0%}, {alone} {rates[alone]:.0%}"
         return Finding(part="search", limits=rates[searched] <= rates[alone], words=words)
     numbers, best = evidence.numbers, best_energy(evidence.rows)
-    costs = numbers.costs[:, 1, BANK_ENERGIES.index((best.energy, best.steps))]
+    costs = numbers.costs[:, 1, numbers.energies.index((best.energy, best.steps))]
     picked = float(numbers.distances[np.arange(len(costs)), costs.argmin(axis=1)].mean())
     first = numbers.source_names()[0]
     without, name = (
