@@ -72,6 +72,20 @@ def test_steps_that_are_left_are_the_proposals():
         make_cost(config, ())
 
 
+def test_a_prior_is_what_the_proposal_says_of_the_first_action():
+    config = CostConfig(prior_weight=0.5)
+    with torch.no_grad():
+        rest = GoalDistance(config)(IMAGINED)
+        one = (IMAGINED.z_start[None], IMAGINED.state[None], IMAGINED.z_goal[None])
+        densities = torch.stack([PROPOSAL(*one).log_prob(action[None])[0] for action in IMAGINED.actions[:, 0]])
+        costs = make_cost(config, (), proposal=PROPOSAL)(IMAGINED)
+        own = make_cost(config, (), proposes=lambda *given: PROPOSAL(*given))(IMAGINED)
+    torch.testing.assert_close(costs, rest - 0.5 * densities)
+    torch.testing.assert_close(own, costs)
+    with pytest.raises(ValueError, match="prior_weight must be 0 without a proposal"):
+        make_cost(config, ())
+
+
 def test_states_count_in_units_of_their_deviation():
     states = torch.randn(5, 3, 2, generator=GENERATOR)
     imagined = replace(IMAGINED, states=states, state_goal=torch.tensor([0.1, -0.2]))

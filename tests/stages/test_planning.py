@@ -225,6 +225,16 @@ def test_a_fingerprint_tells_weights_apart_and_nothing_else():
     assert fingerprint(model.bfloat16()) != fingerprint(tiny_world_model())
 
 
+def test_where_the_world_model_proposes_its_reader_and_its_word_judge():
+    cost = PlannerOptions().planning(limits(), proposed=True, reads=True).cost
+    assert (cost.energy, cost.steps, cost.prior_weight) == ("reading", "last", 0.001)
+    cost = PlannerOptions().planning(limits(), proposed=True).cost  # the user's own proposal has no reader
+    assert (cost.energy, cost.steps, cost.prior_weight) == ("l2", "last", 0.0)
+    cost = PlannerOptions(energy="l1", cost_steps="sum").planning(limits(), proposed=True, reads=True).cost
+    assert (cost.energy, cost.steps, cost.prior_weight) == ("l1", "sum", 0.0)
+    assert PlannerOptions().planning(limits(), reads=True).cost.energy == "l2"
+
+
 def test_no_more_is_proposed_than_an_iteration_has_candidates():
     few = PlannerOptions(num_samples=16, num_proposed=24)
     assert few.planning(limits(), proposed=True).num_proposed == 15  # one is the mean

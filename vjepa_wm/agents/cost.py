@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
+from vjepa_wm.agents.proposing import Proposes
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.energy import EnergyName, token_energy
 from vjepa_wm.models.proposal import Proposal
@@ -71,6 +72,9 @@ class CostConfig:
     state_weight: float = 0.0
     """Weight of the squared distance between imagined states of the robot and that at the goal, in units of the
     states' deviation, mean over their numbers, of the frames that count."""
+    prior_weight: float = 0.0
+    """Weight of how unlikely the proposal calls the first action, minus the logarithm of its density: what is imagined
+    must be so much better for an action that an expert would hardly do."""
     action_weight: float = 0.0
     """Weight of how far actions lie beyond twice the deviation of the training actions, squared, summed over steps."""
 
@@ -82,9 +86,8 @@ class CostConfig:
                 raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")
         if not 0 < self.discount <= 1:
             raise ValueError(f"discount must be above 0 and at most 1, got {self.discount}")
-        check_at_least(
-            0, distance_weight=self.distance_weight, state_weight=self.state_weight, action_weight=self.action_weight
-        )
+        names = ("distance_weight", "state_weight", "prior_weight", "action_weight")
+        check_at_least(0, **{name: getattr(self, name) for name in names})
 
     @property
     def latent_energy(self) -> EnergyName:
@@ -174,6 +177,25 @@ class StateDistance:
         return self._config.state_weight * over_steps(off.square().mean(dim=-1), self._config)
 
 
+class ProposalPrior:
+    """How unlikely the proposal calls the first action."""
+
+    def __init__(self, proposal: Proposes, weight: float) -> None:
+        """Keep who is asked.
+
+        Args:
+            proposal: of the world model, or the user's own.
+            weight: of minus the logarithm of the density.
+        """
+        self._proposal, self._weight = proposal, weight
+
+    def __call__(self, imagined: Imagined) -> Tensor:
+        """Return the cost of each candidate, (K,)."""
+        one = (imagined.z_start, imagined.state, imagined.z_goal)
+        mixture = self._proposal(*(part.unsqueeze(0) for part in one))
+        return -self._weight * mixture.log_prob(imagined.actions[:, 0])
+
+
 class ActionPrior:
     """How far actions lie beyond what the training data hold."""
 
@@ -231,6 +253,7 @@ def make_cost(
     own: CostPart | None = None,
     *,
     proposal: Proposal | None = None,
+    proposes: Proposes | None = None,
 ) -> SumOfParts:
     """Put a cost together.
 
@@ -238,7 +261,8 @@ def make_cost(
         config: what it is made of.
         action_scale: deviation of each number of the training actions; empty where it is not known.
         own: a part of the user's own; None: none.
-        proposal: of the world model, which estimates steps and knows the units of states; None: there is none.
+        proposal: of the world model, which reads, estimates steps and knows the units of states; None: there is none.
+        proposes: what says how likely first actions are; None: that of the world model.
 
     Raises:
         ValueError: if actions are to be weighed and their scale is not known, or readings, steps or states are and
@@ -251,6 +275,10 @@ def make_cost(
         parts.append(StepsLeft(proposal, config))
     if proposal is not None and config.state_weight:
         parts.append(StateDistance(proposal.state_unit, config))
+    if config.prior_weight:
+        if proposes is None and proposal is None:
+            raise ValueError("prior_weight must be 0 without a proposal")
+        parts.append(ProposalPrior(proposes or cast(Proposal, proposal), config.prior_weight))
     if config.action_weight:
         if not action_scale:
             raise ValueError("action_weight must be 0 for a world model that was trained on raw actions")

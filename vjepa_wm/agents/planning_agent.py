@@ -107,7 +107,9 @@ class PlanningAgent:
         self.last_plan: Plan | None = None
         self._energy = energy(config.cost.latent_energy)
         scale = world_model.config.predictor.action_scale if config.cost.action_weight else ()
-        self._sum_of_parts = make_cost(config.cost, scale, own_cost, proposal=world_model.proposal)
+        self._sum_of_parts = make_cost(
+            config.cost, scale, own_cost, proposal=world_model.proposal, proposes=own_proposal
+        )
         self._state_goal: Tensor | None = None
         self.wants_goal_state = config.cost.state_weight > 0 and config.goal_state == "given"
         self.needs_all_frames = config.cost.steps != "last" or own_cost is not None

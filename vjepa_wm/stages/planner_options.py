@@ -36,9 +36,11 @@ from vjepa_wm.planners.cem import cpu, dino_wm, jepa_wms, vjepa2
 
 PRESETS: dict[str, Callable[[], CEMConfig]] = {"cpu": cpu, "vjepa2": vjepa2, "jepa_wms": jepa_wms, "dino_wm": dino_wm}
 METHODS = ("cem", "icem", "mppi", "random_shooting", "gradient", "polish")
-PROPOSED_SEARCH = CEMConfig(num_samples=48, num_elites=6, iterations=2, keep_mean=True, return_best=True)
-"""Small, since the proposal brings what there is to find."""
+PROPOSED_SEARCH = CEMConfig(num_samples=25, num_elites=6, iterations=1, keep_mean=True, return_best=True)
+"""A choice among what the proposal brings: refined further, plans find what the predictor does not know."""
 PROPOSED_HORIZON = 4
+PROPOSED_PRIOR = 0.001
+"""Weight of the proposal's word beside an energy of readings."""
 
 
 SwitchName = Literal["clock", "arrival"]
@@ -62,14 +64,18 @@ class PlannerOptions:
     horizon: int | None = None
     """Actions per plan; the first is executed, then a new plan is made. None: 1, and 4 with a proposal."""
     energy: DistanceName | None = None
-    """Distance of latents, l1, l2 or cosine, or reading: l2 of what the proposal's reader leaves of them; if not the
-    preset's."""
+    """Distance of latents, l1, l2 or cosine, or reading: l2 of what the proposal's reader leaves of them. None: the
+    preset's, and reading where the world model proposes."""
     cost_steps: StepsName | None = None
-    """Which imagined frames count: last, sum, discounted or least (the nearest), if not the preset's."""
+    """Which imagined frames count: last, sum, discounted or least (the nearest). None: the preset's, and last where
+    candidates are proposed."""
     patch_weights: PatchWeights = "none"
     """change: each patch counts by how much goal and start differ in it."""
     action_weight: float = 0.0
     """Weight of how far actions lie beyond twice the deviation of the training actions."""
+    prior_weight: float | None = None
+    """Weight of how unlikely the proposal calls a plan's first action; none: 0.001 beside an energy of readings where
+    candidates are proposed, else 0."""
     distance_weight: float = 0.0
     """Weight of the steps that the proposal says are left from imagined frames."""
     state_weight: float = 0.0
@@ -182,22 +188,32 @@ class PlannerOptions:
         """Return how an action is chosen among what is proposed, and how far it may go."""
         return ProposingConfig(choice=self.choice, state_limits=(limits.state_low, limits.state_high))
 
-    def planning(self, limits: ActionLimits, *, proposed: bool = False) -> PlanningConfig:
-        """Return what the cost is made of, and how far plans may go."""
+    def planning(self, limits: ActionLimits, *, proposed: bool = False, reads: bool = False) -> PlanningConfig:
+        """Return what the cost is made of, and how far plans may go.
+
+        Args:
+            limits: of the task.
+            proposed: whether candidates are proposed.
+            reads: whether the proposal is the world model's, whose reader can judge.
+        """
         cem = self._cem(len(limits.size), proposed)
         most = cem.num_samples - (self.method == "cem" and cem.keep_mean)  # the mean keeps its place
         return PlanningConfig(
             horizon=self.horizon or (PROPOSED_HORIZON if proposed else 1),
             num_proposed=min(self.num_proposed, most) if proposed else 0,
-            cost=self._cost_config(),
+            cost=self._cost_config(proposed=proposed, reads=reads),
             goal_state=self.goal_state,
             state_limits=(limits.state_low, limits.state_high),
         )
 
-    def _cost_config(self) -> CostConfig:
+    def _cost_config(self, *, proposed: bool = False, reads: bool = False) -> CostConfig:
+        usual: DistanceName = "reading" if proposed and reads and self.preset == "cpu" else "l2"
+        energy = self.energy or ("l1" if self.preset == "vjepa2" else usual)
+        usual_prior = PROPOSED_PRIOR if proposed and energy == "reading" else 0.0
         return CostConfig(
-            energy=self.energy or ("l1" if self.preset == "vjepa2" else "l2"),
-            steps=self.cost_steps or ("sum" if self.preset == "cpu" else "last"),
+            energy=energy,
+            steps=self.cost_steps or ("sum" if self.preset == "cpu" and not proposed else "last"),
+            prior_weight=usual_prior if self.prior_weight is None else self.prior_weight,
             patch_weights=self.patch_weights,
             action_weight=self.action_weight,
             distance_weight=self.distance_weight,

@@ -96,7 +96,7 @@ class StandRecipe:
             model,
             options.make_planner(len(limits.size), proposed=proposed),
             options.box(limits),
-            options.planning(limits, proposed=proposed),
+            options.planning(limits, proposed=proposed, reads=model.proposal is not None),
             Recovery(limits) if proposed else None,
             options.own_cost(),
             own_proposal,
