@@ -88,6 +88,23 @@ def test_what_is_proposed_is_played_too():
     np.testing.assert_array_equal(env.get_state(), before)
 
 
+@pytest.mark.parametrize("cost_steps", ["last", "sum"])
+def test_what_was_proposed_is_not_played_again(cost_steps, monkeypatch):
+    env, simulator = PointEnv(), PointEnv()
+    config = PlanningConfig(horizon=3, num_proposed=2, cost=CostConfig(steps=cost_steps))
+    agent = TrueDynamicsAgent(PointModel(PointProposal()), PLANNER, vjepa2_box(), config, env=env, simulator=simulator)
+    env.reset(options={"start": START, "goal": GOAL})
+    agent.reset(picture(GOAL), 0)
+    agent.act(env.render(), START)
+    candidates = torch.cat((torch.zeros(3, 3, 7), agent._propose(vjepa2_box())))
+    whole, imagine, played = agent._imagine(candidates), agent._imagine, []
+    monkeypatch.setattr(agent, "_imagine", lambda actions: played.append(len(actions)) or imagine(actions))
+    torch.testing.assert_close(agent._foresee(candidates), whole)
+    assert played == [3]
+    torch.testing.assert_close(agent._foresee(candidates.flip(0)), whole.flip(0))  # others are
+    assert played == [3, 5]
+
+
 def test_true_dynamics_need_a_second_environment():
     env = PointEnv()
     with pytest.raises(ValueError, match="simulator must be another instance than env"):

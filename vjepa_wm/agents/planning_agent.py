@@ -111,6 +111,7 @@ class PlanningAgent:
             config.cost, scale, own_cost, proposal=world_model.proposal, proposes=own_proposal
         )
         self._state_goal: Tensor | None = None
+        self._foreseen: tuple[Tensor, Tensor] | None = None
         self.wants_goal_state = config.cost.state_weight > 0 and config.goal_state == "given"
         self.needs_all_frames = config.cost.steps != "last" or own_cost is not None
 
@@ -153,7 +154,7 @@ class PlanningAgent:
         """
         self.perception.see(image, state)
         self.last_energy = self._goal_energy(self.perception.z.unsqueeze(0)).item()
-        last = self.last_plan if self.config.warm_start else None
+        last, self._foreseen = self.last_plan if self.config.warm_start else None, None
         box = allowed_from(self.action_space, state, self.config.state_limits)
         self.last_plan = self.planner.plan(
             self._cost,
@@ -182,15 +183,27 @@ class PlanningAgent:
         with one_thread():
             mixture = proposal(seen.z.unsqueeze(0), seen.state.unsqueeze(0), seen.z_goal.unsqueeze(0))
         first = branched(mixture, self.config.num_proposed, self.generator)
-        return roll_policy(
+        advance, frames = self._advance(len(first)), []
+
+        def seen_after(actions: Tensor) -> tuple[Tensor, Tensor]:
+            z, states = advance(actions)
+            frames.append(z)
+            return z, states
+
+        candidates = roll_policy(
             proposal,
             first,
             seen.z_goal,
-            self._advance(len(first)),
+            seen_after,
             horizon=self.config.horizon,
             action_space=box,
             generator=self.generator,
         )
+        if self.config.context_frames == 1:  # a longer context would show the world model more than it was shown here
+            seen_after(candidates[:, -1])
+            counting = frames if self.needs_all_frames else frames[-1:]
+            self._foreseen = candidates, torch.stack(counting, dim=1)
+        return candidates
 
     def _advance(self, num_candidates: int) -> Advance:
         """Return what does the actions of candidates one by one, from now on."""
@@ -200,7 +213,7 @@ class PlanningAgent:
         """Score candidates (K, H, A) with (K,)."""
         seen = self.perception
         imagined = Imagined(
-            z=self._imagine(actions), actions=actions, z_start=seen.z, z_goal=seen.z_goal, state=seen.state
+            z=self._foresee(actions), actions=actions, z_start=seen.z, z_goal=seen.z_goal, state=seen.state
         )
         if self.config.cost.state_weight:
             imagined = replace(imagined, states=states_after(actions, seen.state), state_goal=self._goal_state())
@@ -211,6 +224,16 @@ class PlanningAgent:
         if self._state_goal is None:
             self._state_goal = trained_proposal(self.world_model).read_state(self.perception.z_goal.unsqueeze(0))[0]
         return self._state_goal
+
+    def _foresee(self, actions: Tensor) -> Tensor:
+        """Imagine candidates (K, H, A) as `_imagine`, but those that end in all that was proposed only once."""
+        if self._foreseen is None or actions.requires_grad:
+            return self._imagine(actions)
+        proposed, z = self._foreseen
+        num_others = len(actions) - len(proposed)
+        if num_others < 0 or not torch.equal(actions[num_others:], proposed):
+            return self._imagine(actions)
+        return torch.cat((self._imagine(actions[:num_others]), z)) if num_others else z
 
     def _imagine(self, actions: Tensor) -> Tensor:
         """Give the latents of the frames that count, (K, H, N, D), or (K, 1, N, D) if only the last does."""
