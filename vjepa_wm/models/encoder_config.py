@@ -101,6 +101,21 @@ class VideoEncoderConfig:
         height, width = self.patch_shape
         return num_frames // self.tubelet_size, image_size // height, image_size // width
 
+    def check_clip(self, num_frames: int, image_size: int) -> None:
+        """Make sure that square clips divide into tubelets; a single frame fills one.
+
+        Raises:
+            ValueError: if they do not.
+        """
+        for name, side in zip(("patch_size", "patch_width"), self.patch_shape, strict=True):
+            if image_size < 1 or image_size % side:
+                raise ValueError(f"image_size must be a multiple of the encoder's {name} {side}, got {image_size}")
+        if num_frames > 1 and num_frames % self.tubelet_size:
+            raise ValueError(
+                f"num_frames must be 1 or a multiple of the encoder's tubelet_size {self.tubelet_size}, "
+                f"got {num_frames}"
+            )
+
 
 def vit_micro(image_size: int = 96) -> VideoEncoderConfig:
     """Return a 6-block, 192-wide encoder that trains on a CPU (not one of the published sizes)."""

@@ -52,15 +52,7 @@ class ClipOptions:
             ValueError: if the clips do not divide into its tubelets.
         """
         size = self.image_size or encoder.image_size
-        if size % encoder.patch_size:
-            raise ValueError(
-                f"image_size must be a multiple of the encoder's patch_size {encoder.patch_size}, got {size}"
-            )
-        if self.num_frames > 1 and self.num_frames % encoder.tubelet_size:
-            raise ValueError(
-                f"num_frames must be 1 or a multiple of the encoder's tubelet_size {encoder.tubelet_size}, "
-                f"got {self.num_frames}"
-            )
+        encoder.check_clip(self.num_frames, size)
         return size
 
 

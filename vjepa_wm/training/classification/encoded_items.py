@@ -21,6 +21,7 @@ from vjepa_wm.data.labelled.labelled_set import LabelledSet
 from vjepa_wm.data.latents.latent_store import fingerprint
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
+from vjepa_wm.models.pixels import fit_clip_channels
 from vjepa_wm.models.precision import autocast
 from vjepa_wm.training.classification.heads import FeatureForm
 
@@ -42,12 +43,13 @@ def encode_tokens(encoder: VideoEncoder, clips: Tensor, num_levels: int) -> Tens
 
     Args:
         encoder: what encodes.
-        clips: (B, 3, T, S, S).
+        clips: (B, 3, T, S, S); an encoder of grey input sees them grey.
         num_levels: how many levels, as of `level_blocks`.
 
     Returns:
         (B, N, D).
     """
+    clips = fit_clip_channels(clips, encoder.config.in_channels)
     if num_levels == 1:
         return encoder(clips)
     outputs = encoder.intermediate_layers(clips, layers=level_blocks(encoder.config, num_levels))

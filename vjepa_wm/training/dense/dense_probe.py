@@ -32,7 +32,7 @@ from vjepa_wm.data.labelled.dense_labels import (
 from vjepa_wm.data.media.pictures import read_picture
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.load import load_encoder
-from vjepa_wm.models.pixels import prepare_frames
+from vjepa_wm.models.pixels import fit_channels, prepare_frames
 from vjepa_wm.models.precision import Precision, autocast, pick_device, pick_dtype
 from vjepa_wm.safe_files import FolderLock, write_json
 from vjepa_wm.training.classification.head_grid import cosine_factor
@@ -109,7 +109,7 @@ def patch_encoder(encoder: VideoEncoder, dtype: torch.dtype) -> Encode:
     def encode(pixels: Tensor) -> Tensor:
         """Encode pictures."""
         with torch.no_grad(), autocast(device, dtype):
-            tokens = encoder(pixels.to(device))[:, special:].float().cpu()
+            tokens = encoder(fit_channels(pixels.to(device), encoder.config.in_channels))[:, special:].float().cpu()
         return rearrange(tokens, "b (h w) d -> b h w d", h=pixels.shape[-2] // encoder.config.patch_size)
 
     return encode
@@ -128,10 +128,7 @@ def measure_dense(config: DenseConfig) -> str:
     device = pick_device(config.device)
     encoder = load_encoder(config.encoder).requires_grad_(False).to(device)
     size = config.image_size or encoder.config.image_size
-    if size % encoder.config.patch_size:
-        raise ValueError(
-            f"image_size must be a multiple of the encoder's patch_size {encoder.config.patch_size}, got {size}"
-        )
+    encoder.config.check_clip(1, size)
     encode = patch_encoder(encoder, pick_dtype(config.precision, device))
     with FolderLock(config.out):
         results = _track(config, encode, size) if config.task == "tracking" else _probe(config, encode, size)

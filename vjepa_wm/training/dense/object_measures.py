@@ -2,8 +2,8 @@
 
 Letters: T frames, S side of the square masks [px], O objects and background.
 
-Source: Perazzi et al., A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation (CVPR 2016), section
-5; V-JEPA 2.1 (arXiv 2603.14482) reports the mean of both.
+Source: Perazzi et al., A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation (CVPR 2016),
+section 5; V-JEPA 2.1 (arXiv 2603.14482) reports the mean of both.
 """
 
 from __future__ import annotations
