@@ -9,25 +9,25 @@ import torch
 import torch.nn.functional as F
 from moving_squares import write_squares
 from several_processes import finish, start
+from small_actions import write_actions
 
 from vjepa_wm.cli import main
 from vjepa_wm.data.clips.bad_files import BadFiles
 from vjepa_wm.data.labelled.class_folders import read_class_folders
 from vjepa_wm.data.labelled.clip_views import ClipOptions, clip_frames, item_views
 from vjepa_wm.data.labelled.feature_store import FeatureStore, FeatureStoreError
-from vjepa_wm.data.media.video import write_video
 from vjepa_wm.models.checkpoint import VIDEO_ENCODER, CheckpointError, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_large
 from vjepa_wm.models.linear_classifier import LinearClassifier, LinearClassifierConfig
 from vjepa_wm.models.load import load_encoder, load_linear_classifier, load_probe
-from vjepa_wm.training.classification.classifier import match_classes
 from vjepa_wm.training.classification.config import ClassifyConfig, preset
 from vjepa_wm.training.classification.finetuning import FinetuneOptions, FineTuner, parameter_groups, unfreeze
 from vjepa_wm.training.classification.head_grid import HeadGrid, HeadSetting, cosine_factor
 from vjepa_wm.training.classification.heads import FeatureForm, answer, focal_loss, head_loss, make_head, probabilities
 from vjepa_wm.training.classification.measures import measure
 from vjepa_wm.training.classification.neighbours import neighbour_scores
+from vjepa_wm.training.classification.trained_heads import match_classes
 from vjepa_wm.training.run.distributed import World
 
 pytestmark = pytest.mark.usefixtures("without_curves")
@@ -409,13 +409,7 @@ def test_classes_are_found_by_name_or_by_number(told, asked, wanted):
 
 
 def test_verb_noun_and_action_are_anticipated(places, tmp_path, capsys):
-    frames = np.random.default_rng(0).integers(0, 255, (48, 32, 32, 3), dtype=np.uint8)
-    write_video(tmp_path / "P01_01.mp4", frames, 8)
-    columns = "video_id,start_timestamp,stop_timestamp,verb,verb_class,noun,noun_class"
-    for name in ("train", "val"):
-        rows = [f"P01_01,0:0:{2 + k / 2},0:0:{2.5 + k / 2},v{k % 2},{k % 2},n{k % 3},{k % 3}" for k in range(6)]
-        (tmp_path / f"{name}.csv").write_text("\n".join([columns, *rows]))
-    options = ["--read.test", str(tmp_path / "val.csv"), "--read.anticipation-s", "0.5", "--read.context-s", "1"]
+    options = write_actions(tmp_path)
     words = command(places, tmp_path / "out", *options, "--learning-rates", "0.001", data=tmp_path / "train.csv")
     assert main(words) == 0
     table = capsys.readouterr().out
