@@ -85,7 +85,7 @@ def test_a_folder_of_clips_becomes_numbers_pictures_and_heads(finished):
     assert len(results["heads"]["linear"]["tried"]) == 2
     assert (finished / "linear/model.safetensors").is_file() and (finished / "attentive-1/classifier.json").is_file()
     header, *rows = (finished / "metrics.csv").read_text().splitlines()
-    assert header == "step,linear_loss,attentive_1_loss,linear_val,attentive_1_val"
+    assert header == "step,linear_loss,attentive_1_loss,linear_train,attentive_1_train,linear_val,attentive_1_val"
     assert [row.split(",")[0] for row in rows] == ["1", "3"]
 
 
