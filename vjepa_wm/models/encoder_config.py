@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vjepa_wm.checks import check_at_least
-from vjepa_wm.models.layers import NORM_EPS, Activation, check_blocks, check_width
+from vjepa_wm.models.layers import NORM_EPS, check_blocks, check_width
+from vjepa_wm.models.mlp import Activation
 from vjepa_wm.models.rope import RopeForm, check_rope
 
 _PUBLISHED_LEVELS = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 23, 37, 47)}

@@ -40,7 +40,8 @@ from vjepa_wm.training.classification.probing import (
 from vjepa_wm.training.classification.results import HeadResult
 from vjepa_wm.training.classification.trained_heads import check_future, check_width, load_head, match_classes
 from vjepa_wm.training.run.distributed import World, joined_world
-from vjepa_wm.training.run.training_state import TrainingState, has_training_state
+from vjepa_wm.training.run.state_folder import has_training_state
+from vjepa_wm.training.run.training_state import TrainingState
 
 logger = logging.getLogger(__name__)
 
