@@ -2,7 +2,8 @@
 
 1,797 scans of 8 x 8 grey levels in ten classes come inside scikit-learn (the extra `bench`), so nothing is fetched.
 They are written as a folder of classes and told by the heads of `classify`, on the released encoder of the arm, which
-has seen simulated scenes only, beside one of random weights. The same fifth of every class is the test of both.
+has seen simulated scenes only, beside one of random weights. The same fifth of every class is the test of both;
+a tenth of the rest chooses the learning rate.
 
     python benchmarks/bench_digits.py OUT [--heads linear attentive-1 knn] [--encoder runs/pretrain ...] [--limit 1797]
 """
@@ -56,10 +57,10 @@ def main() -> None:
         config = ClassifyConfig(
             data=args.out / "digits",
             encoder=str(encoder),
-            out=args.out / name,
+            out=args.out / f"{name}_heads",
             clips=ClipOptions(num_frames=1),
             heads=tuple(args.heads),
-            learning_rates=(1e-3,),
+            learning_rates=(1e-2, 1e-3),
             epochs=args.epochs,
             batch_size=32,
             encode_batch_size=16,

@@ -18,7 +18,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,31 +153,39 @@ def pair_share(accuracy: dict, classes: dict[str, list[str]]) -> float:
     return float(confusion[of_class[:, None] == of_class[None]].sum() / confusion.sum())
 
 
-def runs(args: argparse.Namespace) -> Iterator[tuple[str, ClassifyConfig]]:
-    """Yield what is measured, by the name of its row."""
-    encoders = {"random": write_random_encoder(args.out, 0), "released": RELEASED}
-    encoders |= {path.name: path for path in args.encoder}
-    heads = (*args.heads, *(("attentive-4",) if args.attentive_4 else ()))
+def settings(args: argparse.Namespace, encoder: Path, out: str, **options: Any) -> ClassifyConfig:
+    """Return what all runs have in common."""
+    common: dict[str, Any] = {"clips": ClipOptions(num_frames=args.num_frames), "epochs": args.epochs}
+    return ClassifyConfig(
+        data=args.out / "clips",
+        encoder=str(encoder),
+        out=args.out / out,
+        batch_size=32,
+        precision="fp32",
+        **common | options,
+    )
+
+
+def probing_runs(args: argparse.Namespace, encoders: dict[str, Path]) -> Iterator[tuple[str, ClassifyConfig]]:
+    """Yield the runs of each row; heads on one vector of a clip need higher rates than those on its tokens."""
+    on_tokens = [head for head in args.heads if head.startswith("attentive")] + ["attentive-4"] * args.attentive_4
+    on_vectors = [head for head in args.heads if head not in on_tokens]
+    parts = [("tokens", on_tokens, args.rate), ("vectors", on_vectors, args.linear_rate)]
+    for (name, encoder), seen in product(encoders.items(), ("clip",) if args.no_still else ("clip", "single frame")):
+        clips = ClipOptions(num_frames=args.num_frames, still=seen != "clip")
+        for kind, heads, rate in parts:
+            if heads:
+                out = f"{name}_{seen.replace(' ', '_')}_{kind}"
+                options = {"clips": clips, "heads": tuple(heads), "learning_rates": (rate,)}
+                yield f"{name}, {seen}", settings(args, encoder, out, **options)
+
+
+def tuning_runs(args: argparse.Namespace, encoders: dict[str, Path]) -> Iterator[tuple[str, ClassifyConfig]]:
+    """Yield the runs that train the encoders too."""
     for name, encoder in encoders.items():
-        config = ClassifyConfig(
-            data=args.out / "clips",
-            encoder=str(encoder),
-            out=args.out / f"{name}_clip",
-            clips=ClipOptions(num_frames=args.num_frames),
-            heads=tuple(heads),
-            learning_rates=(args.rate,),
-            epochs=args.epochs,
-            batch_size=32,
-            precision="fp32",
-        )
-        yield f"{name}, clip", config
-        if not args.no_still:
-            still = replace(config.clips, still=True)
-            yield f"{name}, single frame", replace(config, out=args.out / f"{name}_single_frame", clips=still)
-        if args.finetune:
-            tuning = FinetuneOptions(blocks="all", head="attentive-1")
-            tuned = args.out / f"{name}_finetuned"
-            yield f"{name}, fine-tuned", replace(config, out=tuned, finetune=tuning, epochs=args.finetune_epochs)
+        tuning = FinetuneOptions(blocks="all", head="attentive-1")
+        options = {"finetune": tuning, "epochs": args.finetune_epochs}
+        yield f"{name}, fine-tuned", settings(args, encoder, f"{name}_finetuned", **options)
 
 
 def tell(found: dict[str, dict[str, Measured]]) -> str:
@@ -203,7 +211,8 @@ def main() -> None:
     parser.add_argument("--test-share", type=float, default=0.375)
     parser.add_argument("--num-frames", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=1e-3, help="of attentive probes")
+    parser.add_argument("--linear-rate", type=float, default=1e-2)
     parser.add_argument("--heads", nargs="+", default=["linear", "attentive-1", "knn"])
     parser.add_argument("--attentive-4", action="store_true", help="the attentive probe of depth 4 too")
     parser.add_argument("--encoder", type=Path, nargs="*", default=[], help="folders of encoders to measure too")
@@ -215,7 +224,11 @@ def main() -> None:
     make_clips(args.out / "clips", args.episodes, args.test_share, seed=0)
     if args.clips_only:
         return
-    found = {name: measure_one(config) for name, config in runs(args)}
+    encoders = {"random": write_random_encoder(args.out, 0), "released": RELEASED}
+    encoders |= {path.name: path for path in args.encoder}
+    found: dict[str, dict[str, Measured]] = {}
+    for name, config in (*probing_runs(args, encoders), *(tuning_runs(args, encoders) if args.finetune else ())):
+        found.setdefault(name, {}).update(measure_one(config))
     (args.out / "motion.json").write_text(json.dumps(found, indent=2))
     print(tell(found))
 

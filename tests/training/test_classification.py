@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from moving_squares import write_squares
+from PIL import Image
 from several_processes import finish, start
 from small_actions import write_actions
 
@@ -171,6 +172,14 @@ def test_presets_have_the_grids_of_the_papers():
     assert (diving.levels, diving.epochs, len(diving.settings)) == (4, 100, 3)
     assert epic.read.anticipation_s == 1.0 and max(epic.weight_decays) == 0.1
     assert preset("small", **where) == ClassifyConfig(**where)
+
+
+def test_a_picture_is_seen_as_one_or_as_several_times_the_same(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    one = item_views(tmp_path / "a.png", ClipOptions(num_frames=1), 32)
+    assert one.shape == (1, 3, 1, 32, 32)
+    four = item_views(tmp_path / "a.png", ClipOptions(num_frames=4, clips=2), 32)
+    assert torch.equal(four, one.expand(2, 3, 4, 32, 32))
 
 
 @pytest.fixture

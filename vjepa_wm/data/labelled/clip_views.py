@@ -116,7 +116,7 @@ def item_views(item: Item, options: ClipOptions, image_size: int) -> Tensor:
 
     A picture is repeated to as many clips as a video has. Errors as of `read_item`.
     """
-    clips = torch.from_numpy(np.ascontiguousarray(read_item(item, options)))
+    clips = torch.from_numpy(np.require(read_item(item, options), requirements=("C", "W")))
     if options.views == 1:
         seen = prepare_clip(clips, image_size)
     else:
