@@ -4,8 +4,9 @@
 
 A ViT of 12 blocks, half of them over time, sees clips of 16 frames at 224 px, 1,568 tokens: the visible tokens of each
 mask, all tokens, and all tokens beside a class token; the last rows are all passes of a training step, whose targets
-need no backward pass. `joint` attends to all tokens, `masked` is factorised
-attention as a mask over all pairs, `grouped` is what the encoder does. They take turns; the least processor time of
+need no backward pass. `joint` attends to all tokens, `masked` is factorised attention as a mask over all pairs,
+`grouped` is what the encoder does. `floor` does not attend at all: queries, keys and values are added up, and what is
+left (projections, rotation, MLPs, norms) no form of attention can save. They take turns; the least processor time of
 each counts (on a GPU the least time), which other work on the machine disturbs less than the clock. Memory is what the
 forward pass keeps for the backward pass.
 """
@@ -23,11 +24,13 @@ from torch import Tensor
 
 from vjepa_wm.data.masks.samplers import MaskPreset, preset_masks
 from vjepa_wm.models import encoder as encoder_module
+from vjepa_wm.models import layers as layers_module
+from vjepa_wm.models.attention import attend
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_tiny
 from vjepa_wm.models.factorized import group_mask, token_groups
 
-FORMS = {"joint": token_groups, "masked": group_mask, "grouped": token_groups}
+FORMS = {"joint": token_groups, "masked": group_mask, "grouped": token_groups, "floor": token_groups}
 
 
 def seconds(run: Callable[[], None], device: str) -> float:
@@ -48,6 +51,11 @@ def forward(model: VideoEncoder, clip: Tensor, kept: list[Tensor | None], with_t
         with torch.no_grad():
             model(clip)
     return torch.stack([model(clip, ids).square().mean() for ids in kept]).sum()
+
+
+def no_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Take the place of `attend` at next to no cost, with a gradient for each of the three."""
+    return q + k + v
 
 
 def kept_memory(model: VideoEncoder, run: Callable[[VideoEncoder], Tensor]) -> float:
@@ -71,15 +79,17 @@ def measure(
     config: VideoEncoderConfig, run: Callable[[VideoEncoder], Tensor], rounds: int, device: str
 ) -> dict[str, tuple[float, float]]:
     """Return seconds and MiB of each form."""
-    models = {form: VideoEncoder(replace(config, temporal_depth=0) if form == "joint" else config) for form in FORMS}
+    joint = replace(config, temporal_depth=0)
+    models = {form: VideoEncoder(joint if form in ("joint", "floor") else config) for form in FORMS}
     results = dict.fromkeys(FORMS, (float("inf"), 0.0))
     for _ in range(rounds):
         for form, model in models.items():
             model.to(device)
             encoder_module.token_groups = FORMS[form]
+            layers_module.attend = no_attention if form == "floor" else attend
             spent = seconds(lambda model=model: run(model).backward(), device)
             results[form] = min(results[form][0], spent), results[form][1] or kept_memory(model, run)
-    encoder_module.token_groups = token_groups
+    encoder_module.token_groups, layers_module.attend = token_groups, attend
     return results
 
 

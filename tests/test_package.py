@@ -24,7 +24,7 @@ from vjepa_wm.cli import STAGES, main
 from vjepa_wm.stages.planner_options import PlannerOptions
 from vjepa_wm.stages.planning import StandRecipe
 
-LEAVES = {"checks", "own_code", "safe_files"}
+LEAVES = {"checks", "one_word", "own_code", "safe_files"}
 """Which import nothing of the package, and which all of it may import."""
 PARTS = (
     *LEAVES,

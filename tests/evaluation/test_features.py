@@ -18,7 +18,7 @@ from vjepa_wm.evaluation.features.pca import FeaturePanel, color_features, draw_
 from vjepa_wm.models.checkpoint import save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
-from vjepa_wm.models.pixels import prepare_clip
+from vjepa_wm.models.pixels import fit_clip_channels, prepare_clip
 from vjepa_wm.stages.features import FeaturesConfig, run_features, summarize
 
 CONFIG = VideoEncoderConfig(image_size=32, embed_dim=48, depth=2, num_heads=2)
@@ -206,6 +206,31 @@ def test_inputs_that_do_not_suit_the_encoder_are_refused(inputs):
             settings(inputs, **changes)
     with pytest.raises(ValueError, match=r"inputs must name at least one"):
         FeaturesConfig(inputs=(), model="tiny", out=Path("out"))
+
+
+def test_rectangular_patches_have_their_own_rows_and_columns(inputs):
+    encoder = tiny_encoder(patch_size=16, patch_width=8)
+    report = extract(encoder, settings(inputs, picture=True))
+    with safe_open(inputs.parent / "out/a.safetensors", "np") as stored:
+        assert stored.metadata()["grid"] == "2,2,4"
+        features = stored.get_tensor("features")
+    np.testing.assert_allclose(features[0], direct(encoder, inputs / "a.mp4", [0, 5, 10, 15])[0], atol=1e-5)
+    with Image.open(report.picture) as picture:
+        assert picture.height > 192
+    with pytest.raises(ValueError, match="image_size must be a multiple of the encoder's patch_width 24, got 32"):
+        extract(tiny_encoder(image_size=48, patch_width=24), settings(inputs, image_size=32))
+
+
+def test_an_encoder_of_grey_input_sees_the_frames_grey(inputs):
+    grey = tiny_encoder(in_channels=1)
+    report = extract(grey, settings(inputs / "a.mp4", picture=True))
+    ((path, shape),) = report.files.items()
+    frames, _ = read_frames(inputs / "a.mp4")
+    clip = fit_clip_channels(prepare_clip(torch.from_numpy(frames[[0, 5, 10, 15]]), 32)[None], 1)
+    with torch.no_grad():
+        expected = grey(clip).numpy()
+    assert shape == (1, 8, 48) and clip.shape == (1, 1, 4, 32, 32)
+    np.testing.assert_allclose(load_file(path)["features"], expected, atol=1e-5)
 
 
 def test_other_image_sizes_and_single_frames_work(inputs):

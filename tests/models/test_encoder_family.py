@@ -20,7 +20,8 @@ from vjepa_wm.models.encoder_config import (
     vjepa21,
 )
 from vjepa_wm.models.factorized import group_mask
-from vjepa_wm.models.layers import DropPath, SwiGLU, hidden_width
+from vjepa_wm.models.layers import DropPath
+from vjepa_wm.models.mlp import SwiGLU, hidden_width
 
 SMALL = VideoEncoderConfig(image_size=32, num_frames=4, patch_size=8, embed_dim=48, depth=4, num_heads=2)
 FORMS = {

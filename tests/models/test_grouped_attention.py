@@ -70,6 +70,32 @@ def test_the_encoder_is_the_same_in_both_forms(mask, class_token, monkeypatch):
     torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler itself
+@pytest.mark.parametrize("class_token", [False, True])
+def test_compiled_blocks_take_groups_of_changing_sizes(class_token):
+    torch.manual_seed(0)
+    model = VideoEncoder(replace(CONFIG, depth=2, temporal_depth=1, class_token=class_token))
+    clip, every_ids = torch.randn(3, 3, 6, 32, 40), [context_ids(mask) for mask in MASKS]
+
+    def losses_and_gradients():
+        found = []
+        for ids in every_ids:
+            model.zero_grad()
+            loss = model(clip, ids).square().mean()
+            loss.backward()
+            found += [loss.detach(), torch.cat([p.grad.flatten() for p in model.parameters()])]
+        return found
+
+    plain = losses_and_gradients()
+    for block in model.blocks:
+        block.compile(dynamic=True, fullgraph=True, backend="aot_eager")  # as pretraining does, but for the backend
+    try:
+        torch.testing.assert_close(losses_and_gradients(), plain, atol=1e-5, rtol=1e-4)
+    finally:
+        torch._dynamo.reset()
+
+
 def test_a_clip_without_any_token_is_refused():
     with pytest.raises(ValueError, match=r"ids must keep at least one token of each clip, got \(1, 0\)"):
         VideoEncoder(CONFIG)(torch.zeros(1, 3, 6, 32, 32), torch.zeros(1, 0, dtype=torch.int64))

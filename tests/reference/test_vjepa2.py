@@ -14,11 +14,15 @@ import torch
 from reference_checkout import open_checkout
 from torch import nn
 
+from vjepa_wm.data.labelled.clip_views import ClipOptions
 from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig
 from vjepa_wm.models.attentive_probe import AttentiveProbe, AttentiveProbeConfig
+from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vjepa21
 from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
+from vjepa_wm.training.classification.encoded_items import encode_tokens
+from vjepa_wm.training.classification.future import FutureOptions, open_future
 from vjepa_wm.training.classification.head_grid import HeadGrid, HeadSetting
 from vjepa_wm.training.classification.heads import FeatureForm, focal_loss
 from vjepa_wm.training.run.distributed import World
@@ -157,6 +161,30 @@ def test_probes(theirs, head):
     share_weights(reference, ours)
     expected, found = reference(tokens), ours(tokens)
     assert_same([expected[name] for name in expected], [found[name] for name in expected])
+
+
+@pytest.mark.parametrize("anticipation_s", [0.0, 0.7, 1.0])
+def test_what_anticipation_probes_read(theirs, tmp_path, anticipation_s):
+    options = {"embed_dim": 192, "depth": 4, "num_heads": 3}
+    form = {"img_size": 64, "num_frames": 8, "norm_layer": NORM, "use_rope": True}
+    reference = theirs("src.models.vision_transformer").VisionTransformer(**form, **options)
+    encoder = VideoEncoder(VideoEncoderConfig(image_size=64, num_frames=8, rope="tiled", **options))
+    share_weights(reference, encoder)
+    size = {"depth": 4, "num_heads": 3, "num_mask_tokens": 10}
+    form = {"img_size": 64, "num_frames": 64, "embed_dim": 192, "use_mask_tokens": True, "use_rope": True}
+    their_predictor = theirs("src.models.predictor").vit_predictor(predictor_embed_dim=192, **form, **size)
+    config = MaskedPredictorConfig(encoder_dim=192, embed_dim=192, rope="tiled", **size)
+    predictor = MaskedPredictor(config)
+    share_weights(their_predictor, predictor)
+    save_model(predictor, MASKED_PREDICTOR, config, tmp_path / "predictor")
+    wrapper = theirs(
+        "evals.action_anticipation_frozen.modelcustom.vit_encoder_predictor_concat_ar"
+    ).AnticipativeWrapper(encoder=reference, predictor=their_predictor, frames_per_second=8, crop_size=64)
+    clips, seen = torch.randn(2, 3, 8, 64, 64), ClipOptions(num_frames=8, fps=8.0)
+    future = open_future(FutureOptions(predictor=str(tmp_path / "predictor")), encoder.config, seen, anticipation_s)
+    expected = wrapper(clips, torch.full((2,), anticipation_s))
+    assert expected.shape == (2, 64 + 16, 192)
+    assert_same(expected, encode_tokens(encoder, clips, 1, future))
 
 
 VJEPA21 = pytest.mark.skipif(

@@ -15,7 +15,7 @@ from small_runs import COMMANDS, words_of, write_places
 from small_trajectories import contents
 from struck_run import Strike, run_command
 
-from vjepa_wm.training.run.training_state import has_training_state
+from vjepa_wm.training.run.state_folder import has_training_state
 
 STAGES = {
     "train-ac": f"{COMMANDS['train-ac']} --latents LATENTS --steps 4",

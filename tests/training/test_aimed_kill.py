@@ -16,15 +16,16 @@ from vjepa_wm.models.checkpoint import WEIGHTS_FILE
 
 pytestmark = pytest.mark.usefixtures("without_curves")
 STATE = "vjepa_wm.training.run.training_state:TrainingState"
+FOLDER = "vjepa_wm.training.run.state_folder:StateFolder"
 PLACES = [
     ("vjepa_wm.training.run.metrics:MetricsWriter.write", "before", 4),  # the step is done, nothing is written
     ("vjepa_wm.training.run.metrics:MetricsWriter.write", "after", 4),  # the row is there, the model is not
     ("vjepa_wm.models.checkpoint:write_tensors", "before", 2),  # before the weights of the final model
     ("vjepa_wm.models.checkpoint:write_tensors", "after", 2),  # the weights are there, config.json is the one before
     (f"{STATE}.save", "before", 2),  # the model is there, the state is not
-    (f"{STATE}._make_room", "after", 2),  # there is room for the state, nothing in it
-    (f"{STATE}._publish", "before", 2),  # its tensors are written, it has no name
-    (f"{STATE}._publish", "after", 2),  # all is there, but the process did not come to its end
+    (f"{FOLDER}.make_room", "after", 2),  # there is room for the state, nothing in it
+    (f"{FOLDER}.publish", "before", 2),  # its tensors are written, it has no name
+    (f"{FOLDER}.publish", "after", 2),  # all is there, but the process did not come to its end
 ]
 STEPS = "--steps 4 --validation-share 0.3"
 

@@ -8,26 +8,27 @@ import pytest
 import torch
 import torch.nn.functional as F
 from moving_squares import write_squares
+from PIL import Image
 from several_processes import finish, start
+from small_actions import write_actions
 
 from vjepa_wm.cli import main
 from vjepa_wm.data.clips.bad_files import BadFiles
 from vjepa_wm.data.labelled.class_folders import read_class_folders
 from vjepa_wm.data.labelled.clip_views import ClipOptions, clip_frames, item_views
 from vjepa_wm.data.labelled.feature_store import FeatureStore, FeatureStoreError
-from vjepa_wm.data.media.video import write_video
 from vjepa_wm.models.checkpoint import VIDEO_ENCODER, CheckpointError, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_large
 from vjepa_wm.models.linear_classifier import LinearClassifier, LinearClassifierConfig
 from vjepa_wm.models.load import load_encoder, load_linear_classifier, load_probe
-from vjepa_wm.training.classification.classifier import match_classes
 from vjepa_wm.training.classification.config import ClassifyConfig, preset
 from vjepa_wm.training.classification.finetuning import FinetuneOptions, FineTuner, parameter_groups, unfreeze
 from vjepa_wm.training.classification.head_grid import HeadGrid, HeadSetting, cosine_factor
 from vjepa_wm.training.classification.heads import FeatureForm, answer, focal_loss, head_loss, make_head, probabilities
 from vjepa_wm.training.classification.measures import measure
 from vjepa_wm.training.classification.neighbours import neighbour_scores
+from vjepa_wm.training.classification.trained_heads import match_classes
 from vjepa_wm.training.run.distributed import World
 
 pytestmark = pytest.mark.usefixtures("without_curves")
@@ -85,7 +86,7 @@ def test_a_folder_of_clips_becomes_numbers_pictures_and_heads(finished):
     assert len(results["heads"]["linear"]["tried"]) == 2
     assert (finished / "linear/model.safetensors").is_file() and (finished / "attentive-1/classifier.json").is_file()
     header, *rows = (finished / "metrics.csv").read_text().splitlines()
-    assert header == "step,linear_loss,attentive_1_loss,linear_val,attentive_1_val"
+    assert header == "step,linear_loss,attentive_1_loss,linear_train,attentive_1_train,linear_val,attentive_1_val"
     assert [row.split(",")[0] for row in rows] == ["1", "3"]
 
 
@@ -171,6 +172,14 @@ def test_presets_have_the_grids_of_the_papers():
     assert (diving.levels, diving.epochs, len(diving.settings)) == (4, 100, 3)
     assert epic.read.anticipation_s == 1.0 and max(epic.weight_decays) == 0.1
     assert preset("small", **where) == ClassifyConfig(**where)
+
+
+def test_a_picture_is_seen_as_one_or_as_several_times_the_same(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    one = item_views(tmp_path / "a.png", ClipOptions(num_frames=1), 32)
+    assert one.shape == (1, 3, 1, 32, 32)
+    four = item_views(tmp_path / "a.png", ClipOptions(num_frames=4, clips=2), 32)
+    assert torch.equal(four, one.expand(2, 3, 4, 32, 32))
 
 
 @pytest.fixture
@@ -409,13 +418,7 @@ def test_classes_are_found_by_name_or_by_number(told, asked, wanted):
 
 
 def test_verb_noun_and_action_are_anticipated(places, tmp_path, capsys):
-    frames = np.random.default_rng(0).integers(0, 255, (48, 32, 32, 3), dtype=np.uint8)
-    write_video(tmp_path / "P01_01.mp4", frames, 8)
-    columns = "video_id,start_timestamp,stop_timestamp,verb,verb_class,noun,noun_class"
-    for name in ("train", "val"):
-        rows = [f"P01_01,0:0:{2 + k / 2},0:0:{2.5 + k / 2},v{k % 2},{k % 2},n{k % 3},{k % 3}" for k in range(6)]
-        (tmp_path / f"{name}.csv").write_text("\n".join([columns, *rows]))
-    options = ["--read.test", str(tmp_path / "val.csv"), "--read.anticipation-s", "0.5", "--read.context-s", "1"]
+    options = write_actions(tmp_path)
     words = command(places, tmp_path / "out", *options, "--learning-rates", "0.001", data=tmp_path / "train.csv")
     assert main(words) == 0
     table = capsys.readouterr().out

@@ -14,7 +14,8 @@ from vjepa_wm.models.checkpoint import VIDEO_ENCODER, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.training.dense.dense_probe import DenseFeatures, measure_depth, measure_segmentation
-from vjepa_wm.training.dense.propagation import PropagationOptions, propagate, region_similarity
+from vjepa_wm.training.dense.object_measures import boundary_measure, region_similarity
+from vjepa_wm.training.dense.propagation import PropagationOptions, propagate
 
 SIZE = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=48, depth=1, num_heads=2)
 COLORS = np.array([(40, 40, 40), (220, 60, 60), (60, 60, 220)], np.uint8)
@@ -66,7 +67,10 @@ def test_depths_of_patches_are_told_where_they_are_known(places, tmp_path):
 
 
 def test_an_object_is_followed_by_its_features(places, tmp_path):
-    assert measured(places, tmp_path, "video", "--task", "tracking")["j_mean"] > 0.6  # 0 if it stood still
+    found = measured(places, tmp_path, "video", "--task", "tracking")
+    assert found["j_mean"] > 0.6 and found["f_mean"] > 0.5  # 0 if it stood still
+    assert found["j_and_f"] == pytest.approx((found["j_mean"] + found["f_mean"]) / 2)
+    assert found["videos"]["one"] == {"j": [found["j_mean"]], "f": [found["f_mean"]]}
 
 
 def test_labels_follow_the_most_similar_patches():
@@ -102,6 +106,66 @@ def test_measures_against_counting():
     values = DenseFeatures(patches=torch.full((1, 2, 2, 1), 3.0), labels=torch.tensor([[[2.0, torch.nan], [4.0, 3.0]]]))
     assert measure_depth(depth.requires_grad_(False), values)["rmse_m"] == pytest.approx((2 / 3) ** 0.5)
     assert measure_depth(depth, values)["abs_rel"] == pytest.approx((1 / 2 + 1 / 4) / 3)
+
+
+def left_of(*columns):
+    """A mask of 64 x 64 pixels that ends before a column; given two, the second is that of the lower half."""
+    mask = torch.zeros(1, 64, 64, dtype=torch.int64)
+    for part, column in zip(mask.chunk(len(columns), dim=1), columns, strict=True):
+        part[..., :column] = 1
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("told", "truth", "expected"),
+    [
+        (left_of(20), left_of(20), 1.0),
+        (left_of(21), left_of(20), 1.0),  # as near as counts: 0.008 of the diagonal is 0.72 px, rounded up
+        (left_of(22), left_of(20), 0.0),
+        # The step of the told boundary is 10 px long: 33 of its 74 pixels are near, and 33 of the true one's 64.
+        (left_of(20, 30), left_of(20), 2 * 33 / (74 + 64)),
+        (left_of(20), left_of(20, 30), 2 * 33 / (74 + 64)),
+        (left_of(0), left_of(20), 0.0),
+        (left_of(20), left_of(0), 0.0),
+        (left_of(0), left_of(0), 1.0),
+        (left_of(64), left_of(0), 1.0),  # the edge of the frame is no boundary
+    ],
+)
+def test_boundaries_with_known_answers(told, truth, expected):
+    assert boundary_measure(told, truth, 1).tolist() == [pytest.approx(expected)]
+
+
+def test_boundaries_of_several_objects_against_measuring_every_distance():
+    rng = np.random.default_rng(0)
+
+    def blobs():
+        centres = rng.uniform(20, 140, (2, 2))
+        far = np.linalg.norm(np.stack(np.mgrid[:160, :160], -1)[:, :, None] - centres, axis=-1)
+        return np.where(far.min(-1) < 18, 1 + far.argmin(-1), 0)
+
+    def edge(mask):
+        rows, columns = [], []
+        for r in range(160):
+            for c in range(160):
+                near = [mask[min(r + dr, 159), min(c + dc, 159)] for dr, dc in ((0, 1), (1, 0), (1, 1))]
+                if any(one != mask[r, c] for one in near):
+                    rows.append(r), columns.append(c)
+        return np.stack((rows, columns), 1)
+
+    def share_near(mine, other):
+        return (np.linalg.norm(mine[:, None] - other[None], axis=-1).min(1) <= 2).mean()  # 0.008 * 226 px, rounded up
+
+    truth = np.stack([blobs() for _ in range(2)])
+    told = np.roll(truth, (2, 1), (1, 2))
+    told[1, 100:] = 0
+    expected = []
+    for one in (1, 2):
+        frames = [(edge(a == one), edge(b == one)) for a, b in zip(told, truth, strict=True) if (a == one).any()]
+        precision, recall = (np.array([share_near(*pair[::way]) for pair in frames]) for way in (1, -1))
+        expected.append((2 * precision * recall / (precision + recall)).sum() / 2)
+    found = boundary_measure(torch.from_numpy(told), torch.from_numpy(truth), 2)
+    assert found.tolist() == pytest.approx(expected)
+    assert min(expected) > 0.2 and max(expected) < 1.0
 
 
 def test_labels_are_cut_as_pictures_are():

@@ -16,7 +16,7 @@ from vjepa_wm.data.media.video import write_video
 from vjepa_wm.models.checkpoint import VIDEO_ENCODER, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
-from vjepa_wm.training.run.training_state import STATE_FOLDER
+from vjepa_wm.training.run.state_folder import STATE_FOLDER
 
 KILLS = 20
 SHORT = (

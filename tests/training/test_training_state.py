@@ -20,7 +20,8 @@ from vjepa_wm.training.pretrain.ema import make_target, update_target
 from vjepa_wm.training.run import training_state as checkpoint
 from vjepa_wm.training.run.distributed import World
 from vjepa_wm.training.run.shards import own_parts, part_of
-from vjepa_wm.training.run.training_state import TrainingState, has_training_state
+from vjepa_wm.training.run.state_folder import StateFolder, has_training_state
+from vjepa_wm.training.run.training_state import TrainingState
 
 ALONE = World()
 # Its children start in no time, because the server has imported for them what takes long.
@@ -452,7 +453,7 @@ def test_a_killed_run_leaves_a_whole_state(tmp_path):
     for _ in range(10):
         process = SERVER.Process(target=save_for_ever, args=(tmp_path,))
         process.start()
-        while max(checkpoint._whole_states(tmp_path / "state"), default=0) <= steps[-1]:
+        while max(StateFolder(tmp_path / "state").steps(), default=0) <= steps[-1]:
             assert process.is_alive()
             time.sleep(0.005)
         time.sleep(moments.uniform(0.0, 0.1))

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.attention import attend
-from vjepa_wm.models.layers import Mlp, check_width, hidden_width, init_weights, make_blocks
+from vjepa_wm.models.layers import check_width, init_weights, make_blocks
+from vjepa_wm.models.mlp import Mlp, hidden_width
 
 PROBE_NORM_EPS = 1e-5
 

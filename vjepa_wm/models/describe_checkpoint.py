@@ -22,8 +22,8 @@ from vjepa_wm.models.checkpoint import (
     check_weights,
 )
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
-from vjepa_wm.models.layers import Activation, hidden_width
 from vjepa_wm.models.linear_classifier import LinearClassifierConfig
+from vjepa_wm.models.mlp import Activation, hidden_width
 from vjepa_wm.models.official.releases import release_of
 from vjepa_wm.models.predictor import MaskedPredictorConfig
 from vjepa_wm.models.proposal import ProposalConfig

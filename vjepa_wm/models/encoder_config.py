@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vjepa_wm.checks import check_at_least
-from vjepa_wm.models.layers import NORM_EPS, Activation, check_blocks, check_width
+from vjepa_wm.models.layers import NORM_EPS, check_blocks, check_width
+from vjepa_wm.models.mlp import Activation
 from vjepa_wm.models.rope import RopeForm, check_rope
 
 _PUBLISHED_LEVELS = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 23, 37, 47)}
@@ -100,6 +101,21 @@ class VideoEncoderConfig:
         """Return the tokens in time, rows and columns of a square clip."""
         height, width = self.patch_shape
         return num_frames // self.tubelet_size, image_size // height, image_size // width
+
+    def check_clip(self, num_frames: int, image_size: int) -> None:
+        """Make sure that square clips divide into tubelets; a single frame fills one.
+
+        Raises:
+            ValueError: if they do not.
+        """
+        for name, side in zip(("patch_size", "patch_width"), self.patch_shape, strict=True):
+            if image_size < 1 or image_size % side:
+                raise ValueError(f"image_size must be a multiple of the encoder's {name} {side}, got {image_size}")
+        if num_frames > 1 and num_frames % self.tubelet_size:
+            raise ValueError(
+                f"num_frames must be 1 or a multiple of the encoder's tubelet_size {self.tubelet_size}, "
+                f"got {num_frames}"
+            )
 
 
 def vit_micro(image_size: int = 96) -> VideoEncoderConfig:

@@ -118,7 +118,9 @@ def _to_slots(x: Tensor, groups: Groups, *, keys: bool) -> tuple[Tensor, Tensor]
         slots = torch.cat((classes[groups.clips].unsqueeze(1), slots), dim=1)
     if torch.compiler.is_compiling():
         rows = rearrange(x, "b h n d -> (b n) h d")
-        return rows.index_select(0, slots.flatten()).unflatten(0, slots.shape), x[:, :, 0]
+        # Class tokens are picked too: torch 2.13 takes the strides of a view of `x` for those of its first length.
+        first = rows[:0] if classes is None else rows.index_select(0, classes)
+        return rows.index_select(0, slots.flatten()).unflatten(0, slots.shape), first
     return _ToSlots.apply(x, slots, places, groups.clips, keys, classes is not None)
 
 

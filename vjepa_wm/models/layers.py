@@ -10,7 +10,6 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 2.
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +21,10 @@ from vjepa_wm.checks import check_at_least, check_positive
 from vjepa_wm.models.attention import attend
 from vjepa_wm.models.grouped_attention import Groups, attend_in_groups
 from vjepa_wm.models.key_value_cache import LayerCache
+from vjepa_wm.models.mlp import Activation, Mlp, SwiGLU, hidden_width
 from vjepa_wm.models.rope import RotaryTables, apply_rotary
 
 NORM_EPS = 1e-6
-Activation = Literal["gelu", "swiglu"]
 Projected = tuple[Tensor, Tensor, Tensor]
 """Queries, keys and values of tokens, each (B, h, N, d)."""
 AttentionMask = Tensor | Groups
@@ -47,15 +46,6 @@ def check_blocks(depth: int, mlp_ratio: float, activation: str, drop_path: float
         raise ValueError(f"activation must be gelu or swiglu, got {activation!r}")
     if not 0.0 <= drop_path < 1.0:
         raise ValueError(f"drop_path must be from 0 to below 1, got {drop_path}")
-
-
-def hidden_width(embed_dim: int, mlp_ratio: float, activation: Activation) -> int:
-    """Return the hidden width of an MLP; a SwiGLU, having three matrices, gets two thirds of it, up to a multiple of 8.
-
-    Fractions are cut off, as the published sizes have it; the little bit added holds 48 / 11 of 1408 at 6144.
-    """
-    hidden = int(embed_dim * mlp_ratio + 1e-6)
-    return hidden if activation == "gelu" else 8 * math.ceil(2 * hidden // 3 / 8)
 
 
 def normalize_features(x: Tensor) -> Tensor:
@@ -130,58 +120,6 @@ class Attention(nn.Module):
             (B, N or last, D).
         """
         return self.mix(self.project(x, rotary), mask, cache, last)
-
-
-class Mlp(nn.Module):
-    """Two linear layers around an exact GELU."""
-
-    def __init__(self, embed_dim: int, hidden_dim: int) -> None:
-        """Draw the weights of a new MLP.
-
-        Args:
-            embed_dim: width D.
-            hidden_dim: width between the layers.
-        """
-        super().__init__()
-        self.fc1 = nn.Linear(embed_dim, hidden_dim)
-        self.fc2 = nn.Linear(hidden_dim, embed_dim)
-
-    @property
-    def output(self) -> nn.Linear:
-        """The layer that writes into the residual stream."""
-        return self.fc2
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., D) to (..., D)."""
-        hidden = self.fc1(x)
-        # In place where no gradient needs the input: the hidden layer is by far the largest tensor of a pass.
-        hidden = F.gelu(hidden) if torch.is_grad_enabled() else torch.ops.aten.gelu_(hidden)
-        return self.fc2(hidden)
-
-
-class SwiGLU(nn.Module):
-    """A gated MLP: `fc3(silu(fc1(x)) * fc2(x))`. Source: arXiv 2002.05202."""
-
-    def __init__(self, embed_dim: int, hidden_dim: int) -> None:
-        """Draw the weights of a new MLP.
-
-        Args:
-            embed_dim: width D.
-            hidden_dim: width between the layers.
-        """
-        super().__init__()
-        self.fc1 = nn.Linear(embed_dim, hidden_dim)
-        self.fc2 = nn.Linear(embed_dim, hidden_dim)
-        self.fc3 = nn.Linear(hidden_dim, embed_dim)
-
-    @property
-    def output(self) -> nn.Linear:
-        """The layer that writes into the residual stream."""
-        return self.fc3
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., D) to (..., D)."""
-        return self.fc3(F.silu(self.fc1(x)) * self.fc2(x))
 
 
 class DropPath(nn.Module):

@@ -78,6 +78,11 @@ def fit_channels(images: Tensor, channels: int) -> Tensor:
     return (images * images.new_tensor(_GREY_WEIGHTS).view(3, 1, 1)).sum(dim=-3, keepdim=True)
 
 
+def fit_clip_channels(clips: Tensor, channels: int) -> Tensor:
+    """Do for clips (..., 3, T, height, width) what `fit_channels` does for pictures."""
+    return fit_channels(clips.transpose(-4, -3), channels).transpose(-4, -3)
+
+
 def prepare_frames(frames: Tensor, image_size: int, *, antialias: bool = True) -> Tensor:
     """Cut the centre square out of pictures, resize it and normalise it.
 

@@ -16,15 +16,8 @@ from torch import Tensor, nn
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
-from vjepa_wm.models.layers import (
-    NORM_EPS,
-    Activation,
-    check_blocks,
-    check_width,
-    init_weights,
-    make_blocks,
-    run_block,
-)
+from vjepa_wm.models.layers import NORM_EPS, check_blocks, check_width, init_weights, make_blocks, run_block
+from vjepa_wm.models.mlp import Activation
 from vjepa_wm.models.rope import RopeForm, check_rope, grid_positions, rotary_tables
 from vjepa_wm.models.sincos import Grid, fixed_positions_for
 from vjepa_wm.models.tubelets import check_token_ids

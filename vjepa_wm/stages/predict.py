@@ -43,6 +43,11 @@ class PredictConfig:
     """Videos, pictures, folders of them, or lists of their paths (csv, tsv, txt)."""
     encoder: str | None = None
     """Encoder that the probe reads; needed for official probes, and for own ones whose encoder was moved."""
+    predictor: str | None = None
+    """Predictor of the time after a clip; needed for official anticipation probes, and for own ones that read one which
+    was moved."""
+    anticipation_s: float = 1.0
+    """Official anticipation probes: how long after the clip to look [s]."""
     class_names: Path | None = None
     """File of the names of the classes: text of one per line, or json; none: those that the model states."""
     clips: ClipOptions | None = None
@@ -58,6 +63,7 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         check_at_least(1, top=self.top)
+        check_at_least(0, anticipation_s=self.anticipation_s)
         pick_device(self.device)
         if not self.inputs:
             raise ValueError("inputs must name at least one video, picture or folder, got none")
@@ -74,7 +80,12 @@ def run_predict(config: PredictConfig) -> None:
     device = pick_device(config.device)
     paths = find_inputs(config.inputs)
     model = load_classifier(
-        config.model, encoder=config.encoder, class_names=config.class_names, clips=config.clips
+        config.model,
+        encoder=config.encoder,
+        class_names=config.class_names,
+        clips=config.clips,
+        predictor=config.predictor,
+        anticipation_s=config.anticipation_s,
     ).to(device)
     found: dict[str, dict[str, list[tuple[str, float]]]] = {}
     strips: list[np.ndarray] = []

@@ -52,15 +52,7 @@ class ClipOptions:
             ValueError: if the clips do not divide into its tubelets.
         """
         size = self.image_size or encoder.image_size
-        if size % encoder.patch_size:
-            raise ValueError(
-                f"image_size must be a multiple of the encoder's patch_size {encoder.patch_size}, got {size}"
-            )
-        if self.num_frames > 1 and self.num_frames % encoder.tubelet_size:
-            raise ValueError(
-                f"num_frames must be 1 or a multiple of the encoder's tubelet_size {encoder.tubelet_size}, "
-                f"got {self.num_frames}"
-            )
+        encoder.check_clip(self.num_frames, size)
         return size
 
 
@@ -124,7 +116,7 @@ def item_views(item: Item, options: ClipOptions, image_size: int) -> Tensor:
 
     A picture is repeated to as many clips as a video has. Errors as of `read_item`.
     """
-    clips = torch.from_numpy(np.ascontiguousarray(read_item(item, options)))
+    clips = torch.from_numpy(np.require(read_item(item, options), requirements=("C", "W")))
     if options.views == 1:
         seen = prepare_clip(clips, image_size)
     else:

@@ -29,6 +29,7 @@ from vjepa_wm.data.latents.latent_set import LatentSet
 from vjepa_wm.data.trajectories.dataset import Trajectory, TrajectoryDataset
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.precision import autocast
+from vjepa_wm.models.predictor import MaskedPredictor
 from vjepa_wm.models.world_model import WorldModel, encode_frames
 from vjepa_wm.safe_files import FolderLock
 
@@ -94,7 +95,7 @@ def encode_dataset(
     return dataclasses.replace(folder.open(dataset.num_episodes), object_names=dataset.object_names)
 
 
-def fingerprint(model: VideoEncoder | WorldModel) -> str:
+def fingerprint(model: VideoEncoder | WorldModel | MaskedPredictor) -> str:
     """Return a number that tells the weights and the form of a model from others, as text."""
     form = repr(model.config)
     for option in _LATER_OPTIONS:

@@ -10,12 +10,11 @@ import dataclasses
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from tyro.constructors import PrimitiveConstructorSpec
-
 from vjepa_wm.checks import did_you_mean
 from vjepa_wm.data.masks.multi_block import MultiBlockMask
 from vjepa_wm.data.masks.parts import PartsMask
 from vjepa_wm.data.masks.samplers import FutureMask, ImageBlockMask, MaskSetting, TubeMask
+from vjepa_wm.one_word import one_word
 
 KINDS: dict[str, type[MaskSetting]] = {
     "blocks": MultiBlockMask,
@@ -78,14 +77,5 @@ def _read(hint: object, text: str) -> object:
     return text
 
 
-MaskWord = Annotated[
-    MaskSetting,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar=_FORM,
-        instance_from_str=lambda texts: parse_mask(texts[0]),
-        is_instance=lambda value: isinstance(value, tuple(KINDS.values())),
-        str_from_instance=lambda mask: [mask_text(mask)],
-    ),
-]
+MaskWord = Annotated[MaskSetting, one_word(tuple(KINDS.values()), _FORM, parse_mask, mask_text)]
 """A mask setting as one word of the command line."""

@@ -8,6 +8,7 @@ Letters: B clips, T frames, S side of the square frames, L layers, N tokens, D w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -26,7 +27,7 @@ from vjepa_wm.evaluation.features.feature_files import FileFormat, save_features
 from vjepa_wm.evaluation.features.input_clips import name_inputs, read_clips
 from vjepa_wm.evaluation.features.pca import PAIRS_IN_LINE, FeaturePanel, draw_pca
 from vjepa_wm.models.encoder import VideoEncoder
-from vjepa_wm.models.pixels import IMAGE_MEAN, IMAGE_STD, prepare_clip
+from vjepa_wm.models.pixels import IMAGE_MEAN, IMAGE_STD, fit_clip_channels, prepare_clip
 from vjepa_wm.models.precision import Precision, autocast, pick_device, pick_dtype
 from vjepa_wm.safe_files import FolderLock, write_whole
 
@@ -185,17 +186,9 @@ def check_clip_size(encoder: VideoEncoder, config: ExtractionConfig) -> int:
     """
     architecture = encoder.config
     image_size = architecture.image_size if config.image_size is None else config.image_size
-    if image_size < 1 or image_size % architecture.patch_size:
-        raise ValueError(
-            f"image_size must be a multiple of the encoder's patch_size {architecture.patch_size}, got {image_size}"
-        )
-    if config.num_frames != 1 and config.num_frames % architecture.tubelet_size:
-        raise ValueError(
-            f"num_frames must be 1 or a multiple of the encoder's tubelet_size {architecture.tubelet_size}, "
-            f"got {config.num_frames}"
-        )
+    architecture.check_clip(config.num_frames, image_size)
     # Pixels as they are read and as they are used, and what the widest layer makes of a block's tokens.
-    tokens = config.num_frames / architecture.tubelet_size * (image_size / architecture.patch_size) ** 2
+    tokens = config.num_frames / architecture.tubelet_size * image_size**2 / math.prod(architecture.patch_shape)
     numbers = 6 * config.num_frames * image_size**2 + 6 * architecture.embed_dim * tokens
     check_memory(
         4 * config.batch_size * numbers,
@@ -215,7 +208,7 @@ def make_encode(encoder: VideoEncoder, config: ExtractionConfig) -> Encode:
 
     def encode(clips: Tensor) -> Tensor:
         """Return the outputs of the wanted layers, (B, L, N, D) float32."""
-        clips = clips.to(device)
+        clips = fit_clip_channels(clips.to(device), encoder.config.in_channels)
         with torch.inference_mode(), autocast(device, dtype):
             layers = encoder.intermediate_layers(clips, layers=config.layers) if config.layers else [encoder(clips)]
         return torch.stack([features.float() for features in layers], dim=1)
@@ -257,8 +250,8 @@ def _encode_clips(
     for batch in _batches(clips, config.batch_size):
         tokens = encode(torch.stack([clip.pixels for clip in batch]))
         patches = tokens[:, :, num_special:]
-        side = batch[0].pixels.shape[-1] // encoder.config.patch_size
-        grid = (patches.shape[2] // side**2, side, side)
+        _, rows, columns = encoder.config.grid_of(1, batch[0].pixels.shape[-1])
+        grid = (patches.shape[2] // (rows * columns), rows, columns)
         kept = (patches.mean(dim=2) if config.pool == "mean" else tokens).cpu().numpy()
         for number, clip in enumerate(batch):
             panel = _preview(clip, patches[number, -1].cpu(), grid) if clip.is_first else None

@@ -7,6 +7,7 @@ Letters: F frames shown, S side of a frame, D width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 TILE_SIZE = 192
-"""About the side of a tile [px]; it is a multiple of the patches along it."""
+"""About the side of a tile [px]; it is a multiple of the rows and of the columns of patches."""
 GAP = 6
 PAIR_GAP = 18
 PAIRS_IN_LINE = 4
@@ -97,8 +98,8 @@ def draw_pca(panels: Sequence[FeaturePanel]) -> Image.Image:
         ValueError: if `fit_pca` raises it.
     """
     colors = color_features([panel.features for panel in panels])
-    patches = panels[0].features.shape[2]
-    tile = patches * max(1, round(TILE_SIZE / patches))
+    both = math.lcm(*panels[0].features.shape[1:3])
+    tile = both * max(1, round(TILE_SIZE / both))
     pair, line_height = 2 * tile + GAP + PAIR_GAP, CAPTION_SIZE + tile + GAP
     places = _place([len(panel.frames) for panel in panels])
     most = max(column + len(panel.frames) for (_, column), panel in zip(places, panels, strict=True))

@@ -21,7 +21,7 @@ from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
 from vjepa_wm.models.attentive_probe import AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, level_blocks
-from vjepa_wm.models.layers import Activation, hidden_width
+from vjepa_wm.models.mlp import Activation, hidden_width
 from vjepa_wm.models.official.published_models import PublishedModel
 from vjepa_wm.models.official.releases import release_of
 from vjepa_wm.models.predictor import MaskedPredictorConfig

@@ -27,7 +27,7 @@ from vjepa_wm.models.checkpoint import (
     is_plain_number,
 )
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
-from vjepa_wm.models.layers import hidden_width
+from vjepa_wm.models.mlp import hidden_width
 from vjepa_wm.models.official.architecture import count_blocks, heads
 from vjepa_wm.models.predictor import MaskedPredictorConfig
 

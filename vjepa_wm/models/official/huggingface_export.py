@@ -22,7 +22,7 @@ from vjepa_wm.models.checkpoint import (
 )
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
-from vjepa_wm.models.layers import hidden_width
+from vjepa_wm.models.mlp import hidden_width
 from vjepa_wm.models.official.huggingface import (
     CLASSIFIER_PREFIX,
     DEFAULTS,

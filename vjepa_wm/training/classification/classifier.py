@@ -10,24 +10,20 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vjepa_wm.data.labelled.class_names import read_class_names
 from vjepa_wm.data.labelled.clip_views import ClipOptions, item_views
-from vjepa_wm.data.labelled.labelled_set import CLASS, Item
+from vjepa_wm.data.labelled.labelled_set import Item
 from vjepa_wm.data.latents.latent_store import fingerprint
-from vjepa_wm.models.attentive_probe import AttentiveProbe, AttentiveProbeConfig
+from vjepa_wm.models.attentive_probe import AttentiveProbe
 from vjepa_wm.models.checkpoint import (
     ATTENTIVE_PROBE,
-    CONFIG_FILE,
     LINEAR_CLASSIFIER,
     VIDEO_ENCODER,
     CheckpointError,
-    build_config,
-    read_json,
     save_model,
 )
 from vjepa_wm.models.encoder import VideoEncoder
@@ -37,48 +33,16 @@ from vjepa_wm.models.official.releases import release_of
 from vjepa_wm.models.precision import autocast
 from vjepa_wm.models.read_checkpoint import read_checkpoint
 from vjepa_wm.safe_files import write_json
+from vjepa_wm.training.classification.classifier_card import CARD_FILE, ClassifierCard, read_card
 from vjepa_wm.training.classification.encoded_items import encode_tokens, form_of
+from vjepa_wm.training.classification.future import Future, FutureOptions, open_future, reopen_future
 from vjepa_wm.training.classification.heads import answer, probabilities
+from vjepa_wm.training.classification.trained_heads import check_future, check_width, class_counts, named, stated_names
 
-CARD_FILE = "classifier.json"
 ENCODER_FOLDER = "encoder"
 """Below the folder of a head, where its encoder was trained with it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifierCard:
-    """What `classifier.json` says of a head."""
-
-    classes: dict[str, tuple[str, ...]]
-    """Names of the classes, by question."""
-    clips: ClipOptions
-    """What is seen of a video or picture."""
-    levels: int
-    """Outputs of the encoder that the head reads."""
-    encoder: str
-    """Where the encoder is; `encoder` is below the folder of the head."""
-    encoder_content: str
-    """What tells the encoder from others."""
-
-
-def read_card(folder: Path) -> ClassifierCard:
-    """Read what the folder of a head says of it.
-
-    Raises:
-        CheckpointError: if it is damaged.
-    """
-    path = folder / CARD_FILE
-    content = read_json(path)
-    try:
-        return ClassifierCard(
-            classes={str(name): tuple(map(str, names)) for name, names in content["classes"].items()},
-            clips=build_config(ClipOptions, content["clips"], path),
-            levels=int(content["levels"]),
-            encoder=str(content["encoder"]),
-            encoder_content=str(content["encoder_content"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
+ANTICIPATION_CLIPS = ClipOptions(num_frames=32, fps=8.0)
+"""What the published anticipation probes see."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +59,8 @@ class Classifier:
     """What is seen of a video or picture."""
     levels: int = 1
     """Outputs of the encoder that the head reads."""
+    future: Future | None = None
+    """What is predicted of the time after a clip and read too."""
 
     @torch.no_grad()
     def scores(self, item: Item, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
@@ -113,14 +79,16 @@ class Classifier:
         device = self.encoder.patch_embed.proj.weight.device
         views = item_views(item, self.clips, self.clips.size_for(self.encoder.config)).to(device)
         with autocast(device, dtype):
-            tokens = torch.cat([encode_tokens(self.encoder, view[None], self.levels) for view in views])
+            tokens = torch.cat([encode_tokens(self.encoder, view[None], self.levels, self.future) for view in views])
         form = form_of(self.clips, self.encoder.config, pooled=False)
         found = probabilities(answer(self.head, tokens.float()[None], form))
         return {question: values[0].cpu() for question, values in found.items()}
 
     def to(self, device: torch.device) -> Classifier:
-        """Move both networks."""
+        """Move the networks."""
         self.encoder.to(device), self.head.to(device)
+        if self.future is not None:
+            self.future.predictor.to(device)
         return self
 
 
@@ -133,6 +101,7 @@ def save_classifier(
     levels: int,
     encoder: VideoEncoder,
     source: str | None,
+    future: Future | None = None,
 ) -> None:
     """Write a head and what it takes to use it.
 
@@ -144,6 +113,7 @@ def save_classifier(
         levels: outputs of the encoder that it reads.
         encoder: what it was trained on.
         source: where the encoder was read, if it is as it was; None writes it below the folder.
+        future: what predicts the time after a clip, if the head reads that too.
     """
     kind = LINEAR_CLASSIFIER if isinstance(head, LinearClassifier) else ATTENTIVE_PROBE
     save_model(head, kind, head.config, folder)
@@ -156,6 +126,7 @@ def save_classifier(
         levels=levels,
         encoder=ENCODER_FOLDER if source is None else str(Path(source).expanduser().resolve()) if here else source,
         encoder_content=fingerprint(encoder),
+        future=None if future is None else future.note,
     )
     write_json(folder / CARD_FILE, dataclasses.asdict(card))
 
@@ -166,6 +137,8 @@ def load_classifier(
     encoder: str | None = None,
     class_names: Path | None = None,
     clips: ClipOptions | None = None,
+    predictor: str | None = None,
+    anticipation_s: float = 1.0,
 ) -> Classifier:
     """Load a classifier: a folder that `classify` wrote, or a published probe.
 
@@ -173,14 +146,18 @@ def load_classifier(
         source: folder of a head; Hugging Face folder of a classification model; or file or name of an official probe.
         encoder: the encoder that the head reads; needed for official probes, and where that of our own was moved.
         class_names: as of `read_class_names`, for heads that do not name their classes.
-        clips: what is seen of an item; None: what the head was trained with, else 16 frames spread over it.
+        clips: what is seen of an item; None: what the head was trained with, else 16 frames spread over it, and the
+            published clips for anticipation.
+        predictor: what predicts the time after a clip; needed for official anticipation probes, and where that of our
+            own was moved.
+        anticipation_s: how long after a clip it looks for an official probe [s].
 
     Raises:
         CheckpointError: if there is no such head, it does not fit the encoder, or that is another one than it was
             trained on.
     """
     if (Path(source) / CARD_FILE).is_file():
-        return _load_own(Path(source), encoder, clips)
+        return _load_own(Path(source), encoder, clips, predictor)
     checkpoint = read_checkpoint(source)
     head = load_from(checkpoint, ATTENTIVE_PROBE)
     assert isinstance(head, AttentiveProbe)
@@ -196,64 +173,24 @@ def load_classifier(
     check_width(head, network, source)
     names = None if class_names is None else read_class_names(class_names)
     if names is None and checkpoint.form == "huggingface":
-        names = _stated_names(checkpoint.path)
-    release = release_of(checkpoint.path)
-    seen = clips or ClipOptions(num_frames=release.num_frames if release else 16)
-    return Classifier(encoder=network, head=head, classes=_named(head, names, source), clips=seen)
+        names = stated_names(checkpoint.path)
+    anticipates, release = "action" in class_counts(head), release_of(checkpoint.path)
+    check_future(source, reads_future=anticipates, has_future=predictor is not None, option="--predictor")
+    seen = clips or (
+        ANTICIPATION_CLIPS if anticipates else ClipOptions(num_frames=release.num_frames if release else 16)
+    )
+    future = open_future(FutureOptions(predictor=predictor), network.config, seen, anticipation_s)
+    return Classifier(encoder=network, head=head, classes=named(head, names, source), clips=seen, future=future)
 
 
-def load_head(source: str) -> tuple[LinearClassifier | AttentiveProbe, int, dict[str, tuple[str, ...]]]:
-    """Load a head without its encoder; returns it, the levels it reads, and its classes as far as it names them.
-
-    Raises:
-        CheckpointError: if there is no such head.
-    """
-    checkpoint = read_checkpoint(source)
-    kind = LINEAR_CLASSIFIER if LINEAR_CLASSIFIER in checkpoint.kinds else ATTENTIVE_PROBE
-    head = load_from(checkpoint, kind)
-    assert isinstance(head, LinearClassifier | AttentiveProbe)
-    levels, names = 1, _stated_names(checkpoint.path) if checkpoint.form == "huggingface" else None
-    if (Path(source) / CARD_FILE).is_file():
-        card = read_card(Path(source))
-        return head, card.levels, card.classes
-    return head, levels, {q: names or tuple(map(str, range(count))) for q, count in _counts(head).items()}
-
-
-def match_classes(
-    told: Mapping[str, Sequence[str]], asked: Mapping[str, Sequence[str]], source: str
-) -> dict[str, list[int]]:
-    """Find the classes of labelled data among those of a head: by name, or by number where no name agrees.
-
-    Args:
-        told: classes of the head, by question.
-        asked: classes of the data, by question.
-        source: what messages call the head.
-
-    Returns:
-        By question, the number that each class of the data has in the head.
-
-    Raises:
-        CheckpointError: if the head answers other questions, has fewer classes, or lacks one by name.
-    """
-    if set(told) != set(asked):
-        raise CheckpointError(f"{source} answers {', '.join(told)}, but the data ask for {', '.join(asked)}")
-    found = {}
-    for question, names in asked.items():
-        known = {name: number for number, name in enumerate(told[question])}
-        if len(names) > len(known):
-            raise CheckpointError(f"{source} has {len(known)} classes, but the data have {len(names)}")
-        if not set(names) & set(known):
-            found[question] = list(range(len(names)))
-            continue
-        lacking = [name for name in names if name not in known]
-        if lacking:
-            raise CheckpointError(f"{source} has no class {lacking[0]!r}, which the data have")
-        found[question] = [known[name] for name in names]
-    return found
-
-
-def _load_own(folder: Path, encoder: str | None, clips: ClipOptions | None) -> Classifier:
+def _load_own(folder: Path, encoder: str | None, clips: ClipOptions | None, predictor: str | None) -> Classifier:
     card = read_card(folder)
+    check_future(
+        str(folder),
+        reads_future=card.future is not None,
+        has_future=card.future is not None or predictor is not None,
+        option="--predictor",
+    )
     network = load_encoder(encoder or (folder / ENCODER_FOLDER if card.encoder == ENCODER_FOLDER else card.encoder))
     if fingerprint(network) != card.encoder_content:
         raise CheckpointError(
@@ -264,40 +201,14 @@ def _load_own(folder: Path, encoder: str | None, clips: ClipOptions | None) -> C
     assert isinstance(head, LinearClassifier | AttentiveProbe)
     check_width(head, network, str(folder))
     counts = {question: len(names) for question, names in card.classes.items()}
-    if counts != _counts(head):
-        raise CheckpointError(f"{folder / CARD_FILE} names {counts} classes, but the head has {_counts(head)}")
-    return Classifier(encoder=network, head=head, classes=card.classes, clips=clips or card.clips, levels=card.levels)
-
-
-def check_width(head: Any, encoder: VideoEncoder, source: str) -> None:
-    """Raise a CheckpointError unless a head reads features as wide as an encoder's."""
-    if head.config.embed_dim != encoder.config.embed_dim:
-        raise CheckpointError(
-            f"{source} reads features of width {head.config.embed_dim}, the encoder's are {encoder.config.embed_dim} "
-            "wide: it was trained on another one"
-        )
-
-
-def _counts(head: LinearClassifier | AttentiveProbe) -> dict[str, int]:
-    """Return the numbers of classes by question."""
-    config = head.config
-    if config.num_classes or not isinstance(config, AttentiveProbeConfig):
-        return {CLASS: config.num_classes}
-    counts = {"verb": config.num_verbs, "noun": config.num_nouns, "action": config.num_actions}
-    return {question: count for question, count in counts.items() if count}
-
-
-def _named(head: AttentiveProbe, names: Sequence[str] | None, source: str) -> dict[str, tuple[str, ...]]:
-    """Return the names of a published head's classes, by question; numbers where there are none."""
-    counts = _counts(head)
-    if names is not None and counts != {CLASS: len(names)}:
-        raise CheckpointError(f"{source} tells {counts} classes, but {len(names)} are named")
-    return {question: tuple(names or map(str, range(count))) for question, count in counts.items()}
-
-
-def _stated_names(folder: Path) -> tuple[str, ...] | None:
-    """Return the names of the classes in the configuration of a Hugging Face folder."""
-    named = read_json(folder / CONFIG_FILE).get("id2label")
-    if not isinstance(named, dict) or set(named) != {str(number) for number in range(len(named))}:
-        return None
-    return tuple(str(named[str(number)]) for number in range(len(named)))
+    if counts != class_counts(head):
+        raise CheckpointError(f"{folder / CARD_FILE} names {counts} classes, but the head has {class_counts(head)}")
+    seen = clips or card.clips
+    return Classifier(
+        encoder=network,
+        head=head,
+        classes=card.classes,
+        clips=seen,
+        levels=card.levels,
+        future=None if card.future is None else reopen_future(card.future, network.config, seen, predictor),
+    )

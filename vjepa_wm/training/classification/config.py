@@ -16,6 +16,7 @@ from vjepa_wm.data.labelled.find_labelled import LabelOptions
 from vjepa_wm.models.linear_classifier import Readout
 from vjepa_wm.models.precision import Precision, pick_device
 from vjepa_wm.training.classification.finetuning import FinetuneOptions
+from vjepa_wm.training.classification.future import FutureOptions
 from vjepa_wm.training.classification.heads import HeadKind
 
 PresetName = Literal["small", "ssv2", "k400", "coin", "diving48", "jester", "in1k", "ek100"]
@@ -40,6 +41,8 @@ class ClassifyConfig:
     """How the labels are read."""
     clips: ClipOptions = field(default_factory=ClipOptions)
     """What is seen of a video or picture."""
+    future: FutureOptions = field(default_factory=FutureOptions)
+    """Anticipation: what a predictor expects after the clip is read too, as V-JEPA 2 does for EPIC-KITCHENS."""
     probe: str | None = None
     """A trained head to measure on the test items, without training: a folder of `classify`, or a published probe."""
     heads: tuple[HeadKind, ...] = ()
@@ -100,6 +103,8 @@ class ClassifyConfig:
             raise ValueError(f"heads must be named once each, got {', '.join(self.heads)}")
         if self.probe is not None and self.finetune.blocks != 0:
             raise ValueError("probe is measured without training, so finetune.blocks must be 0")
+        if self.future.predictor is not None and self.finetune.blocks != 0:
+            raise ValueError("future.predictor is read beside a frozen encoder, so finetune.blocks must be 0")
         pick_device(self.device)
 
     def chosen_heads(self, classes: Mapping[str, Any]) -> tuple[HeadKind, ...]:

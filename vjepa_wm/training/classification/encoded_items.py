@@ -21,7 +21,9 @@ from vjepa_wm.data.labelled.labelled_set import LabelledSet
 from vjepa_wm.data.latents.latent_store import fingerprint
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
+from vjepa_wm.models.pixels import fit_clip_channels
 from vjepa_wm.models.precision import autocast
+from vjepa_wm.training.classification.future import Future
 from vjepa_wm.training.classification.heads import FeatureForm
 
 
@@ -37,26 +39,40 @@ def level_blocks(encoder: VideoEncoderConfig, num_levels: int) -> tuple[int, ...
     return tuple(encoder.depth * (k + 1) // num_levels - 1 for k in range(num_levels))
 
 
-def encode_tokens(encoder: VideoEncoder, clips: Tensor, num_levels: int) -> Tensor:
-    """Return the tokens of some levels end to end, the class token of the last one first if there is one.
+def encode_tokens(encoder: VideoEncoder, clips: Tensor, num_levels: int, future: Future | None = None) -> Tensor:
+    """Return the tokens of some levels end to end, the class token of the last one first, predictions last.
 
     Args:
         encoder: what encodes.
-        clips: (B, 3, T, S, S).
+        clips: (B, 3, T, S, S); an encoder of grey input sees them grey.
         num_levels: how many levels, as of `level_blocks`.
+        future: what predicts the time after the clips, if that is read too.
 
     Returns:
         (B, N, D).
     """
-    if num_levels == 1:
+    clips = fit_clip_channels(clips, encoder.config.in_channels)
+    if num_levels == 1 and future is None:
         return encoder(clips)
-    outputs = encoder.intermediate_layers(clips, layers=level_blocks(encoder.config, num_levels))
+    read = level_blocks(encoder.config, num_levels)
+    predicted_from = () if future is None else level_blocks(encoder.config, future.num_levels)
+    layers = sorted({*read, *predicted_from})
+    outputs = dict(zip(layers, encoder.intermediate_layers(clips, layers=layers), strict=True))
     special = int(encoder.config.class_token)
-    return torch.cat([outputs[-1][:, :special], *(one[:, special:] for one in outputs)], dim=1)
+    parts = [outputs[read[-1]][:, :special], *(outputs[layer][:, special:] for layer in read)]
+    if future is not None:
+        context = torch.cat([outputs[layer][:, special:] for layer in predicted_from], dim=-1)
+        parts.append(future.predict(context, encoder.grid(clips)))
+    return torch.cat(parts, dim=1)
 
 
 def make_encode(
-    encoder: VideoEncoder, form: FeatureForm, num_levels: int, clips_at_once: int, dtype: torch.dtype
+    encoder: VideoEncoder,
+    form: FeatureForm,
+    num_levels: int,
+    clips_at_once: int,
+    dtype: torch.dtype,
+    future: Future | None = None,
 ) -> Encode:
     """Return the frozen encoder as what a `FeatureStore` takes.
 
@@ -66,6 +82,7 @@ def make_encode(
         num_levels: as of `encode_tokens`.
         clips_at_once: clips and views in one pass.
         dtype: number format it computes in.
+        future: as of `encode_tokens`.
     """
     device = encoder.patch_embed.proj.weight.device
 
@@ -74,7 +91,7 @@ def make_encode(
         parts = []
         with torch.no_grad(), autocast(device, dtype):
             for clips in views.flatten(0, 1).split(clips_at_once):
-                tokens = encode_tokens(encoder, clips.to(device), num_levels).float()
+                tokens = encode_tokens(encoder, clips.to(device), num_levels, future).float()
                 parts.append(form.pool(tokens) if form.pooled else tokens)
         return torch.cat(parts).unflatten(0, views.shape[:2])
 
@@ -97,6 +114,7 @@ def encode_sets(
     clips_at_once: int,
     dtype: torch.dtype,
     store: Path,
+    future: Future | None = None,
     add: bool = True,
 ) -> list[StoredFeatures]:
     """Return the features of several sets; what the store has is not computed again.
@@ -111,6 +129,7 @@ def encode_sets(
         clips_at_once: clips and views in one pass.
         dtype: number format it computes in.
         store: folder of stores.
+        future: as of `encode_tokens`.
         add: as of `FeatureStore.features`.
 
     Raises:
@@ -127,11 +146,13 @@ def encode_sets(
             "levels": level_blocks(encoder.config, num_levels),
             "pooled": pooled,
         }
+        if future is not None:
+            belongs_to["future"] = [future.note.predictor_content, future.note.mask_index, future.num_skipped]
         found.append(
             FeatureStore(store, belongs_to).features(
                 one.items,
                 read=partial(item_views, options=options, image_size=size),
-                encode=make_encode(encoder, form, num_levels, clips_at_once, dtype),
+                encode=make_encode(encoder, form, num_levels, clips_at_once, dtype, future),
                 batch_size=max(1, clips_at_once // (options.clips * options.views)),
                 bad=bad,
                 which=number,

@@ -73,6 +73,12 @@ class ProbingData:
     chosen_on: str
     """What these are, in words."""
 
+    @property
+    def looked_at(self) -> tuple[LabelledFeatures, np.ndarray]:
+        """Some of the items that are trained on, at most as many as choose, to tell what heads make of those."""
+        count = min(len(self.trained), len(self.choosing[1]))
+        return self.train, self.trained[np.linspace(0, len(self.trained) - 1, count).round().astype(int)]
+
 
 def divide(train: LabelledFeatures, test: LabelledFeatures, config: ClassifyConfig) -> ProbingData:
     """Hold out the training items that choose among settings, where there is something to choose."""
@@ -157,7 +163,8 @@ def train_grid(
                 if is_measured or (step + 1) % config.log_every == 0:
                     row = _best(grid, losses.tolist(), "loss", min)
                     if is_measured:
-                        row |= _best(grid, choosing_scores(grid, data, device), "val", max)
+                        row |= _best(grid, head_scores(grid, *data.looked_at, device), "train", max)
+                        row |= _best(grid, head_scores(grid, *data.choosing, device), "val", max)
                     log.write(step, row)
             if is_measured:
                 state.save(step + 1)
@@ -209,9 +216,8 @@ def grid_probabilities(
     return [{question: torch.cat([one[question] for one in part]) for question in part[0]} for part in parts]
 
 
-def choosing_scores(grid: HeadGrid, data: ProbingData, device: torch.device) -> list[float]:
-    """Return for each head how many of the items that choose it tells rightly: top-1, of actions recall at 5."""
-    of_items, numbers = data.choosing
+def head_scores(grid: HeadGrid, of_items: LabelledFeatures, numbers: np.ndarray, device: torch.device) -> list[float]:
+    """Return for each head how many of some items it tells rightly: top-1, of actions recall at 5."""
     found = grid_probabilities(list(grid.heads), of_items, numbers, device)
     labels = of_items.labels[numbers]
     scores = []
@@ -226,7 +232,7 @@ def choose_and_measure(
     grid: HeadGrid, data: ProbingData, device: torch.device
 ) -> tuple[dict[str, HeadResult], dict[str, nn.Module]]:
     """Choose the best setting of each kind and measure it on the test items; returns results and heads by kind."""
-    scores = choosing_scores(grid, data, device)
+    scores = head_scores(grid, *data.choosing, device)
     best: dict[HeadKind, int] = {}
     for number, setting in enumerate(grid.settings):
         if setting.kind not in best or scores[number] > scores[best[setting.kind]]:

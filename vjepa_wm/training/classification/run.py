@@ -17,10 +17,11 @@ from vjepa_wm.models.linear_classifier import LinearClassifier, Readout
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.models.precision import pick_device, pick_dtype
 from vjepa_wm.safe_files import FolderLock
-from vjepa_wm.training.classification.classifier import check_width, load_head, match_classes, save_classifier
+from vjepa_wm.training.classification.classifier import save_classifier
 from vjepa_wm.training.classification.config import ClassifyConfig
 from vjepa_wm.training.classification.encoded_items import default_store, encode_sets, form_of
 from vjepa_wm.training.classification.finetuning import FineTuner, load_batches
+from vjepa_wm.training.classification.future import Future, open_future
 from vjepa_wm.training.classification.heads import HeadKind, make_head
 from vjepa_wm.training.classification.labelled_run import Sets, check_run, report
 from vjepa_wm.training.classification.measures import measure
@@ -37,8 +38,10 @@ from vjepa_wm.training.classification.probing import (
     train_grid,
 )
 from vjepa_wm.training.classification.results import HeadResult
+from vjepa_wm.training.classification.trained_heads import check_future, check_width, load_head, match_classes
 from vjepa_wm.training.run.distributed import World, joined_world
-from vjepa_wm.training.run.training_state import TrainingState, has_training_state
+from vjepa_wm.training.run.state_folder import has_training_state
+from vjepa_wm.training.run.training_state import TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +79,13 @@ def _measure_probe(
     if not world.is_main:
         return ""
     first_step = int(has_training_state(config.out))
-    check_run(config, first_step, world, encoder=fingerprint(encoder), data=sets.content())
-    head, levels, told = load_head(str(config.probe))
-    numbers = match_classes(told, sets.test.classes, str(config.probe))
+    trained = load_head(str(config.probe))
+    head = trained.head
+    future = _open_future(config, encoder, device)
+    check_run(config, first_step, world, encoder=_content(encoder, future), data=sets.content())
+    option, source = "--future.predictor", str(config.probe)
+    check_future(source, reads_future=trained.reads_future, has_future=future is not None, option=option)
+    numbers = match_classes(trained.classes, sets.test.classes, source)
     sets = replace(sets, bad=BadFiles("labelled items", [sets.test.items], config.read.max_bad_share))
     (features,) = encode_sets(
         encoder,
@@ -86,10 +93,11 @@ def _measure_probe(
         (config.clips,),
         sets.bad,
         pooled=isinstance(head, LinearClassifier),
-        num_levels=levels,
+        num_levels=trained.levels,
         clips_at_once=config.encode_batch_size,
         dtype=pick_dtype(config.precision, device),
         store=config.features or default_store(config.data),
+        future=future,
     )
     form = form_of(config.clips, encoder.config, pooled=isinstance(head, LinearClassifier))
     data = LabelledFeatures(features=features, labels=torch.from_numpy(sets.test.labels[features.numbers]), form=form)
@@ -100,6 +108,19 @@ def _measure_probe(
         return report(
             config.out, sets, {"probe": HeadResult(setting=str(config.probe), test=test)}, "as it was trained"
         )
+
+
+def _open_future(config: ClassifyConfig, encoder: VideoEncoder, device: torch.device) -> Future | None:
+    """Load the predictor of the run, if it has one, to where it computes."""
+    future = open_future(config.future, encoder.config, config.clips, config.read.anticipation_s)
+    if future is not None:
+        future.predictor.to(device)
+    return future
+
+
+def _content(encoder: VideoEncoder, future: Future | None) -> str:
+    """Return what tells the frozen networks of a run from others."""
+    return fingerprint(encoder) + ("" if future is None else future.note.predictor_content)
 
 
 def _readout(config: ClassifyConfig, encoder: VideoEncoder) -> Readout:
@@ -182,11 +203,12 @@ def _fine_tune(config: ClassifyConfig, sets: Sets, encoder: VideoEncoder, device
 def _probe(config: ClassifyConfig, sets: Sets, encoder: VideoEncoder, device: torch.device, world: World) -> str:
     kinds = config.chosen_heads(sets.train.classes)
     readout = _readout(config, encoder)
-    train, test = _encoded(config, sets, encoder, kinds, device, world)
+    future = _open_future(config, encoder, device)
+    train, test = _encoded(config, sets, encoder, future, kinds, device, world)
     data = divide(train, test, config)
     results: dict[str, HeadResult] = {}
     heads: Mapping[str, Any] = {}
-    content = {"encoder": fingerprint(encoder), "data": sets.content()}
+    content = {"encoder": _content(encoder, future), "data": sets.content()}
     if set(kinds) != {"knn"}:
         grid = make_grid(kinds, config, encoder.config, sets.train.classes, readout, device, world)
         fit_scales(grid, data, readout, device)
@@ -212,6 +234,7 @@ def _probe(config: ClassifyConfig, sets: Sets, encoder: VideoEncoder, device: to
                 levels=config.levels,
                 encoder=encoder,
                 source=config.encoder,
+                future=future,
             )
         return report(config.out, sets, {str(kind): results[kind] for kind in kinds}, data.chosen_on)
 
@@ -220,6 +243,7 @@ def _encoded(
     config: ClassifyConfig,
     sets: Sets,
     encoder: VideoEncoder,
+    future: Future | None,
     kinds: Sequence[HeadKind],
     device: torch.device,
     world: World,
@@ -238,6 +262,7 @@ def _encoded(
             clips_at_once=config.encode_batch_size,
             dtype=pick_dtype(config.precision, device),
             store=config.features or default_store(config.data),
+            future=future,
             add=world.is_main,
         )
     return [

@@ -32,11 +32,12 @@ from vjepa_wm.data.labelled.dense_labels import (
 from vjepa_wm.data.media.pictures import read_picture
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.load import load_encoder
-from vjepa_wm.models.pixels import prepare_frames
+from vjepa_wm.models.pixels import fit_channels, prepare_frames
 from vjepa_wm.models.precision import Precision, autocast, pick_device, pick_dtype
 from vjepa_wm.safe_files import FolderLock, write_json
 from vjepa_wm.training.classification.head_grid import cosine_factor
-from vjepa_wm.training.dense.propagation import PropagationOptions, propagate, region_similarity
+from vjepa_wm.training.dense.object_measures import boundary_measure, region_similarity
+from vjepa_wm.training.dense.propagation import PropagationOptions, propagate
 
 logger = logging.getLogger(__name__)
 PICTURES_AT_ONCE = 4
@@ -108,7 +109,7 @@ def patch_encoder(encoder: VideoEncoder, dtype: torch.dtype) -> Encode:
     def encode(pixels: Tensor) -> Tensor:
         """Encode pictures."""
         with torch.no_grad(), autocast(device, dtype):
-            tokens = encoder(pixels.to(device))[:, special:].float().cpu()
+            tokens = encoder(fit_channels(pixels.to(device), encoder.config.in_channels))[:, special:].float().cpu()
         return rearrange(tokens, "b (h w) d -> b h w d", h=pixels.shape[-2] // encoder.config.patch_size)
 
     return encode
@@ -127,10 +128,7 @@ def measure_dense(config: DenseConfig) -> str:
     device = pick_device(config.device)
     encoder = load_encoder(config.encoder).requires_grad_(False).to(device)
     size = config.image_size or encoder.config.image_size
-    if size % encoder.config.patch_size:
-        raise ValueError(
-            f"image_size must be a multiple of the encoder's patch_size {encoder.config.patch_size}, got {size}"
-        )
+    encoder.config.check_clip(1, size)
     encode = patch_encoder(encoder, pick_dtype(config.precision, device))
     with FolderLock(config.out):
         results = _track(config, encode, size) if config.task == "tracking" else _probe(config, encode, size)
@@ -251,21 +249,35 @@ def measure_depth(head: nn.Linear, data: DenseFeatures) -> dict[str, float]:
 
 
 def _track(config: DenseConfig, encode: Encode, size: int) -> dict[str, Any]:
-    """Follow the objects of every video from its first frame on."""
+    """Follow the objects of every video from its first frame on, and measure each as DAVIS does."""
     by_video = {}
     for name, pairs in find_videos(config.data).items():
-        frames = [prepare_frames(torch.from_numpy(read_picture(pair.picture))[None], size) for pair in pairs]
-        patches = torch.cat([encode(frame) for frame in frames])
-        labelled = [k for k, pair in enumerate(pairs) if pair.label.is_file()]
-        truth = torch.stack([square_labels(read_labels(pairs[k].label), size) for k in labelled])
-        truth[truth == IGNORED] = 0
-        num_objects = int(truth[0].max())
-        if num_objects < 1 or len(labelled) < 2:
-            raise ValueError(f"video {name} must have an object in its first frame and labels of a later one")
-        shares = rearrange(F.one_hot(truth[0], num_objects + 1).float(), "h w o -> 1 o h w")
-        first = rearrange(F.adaptive_avg_pool2d(shares, (patches.shape[1], patches.shape[2]))[0], "o h w -> h w o")
-        told = rearrange(propagate(patches, first, config.tracking)[labelled[1:]], "t h w o -> t o h w")
-        told = F.interpolate(told, size=(size, size), mode="bilinear", align_corners=False).argmax(dim=1)
-        by_video[name] = region_similarity(told, truth[1:].clamp_max(num_objects), num_objects).tolist()
-    everything = [value for values in by_video.values() for value in values]
-    return {"j_mean": sum(everything) / len(everything), "videos": by_video}
+        told, truth, num_objects = _follow(name, pairs, config, encode, size)
+        by_video[name] = {
+            "j": region_similarity(told, truth, num_objects).tolist(),
+            "f": boundary_measure(told, truth, num_objects).tolist(),
+        }
+    means = {}
+    for measure in ("j", "f"):
+        values = [value for video in by_video.values() for value in video[measure]]
+        means[f"{measure}_mean"] = sum(values) / len(values)
+    return {**means, "j_and_f": sum(means.values()) / 2, "videos": by_video}
+
+
+def _follow(
+    name: str, pairs: Sequence[DensePair], config: DenseConfig, encode: Encode, size: int
+) -> tuple[Tensor, Tensor, int]:
+    """Return objects of pixels as told and as labelled in the labelled frames after the first, and how many objects."""
+    frames = [prepare_frames(torch.from_numpy(read_picture(pair.picture))[None], size) for pair in pairs]
+    patches = torch.cat([encode(frame) for frame in frames])
+    labelled = [k for k, pair in enumerate(pairs) if pair.label.is_file()]
+    truth = torch.stack([square_labels(read_labels(pairs[k].label), size) for k in labelled])
+    truth[truth == IGNORED] = 0
+    num_objects = int(truth[0].max())
+    if num_objects < 1 or len(labelled) < 2:
+        raise ValueError(f"video {name} must have an object in its first frame and labels of a later one")
+    shares = rearrange(F.one_hot(truth[0], num_objects + 1).float(), "h w o -> 1 o h w")
+    first = rearrange(F.adaptive_avg_pool2d(shares, (patches.shape[1], patches.shape[2]))[0], "o h w -> h w o")
+    told = rearrange(propagate(patches, first, config.tracking)[labelled[1:]], "t h w o -> t o h w")
+    told = F.interpolate(told, size=(size, size), mode="bilinear", align_corners=False).argmax(dim=1)
+    return told, truth[1:].clamp_max(num_objects), num_objects

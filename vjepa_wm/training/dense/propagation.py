@@ -65,20 +65,3 @@ def near_patches(rows: int, columns: int, radius: int, device: torch.device) -> 
     row, column = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
     place = torch.stack((row.flatten(), column.flatten()), dim=1)
     return (place[:, None] - place[None]).abs().amax(dim=-1) <= radius
-
-
-def region_similarity(told: Tensor, truth: Tensor, num_objects: int) -> Tensor:
-    """Return the mean over frames of intersection over union of each object (DAVIS' J), (O - 1,).
-
-    Args:
-        told: object of each pixel, 0 for the background, int64 (T, S, S).
-        truth: likewise.
-        num_objects: O - 1. An object that is in neither of a frame counts as told rightly there.
-    """
-    found = []
-    for one in range(1, num_objects + 1):
-        mine, true = told == one, truth == one
-        union = (mine | true).flatten(1).sum(dim=1)
-        shared = (mine & true).flatten(1).sum(dim=1)
-        found.append(torch.where(union > 0, shared / union.clamp_min(1), 1.0).mean())
-    return torch.stack(found)

@@ -9,9 +9,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated
 
-from tyro.constructors import PrimitiveConstructorSpec
-
 from vjepa_wm.checks import check_at_least
+from vjepa_wm.one_word import one_word
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +69,5 @@ def stage_text(stage: Stage) -> str:
 
 
 _FORM = "steps=1000,num_frames=8,image_size=128"
-StageArgument = Annotated[
-    Stage,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar=_FORM,
-        instance_from_str=lambda texts: parse_stage(texts[0]),
-        is_instance=lambda value: isinstance(value, Stage),
-        str_from_instance=lambda stage: [stage_text(stage)],
-    ),
-]
+StageArgument = Annotated[Stage, one_word(Stage, _FORM, parse_stage, stage_text)]
 """A stage as one word of the command line."""

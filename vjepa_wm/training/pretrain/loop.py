@@ -37,7 +37,8 @@ from vjepa_wm.training.pretrain.step import Pretrainer
 from vjepa_wm.training.run.distributed import World, joined_world, whole_state
 from vjepa_wm.training.run.metrics import effective_rank, feature_std
 from vjepa_wm.training.run.run_log import RunLog
-from vjepa_wm.training.run.training_state import TrainingState, has_training_state
+from vjepa_wm.training.run.state_folder import has_training_state
+from vjepa_wm.training.run.training_state import TrainingState
 
 logger = logging.getLogger(__name__)
 

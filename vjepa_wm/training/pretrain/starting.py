@@ -13,7 +13,7 @@ from vjepa_wm.models.load import load_from
 from vjepa_wm.models.predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa_wm.models.read_checkpoint import read_checkpoint
 from vjepa_wm.training.pretrain.config import PretrainConfig, predictor_config
-from vjepa_wm.training.run.training_state import has_training_state
+from vjepa_wm.training.run.state_folder import has_training_state
 
 NetworkConfig = VideoEncoderConfig | MaskedPredictorConfig
 _FREE = ("image_size", "num_frames", "grid", "drop_path", "num_mask_tokens")  # may change from run to run

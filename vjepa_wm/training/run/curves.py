@@ -90,8 +90,11 @@ PANELS = (
     ),
     Panel(
         "Share told rightly",
-        "of the items that choose a setting; best of each kind",
+        "of the items that choose a setting, and of some that are trained on; best of each kind",
         {
+            "linear_train": "linear, trained on",
+            "attentive_1_train": "depth 1, trained on",
+            "attentive_4_train": "depth 4, trained on",
             "linear_val": "linear",
             "attentive_1_val": "attentive, depth 1",
             "attentive_4_val": "attentive, depth 4",

@@ -8,8 +8,6 @@ is kept, because batches and masks are drawn from the seed and the step alone.
 
 from __future__ import annotations
 
-import re
-import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +21,7 @@ from torch import Tensor, nn
 
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.checkpoint import CheckpointError, check_weights, read_json
-from vjepa_wm.safe_files import FolderInUseError, FolderLock, write_json
+from vjepa_wm.safe_files import FolderInUseError, FolderLock
 from vjepa_wm.training.run.distributed import World
 from vjepa_wm.training.run.shards import (
     Part,
@@ -32,23 +30,13 @@ from vjepa_wm.training.run.shards import (
     part_of,
     read_index,
     read_parts,
-    sync,
     write_shard,
 )
+from vjepa_wm.training.run.state_folder import DESCRIPTION_FILE, MOST_SHARDS, STATE_FOLDER, StateFolder, shard_name
 
-STATE_FOLDER = "state"
-"""Folder of the states in the folder of a run."""
-DESCRIPTION_FILE = "state.json"
-MOST_SHARDS = 100_000
-"""As many as their names have room for."""
 OPTIMIZER = "optimizer"
 """First part of the names of the optimizer's tensors; those of modules begin with the name of the module."""
 FOREIGN = "was written by a run of another architecture"
-
-
-def has_training_state(folder: str | Path) -> bool:
-    """Tell whether the folder of a run holds a whole state."""
-    return bool(_whole_states(Path(folder) / STATE_FOLDER))
 
 
 class TrainingState:
@@ -79,11 +67,10 @@ class TrainingState:
         check_at_least(1, keep=keep)
         if OPTIMIZER in modules:
             raise ValueError(f"modules must not use the name {OPTIMIZER!r}, which the optimizer has; choose another")
-        self._root = Path(folder) / STATE_FOLDER
+        self._states = StateFolder(Path(folder) / STATE_FOLDER, keep)
         self._modules = dict(modules)
         self._optimizer = optimizer
         self._world = world
-        self._keep = keep
         self._parameters()
         # A group of its own, because the writing thread's messages must not mix with those of the training.
         self._group = dist.new_group(backend="gloo") if world.size > 1 else None
@@ -129,14 +116,14 @@ class TrainingState:
             FolderInUseError: if another run is writing there, or has written since `load`.
         """
         if self._world.is_main:
-            self._lock = FolderLock(self._root.parent)
-            newest = max(_whole_states(self._root), default=None)
+            self._lock = FolderLock(self._states.root.parent)
+            newest = max(self._states.steps(), default=None)
             if newest != self._step:
                 self._lock.release()
                 raise FolderInUseError(
-                    f"another run has just written step {newest} into {self._root}; give the command again"
+                    f"another run has just written step {newest} into {self._states.root}; give the command again"
                 )
-            self._remove_halves()
+            self._states.remove_halves()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -162,10 +149,10 @@ class TrainingState:
         """
         self.wait()
         # What the first process sees counts, because a file system may show machines a new state at different times.
-        step = self._gather(max(_whole_states(self._root), default=-1))[0]
+        step = self._gather(max(self._states.steps(), default=-1))[0]
         if step < 0:
             return 0
-        self._read(self._root / _name(step), step)
+        self._read(self._states.path(step), step)
         self._step = step
         return step
 
@@ -205,48 +192,20 @@ class TrainingState:
 
     def _write(self, step: int, parts: Mapping[str, Part], layout: int) -> int:
         """Write the state of a step and return the step; runs in the background, in all processes at once."""
-        temporary = self._root / (_name(step) + ".tmp")
+        temporary = self._states.unfinished(step)
         with self._together(step):
             if self._world.is_main:
-                self._make_room(step, temporary)
+                self._states.make_room(step)
         if len(set(self._gather(layout))) > 1:
             raise CheckpointError(f"the state of step {step} was not written: the processes hold different tensors")
         with self._together(step):
             temporary.mkdir(exist_ok=True)  # a network file system may not show it yet
-            write_shard(temporary / _shard_name(self._world.rank), parts)
+            write_shard(temporary / shard_name(self._world.rank), parts)
         with self._together(step):
             if self._world.is_main:
-                self._publish(step, temporary)
+                name = type(self._optimizer).__name__
+                self._states.publish(step, {"step": step, "shards": self._world.size, "optimizer": name})
         return step
-
-    def _make_room(self, step: int, temporary: Path) -> None:
-        """Make the folder to write in."""
-        newest = max(_whole_states(self._root), default=-1)
-        if newest >= step:
-            raise CheckpointError(
-                f"{self._root} already holds a state of step {newest}, so one of step {step} would never be loaded; "
-                f"load() it first, or choose another folder"
-            )
-        self._remove_halves()
-        temporary.mkdir(parents=True)
-
-    def _remove_halves(self) -> None:
-        """Remove states that killed runs left half-written or half-deleted."""
-        for path in self._root.glob("*.tmp"):
-            shutil.rmtree(path)
-
-    def _publish(self, step: int, temporary: Path) -> None:
-        """Give a whole state its name, and then delete the old ones."""
-        description = {"step": step, "shards": self._world.size, "optimizer": type(self._optimizer).__name__}
-        write_json(temporary / DESCRIPTION_FILE, description)
-        sync(temporary / DESCRIPTION_FILE)
-        sync(temporary)
-        temporary.rename(self._root / _name(step))
-        sync(self._root)
-        for old in sorted(_whole_states(self._root))[: -self._keep]:
-            # Renamed first, so that none that is deleted by half looks whole.
-            half = (self._root / _name(old)).rename(self._root / (_name(old) + ".tmp"))
-            shutil.rmtree(half)
 
     def _read(self, folder: Path, step: int) -> None:
         try:
@@ -254,7 +213,7 @@ class TrainingState:
             shards = description.get("shards")
             if description.get("step") != step or type(shards) is not int or not 0 < shards <= MOST_SHARDS:
                 raise CheckpointError(f"{folder / DESCRIPTION_FILE} is damaged: it describes another state")
-            paths = [folder / _shard_name(rank) for rank in range(shards)]
+            paths = [folder / shard_name(rank) for rank in range(shards)]
             stored = read_index(paths)
         except CheckpointError as error:
             raise CheckpointError(
@@ -311,20 +270,6 @@ class TrainingState:
         values = [torch.zeros(1, dtype=torch.int64) for _ in range(self._world.size)]
         dist.all_gather(values, torch.tensor([value]), group=self._group)
         return [int(value) for value in values]
-
-
-def _whole_states(root: Path) -> list[int]:
-    """Return the steps of the states whose writing has come to its end."""
-    matches = (re.fullmatch(r"step-(\d{8,})", path.name) for path in root.glob("step-*"))
-    return [int(match[1]) for match in matches if match]
-
-
-def _name(step: int) -> str:
-    return f"step-{step:08d}"
-
-
-def _shard_name(rank: int) -> str:
-    return f"rank-{rank:05d}.safetensors"
 
 
 def _check_types(tensors: Mapping[str, Tensor], stored: Mapping[str, StoredTensor], folder: Path) -> None:
