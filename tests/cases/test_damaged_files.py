@@ -48,6 +48,7 @@ def other_sum(old):
 DEEP = b"[" * 99_999
 DAMAGED = [
     ("csv", "list", text("a.mp4\n".encode("utf-16")[:-1]), r"list\.csv begins as UTF-16 does and goes on as no text"),
+    ("csv", "list", text(b"x" * 999 + b"\nnotes.md\n"), r"line 2 of .*list\.csv must begin with a path"),
     ("csv", "metrics", text(b"\xff\xfe\n"), r"metrics\.csv is damaged"),
     ("csv", "metrics", text(b"step,loss\n1," + b"9" * 200_000 + b"\n"), r"metrics\.csv is damaged: field larger"),
     ("csv", "metrics", text(b'step,loss\n1,"2\n'), r"metrics\.csv is damaged: unexpected end"),

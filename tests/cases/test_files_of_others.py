@@ -12,7 +12,7 @@ import odd_pictures
 import odd_videos
 import pytest
 from odd_pictures import bytes_called, cut, phone
-from odd_videos import begun_late, named, stored, trimmed
+from odd_videos import CLOSED_GROUPS, OPEN_GROUPS, begun_late, named, stored, trimmed
 from read_every_way import read_every_way, verdicts
 from small_videos import frame_numbers
 
@@ -82,6 +82,15 @@ def test_picture(tmp_path, name):
 VIDEOS = {
     "MPEG-4 with packed B-frames": (stored("packed_b_frames.avi"), 48),
     "MPEG-4 with B-frames in avi": (named("b.avi", "mpeg4", bf="2"), 40),
+    "H.264 with B-frames in avi": (named("b.avi", **CLOSED_GROUPS), range(40)),
+    "H.264 in avi, key frames with frames before them": (named("b.avi", **OPEN_GROUPS), range(40)),
+    "H.264 in avi, one key frame": (named("b.avi", **{"x264-params": "keyint=250:bframes=3"}), range(40)),
+    "H.264 in avi, none out of order": (named("a.avi", bf="0"), range(40)),
+    "H.264 in avi, begun between key frames": (begun_late("late.avi"), range(12, 40)),
+    "H.264 in avi, begun with frames before the first": (
+        begun_late("late.avi", **OPEN_GROUPS),
+        refused(VideoError, r"3 frames cannot be decoded, so nothing says when others are shown in .*late\.avi"),
+    ),
     "raw with a palette": (stored("palette.avi"), 20),
     "raw gray": (odd_videos.uncompressed("gray.avi", "gray"), range(20)),
     "raw gray in mov": (odd_videos.uncompressed("gray.mov", "gray"), range(20)),

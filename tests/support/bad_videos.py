@@ -46,8 +46,10 @@ def make_bad(kind, path, generator):
         return path, "no video stream"
     if name == "avi":
         path = path.with_suffix(".avi")
-        write_at(path, steady(60, 30), **{"x264-params": "bframes=3:b-adapt=0"})
-        return path, "avi files do not say when"
+        write_at(path, steady(60, 30), **{"x264-params": "keyint=250:bframes=3:b-adapt=0"})
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b"\x00\x00\x01\x41", b"\x00\x00\x01\x1f", 1))  # a frame that is none
+        return path, "cannot be decoded, so nothing says when"
     if name == "codec":
         write_at(path, steady(30, 30))
         path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz1"))
