@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -216,9 +217,16 @@ def bank(folder: Path) -> Path:
     return folder / SETTINGS_FILE
 
 
-def run_config(folder: Path) -> RunConfig:
+@dataclass(frozen=True, kw_only=True)
+class SmallRun(RunConfig):
+    """The options of a training run on data."""
+
+    data: Path
+
+
+def run_config(folder: Path) -> SmallRun:
     """Return the options of a training run."""
-    return RunConfig(out=folder, steps=3, batch_size=2)
+    return SmallRun(out=folder, data=folder / "set", steps=3, batch_size=2)
 
 
 def run(folder: Path) -> Path:

@@ -122,8 +122,10 @@ def read_labels(path: Path, depth_unit: float | None = None) -> np.ndarray:
         else:
             with Image.open(path) as picture:
                 values = np.array(picture)
-    except (OSError, ValueError) as error:
-        raise LabelError(f"{path} cannot be read as labels: {error}") from error
+    except Exception as error:  # of damaged files decoders raise whatever they stumble over
+        raise LabelError(f"{path} cannot be read as labels: {str(error) or type(error).__name__}") from error
+    if not isinstance(values, np.ndarray):
+        raise LabelError(f"{path} must hold one array, got {type(values).__name__}")
     if values.ndim != 2 or values.dtype.kind not in "uif":
         raise LabelError(f"{path} must hold a number for each pixel, got {values.dtype} {values.shape}")
     if depth_unit is None:
