@@ -44,10 +44,11 @@ VIDEO_FORMS = {
     "mkv": ("libx264", {}),
     "webm": ("libvpx-vp9", {}),
     "avi": ("mpeg4", {"bf": "2"}),
+    "h264.avi": ("libx264", {"x264-params": "bframes=2:b-adapt=0"}),
     "mpg": ("mpeg1video", {}),
     "gif": ("gif", {}),
 }
-"""Codec and its options by suffix."""
+"""Codec and its options by what stands behind the name."""
 PICTURE_FORMS: dict[str, dict] = {"jpg": {}, "png": {}, "webp": {"lossless": True}, "bmp": {}, "gif": {}}
 """Options of writing by suffix."""
 ENCODER = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=1, num_heads=2)

@@ -121,6 +121,21 @@ def test_a_file_that_lost_its_end_is_noticed(tmp_path, name, share):
         scan_video(path)
 
 
+def test_a_last_frame_that_the_file_has_a_part_of_is_noticed(tmp_path):
+    """The index states more bytes of it than are there, behind which nothing says how long the file should be."""
+    write_at(tmp_path / "a.mov", range(0, 400, 40), "mpeg4")
+    content = (tmp_path / "a.mov").read_bytes()
+    with av.open(str(tmp_path / "a.mov")) as source:
+        last = [packet for packet in source.demux(source.streams.video[0]) if packet.size][-1]
+    sizes = content.index(b"stsz") + 16 + 4 * 9  # of the tenth frame
+    assert struct.unpack_from(">I", content, sizes)[0] == last.size
+    longer = len(content) - last.pos + 500
+    (tmp_path / "a.mov").write_bytes(content[:sizes] + struct.pack(">I", longer) + content[sizes + 4 :])
+    for read in (scan_video, read_frames, read_last_frame):
+        with pytest.raises(VideoError, match=r"a part of a frame is missing in .*a\.mov"):
+            read(tmp_path / "a.mov")
+
+
 def test_sizes_that_are_not_stated_are_not_missed(tmp_path):
     write_at(tmp_path / "a.mp4", range(0, 400, 40))
     content = (tmp_path / "a.mp4").read_bytes()

@@ -23,7 +23,7 @@ import numpy as np
 
 from vjepa_wm.data.media.media_files import stated_size
 from vjepa_wm.data.media.rgb_frames import rgb_converter
-from vjepa_wm.data.media.time_stamps import SortedStamps, does_count, find_stamps, stamped_packets
+from vjepa_wm.data.media.time_stamps import SortedStamps, does_count, find_stamps
 from vjepa_wm.data.media.video import (
     LAST_STAMP,
     TIME_TOLERANCE_S,
@@ -32,6 +32,7 @@ from vjepa_wm.data.media.video import (
     decode_stamped,
     decode_video,
     open_video,
+    whole_packets,
 )
 
 
@@ -126,7 +127,7 @@ def _read_packets(
     shown: list[int] = []
     keys: list[int] = []
     first, number = None, 0
-    for packet in stamped_packets(container, stream):
+    for packet in whole_packets(container, stream, path):
         if first is None and (keys or packet.is_keyframe):
             first = next(iter(packet.decode()), None)
         if not packet.size:  # the last packet is empty: it asks the decoder for what it still holds
@@ -154,7 +155,7 @@ def _count_frames(
     keys: list[int] = []
     first = None
     stamps = find_stamps(container, stream)
-    for stamp, frame in decode_stamped(stream, stamped_packets(container, stream), path, stamps):
+    for stamp, frame in decode_stamped(stream, whole_packets(container, stream, path), path, stamps):
         if stamp >= high:
             break
         first = first or frame
@@ -234,25 +235,26 @@ def _decode_run(
     stamps = find_stamps(container, stream)
     if can_seek(stream):
         container.seek(wanted[0] if key is None else key, stream=stream, backward=True)
-    packets: Iterator[av.Packet | None] = stamped_packets(container, stream)
+    packets: Iterator[av.Packet] = whole_packets(container, stream, path)
+    needed: Iterator[av.Packet | None] = packets
     if isinstance(stamps, SortedStamps):
-        packets = dropwhile(lambda packet: packet is not None and packet.dts != key, packets)
+        needed = dropwhile(lambda packet: packet.dts != key, packets)
     elif not does_count(container, stream):  # of places, one packet too few, and they are off
-        packets = _packets_needed(container, stream, key, set(wanted))
-    for stamp, frame in decode_stamped(stream, packets, path, stamps):
+        needed = _packets_needed(packets, stream, key, set(wanted))
+    for stamp, frame in decode_stamped(stream, needed, path, stamps):
         yield stamp, frame
         if stamp >= wanted[-1]:
             return
 
 
 def _packets_needed(
-    container: av.container.InputContainer, stream: av.VideoStream, key: int | None, left: set[int]
+    packets: Iterable[av.Packet], stream: av.VideoStream, key: int | None, left: set[int]
 ) -> Iterator[av.Packet | None]:
     """Yield the packets to decode, from a key frame on, until all that are left to find have been among them."""
     context, begun = stream.codec_context, key is None
     # Only of H.264 is it known that what it marks so is never needed by others.
     can_skip = context.name == "h264"
-    for packet in stamped_packets(container, stream):
+    for packet in packets:
         begun = begun or packet.pts == key
         if begun and packet.size:
             if can_skip:

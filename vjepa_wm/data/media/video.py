@@ -146,8 +146,9 @@ def read_last_frame(path: str | os.PathLike) -> np.ndarray:
     with open_video(path) as (container, stream):
         if can_seek(stream):
             container.seek(stream.duration or 0, stream=stream)
-        for frame in container.decode(stream):
-            last = frame
+        for packet in whole_packets(container, stream, path):
+            for frame in stream.decode(packet):
+                last = frame
     if last is None or last.is_corrupt:
         raise VideoError(f"no whole frame at the end of {path}")
     return rgb_converter()(last)
@@ -188,6 +189,20 @@ def _shown_stream(container: av.container.InputContainer) -> av.VideoStream | No
 def can_seek(stream: av.VideoStream) -> bool:
     """Tell whether decoding can begin with any key frame; a palette stands at the beginning alone."""
     return stream.codec_context.pix_fmt != "pal8"
+
+
+def whole_packets(
+    container: av.container.InputContainer, stream: av.VideoStream, path: str | os.PathLike
+) -> Iterator[av.Packet]:
+    """Yield what `stamped_packets` does.
+
+    Raises:
+        VideoError: if the file holds less of a packet than it says.
+    """
+    for packet in stamped_packets(container, stream):
+        if packet.is_corrupt:
+            raise VideoError(f"a part of a frame is missing in {path}")
+        yield packet
 
 
 def decode_stamped(
@@ -243,7 +258,7 @@ def decode_video(path: str | os.PathLike, start_s: float = -np.inf) -> Iterator[
         if seeking:
             container.seek(int(min(start_s / base, LAST_STAMP)), stream=stream, backward=True)
         for stamp, frame in decode_stamped(
-            stream, stamped_packets(container, stream), path, find_stamps(container, stream)
+            stream, whole_packets(container, stream, path), path, find_stamps(container, stream)
         ):
             time = float(stamp * base)
             if seeking and time > start_s + TIME_TOLERANCE_S:
