@@ -74,8 +74,8 @@ def test_a_tensor_that_is_longer_than_its_part_is_told(tmp_path):
         read_pt(tmp_path / "a.pt")
 
 
-def test_containers_that_hold_themselves_are_read(tmp_path):
-    content = {"w": torch.arange(3.0)}
+def test_containers_that_hold_themselves_and_tensors_without_values_are_read(tmp_path):
+    content = {"w": torch.arange(3.0), "shape_alone": torch.empty(5, device="meta")}
     content["self"] = content
     torch.save(content, tmp_path / "a.pt")
     assert torch.equal(read_pt(tmp_path / "a.pt")["self"]["w"], torch.arange(3.0))

@@ -98,7 +98,7 @@ def scan_video(path: str | os.PathLike, start_s: float | None = None, end_s: flo
 
 def _check_size(path: Path) -> None:
     """Compare the length of a file with the one it states."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"video does not exist: {path}")
     size = path.stat().st_size
     if not size:

@@ -162,7 +162,7 @@ def open_video(path: str | os.PathLike) -> Iterator[tuple[av.container.InputCont
         FileNotFoundError: if there is no such file.
         VideoError: if the file cannot be decoded or has no video.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"video does not exist: {path}")
     try:
         # Titles and the like are often in another encoding than they should be.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -82,7 +83,7 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TrajectoryError: if it is damaged, or no file (a pipe would be waited for without end).
+        TrajectoryError: if it is damaged, has a column twice, or is no file (a pipe would be waited for without end).
     """
     if not path.exists():
         raise FileNotFoundError(f"parquet file does not exist: {path}")
@@ -90,6 +91,9 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         raise TrajectoryError(f"not a file: {path}")
     try:
         with pq.ParquetFile(path) as file:
+            twice = [name for name, count in Counter(file.schema_arrow.names).items() if count > 1]
+            if twice:
+                raise TrajectoryError(f"{path} must have each column once, got {listed(twice)} twice")
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -151,7 +151,7 @@ def _storages(content: object) -> Iterator[torch.UntypedStorage]:
     while left:
         part = left.pop()
         if isinstance(part, Tensor):
-            if part.layout is torch.strided and part.untyped_storage().nbytes():
+            if part.layout is torch.strided and not part.is_meta and part.untyped_storage().nbytes():
                 yield part.untyped_storage()
         elif isinstance(part, dict | list | tuple) and id(part) not in seen:
             seen.add(id(part))
