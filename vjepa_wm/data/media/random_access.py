@@ -235,11 +235,10 @@ def _decode_run(
     stamps = find_stamps(container, stream)
     if can_seek(stream):
         container.seek(wanted[0] if key is None else key, stream=stream, backward=True)
-    packets: Iterator[av.Packet] = whole_packets(container, stream, path)
-    needed: Iterator[av.Packet | None] = packets
-    if isinstance(stamps, SortedStamps):
-        needed = dropwhile(lambda packet: packet.dts != key, packets)
-    elif not does_count(container, stream):  # of places, one packet too few, and they are off
+    packets = whole_packets(container, stream, path)
+    from_key = dropwhile(lambda packet: packet.dts != key, packets)
+    needed: Iterator[av.Packet | None] = from_key if isinstance(stamps, SortedStamps) else packets
+    if not does_count(container, stream):  # of places, one packet too few, and they are off
         needed = _packets_needed(packets, stream, key, set(wanted))
     for stamp, frame in decode_stamped(stream, needed, path, stamps):
         yield stamp, frame
