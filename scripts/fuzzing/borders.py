@@ -67,7 +67,11 @@ def _pictures_alone(packet: av.Packet, stream: av.VideoStream) -> list[av.Packet
     """Leave out what H.264 encoders note beside pictures, as which options they had."""
     if stream.codec_context.name != "h264" or not packet.size:
         return [packet]
-    return BitStreamFilterContext("filter_units=remove_types=6", stream).filter(packet)
+    try:
+        notes_left_out = BitStreamFilterContext("filter_units=remove_types=6", stream)
+    except av.FFmpegError:  # of a header that decoders do not look at
+        return [packet]
+    return notes_left_out.filter(packet)
 
 
 def _read_set(folder: Path) -> None:

@@ -6,8 +6,11 @@ the words of the error.
 
 import json
 import zlib
+from io import BytesIO
 
 import fuzz
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fuzzing.border import Border
 from fuzzing.borders import BORDERS
@@ -47,9 +50,21 @@ def other_sum(old):
     return old[: end - 4] + zlib.crc32(b"other").to_bytes(4, "big") + old[end:]
 
 
-def action(cells):
+def cells(name, value):
+    """Replace what stands in a column of a parquet file."""
+
+    def change(old):
+        table, file = pq.read_table(BytesIO(old)), BytesIO()
+        place = table.column_names.index(name)
+        pq.write_table(table.set_column(place, name, pa.array([value] * len(table))), file)
+        return file.getvalue()
+
+    return change
+
+
+def action(values):
     """Replace the actions of EPIC-KITCHENS by one."""
-    return lambda old: EPIC.encode() + b"\nP01_1," + cells + b",put,cup\n"
+    return lambda old: EPIC.encode() + b"\nP01_1," + values + b",put,cup\n"
 
 
 DEEP = b"[" * 99_999
@@ -85,6 +100,8 @@ DAMAGED = [
     ("csv", "metrics, gone on with", text(b"step,loss\n1,1,1\n"), r"metrics\.csv is damaged: row 1"),
     ("picture", "png", other_sum, r"picture\.png as a picture: broken PNG"),
     ("parquet", "tasks, appended to", text(b"PAR1"), r"tasks\.parquet as parquet"),
+    ("parquet", "numbers", cells("timestamp", True), r"'timestamp' must hold one number a row in .*file-000\.parquet"),
+    ("parquet", "rows of episodes", cells("length", 2**58), r"length must be at most 10,000,000, got 288"),
     ("json", "train", text(DEEP), r"train\.json is not valid json"),
     ("json", "labels", text(DEEP), r"labels\.json is not valid json"),
     ("json", "encoder", text(DEEP), r"config\.json is not valid json"),

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,8 @@ from vjepa_wm.safe_files import describe_start, load_json
 
 MAX_NUMBERS = 1_000_000
 """Largest number of values in a row of a column that is taken for meant."""
+MAX_FRAMES = 10_000_000
+"""Largest number of frames of an episode that is taken for meant: four days at 30 a second."""
 _MAX_SHOWN = 60
 _LARGEST = 1e300  # what json has beyond does not fit into a float
 _CAMERAS = ("video", "image")
@@ -180,6 +183,8 @@ def check_episode_row(row: Mapping[str, object], columns: Iterable[str], path: P
         value, last = row[column], column.rpartition("/")[2]
         if column == "length" and not is_count(value, 1):
             rule = "a positive count"
+        elif column == "length" and cast(int, value) > MAX_FRAMES:
+            rule = f"at most {MAX_FRAMES:,}"
         elif (last in _EPISODE_COUNTS or column == "episode_index") and not is_count(value):
             rule = "a count"
         elif last in ("from_timestamp", "to_timestamp") and not is_number(value):
