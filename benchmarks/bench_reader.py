@@ -28,7 +28,7 @@ from vjepa_wm.data.clips.clip_sources import find_clip_source
 from vjepa_wm.data.clips.clip_times import nearest
 from vjepa_wm.data.clips.open_mixture import open_mixture
 from vjepa_wm.data.media.random_access import VideoScan, read_frames_at, scan_video
-from vjepa_wm.data.media.video import rgb_converter
+from vjepa_wm.data.media.rgb_frames import rgb_converter
 
 SIZE, VIDEO_FRAMES, VIDEO_FPS = 256, 300, 30
 NUM_FRAMES, FPS = 16, 4.0

@@ -19,6 +19,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 import zlib
@@ -160,13 +161,15 @@ def judge(border: Border, folder: Path, path: Path) -> tuple[str, str]:
 
 def report(kind: str, outcomes: Iterator[Outcome]) -> bool:
     """Print counts and findings; return whether there is any."""
+    begin = time.perf_counter()
     counts: Counter[str] = Counter()
     found: dict[tuple[str, str, str], list[int]] = {}
     for one in outcomes:
         counts[one.became] += 1
         if one.became not in FINE:
             found.setdefault((one.became, one.file, one.what), []).append(one.seed)
-    print(f"{kind}: {sum(counts.values())} files, " + ", ".join(f"{n} {name}" for name, n in counts.most_common()))
+    number, told = sum(counts.values()), ", ".join(f"{n} {name}" for name, n in counts.most_common())
+    print(f"{kind}: {number} files, {told}, {number / (time.perf_counter() - begin):.1f} a second")
     for (became, file, what), seeds in sorted(found.items(), key=lambda item: -len(item[1])):
         print(f"  {became} {file}, {len(seeds)} times, seeds {', '.join(map(str, seeds[:5]))}: {what}")
     sys.stdout.flush()

@@ -1,6 +1,6 @@
 """Where files of other people enter: of each place a small whole file, its reader here, and one to compare with.
 
-A border is a line of `BORDERS`; the reader is the package's own one, as its commands call it.
+A border is a line of `OTHERS` or `LABEL_BORDERS`; the reader is the package's own one, as its commands call it.
 """
 
 from __future__ import annotations
@@ -8,23 +8,22 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import dropwhile
 from pathlib import Path
 
 import av
 import pyarrow.parquet as pq
 import torch
+from av.bitstream import BitStreamFilterContext
 from fuzzing import samples
+from fuzzing.border import Border, Errors, Reader, read_in, read_table, show_picture
+from fuzzing.label_borders import LABEL_BORDERS
 from fuzzing.mutations import (
-    Mutation,
-    mutate_bytes,
     mutate_csv,
     mutate_json,
     mutate_parquet,
     mutate_safetensors,
 )
-from PIL import Image
 from safetensors.torch import load_file
 
 from vjepa_wm.data.clips.path_lists import read_path_list
@@ -34,7 +33,6 @@ from vjepa_wm.data.media.random_access import read_frames_at, scan_video
 from vjepa_wm.data.media.video import VideoError, read_frames, read_last_frame
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
-from vjepa_wm.data.trajectories.parquet_tables import TASK_COLUMN
 from vjepa_wm.data.trajectories.writer import TrajectoryWriter
 from vjepa_wm.evaluation.diagnosis.bank_folder import BankFolder
 from vjepa_wm.evaluation.protocol_files import load_protocol
@@ -43,33 +41,6 @@ from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.load import load_encoder, load_world_model
 from vjepa_wm.training.run.curves import read_metrics
 from vjepa_wm.training.run.metrics import MetricsWriter
-
-USED = {
-    *("observation.state", "action", "timestamp", "frame_index", "episode_index", "observation.images.front"),
-    *("length", "tasks", "data/chunk_index", "data/file_index", TASK_COLUMN),
-}
-Reader = Callable[[Path], object]
-Errors = tuple[type[Exception], ...]
-
-
-@dataclass(frozen=True)
-class Border:
-    """A place where files enter."""
-
-    name: str
-    """What enters there, among those of a kind."""
-    make: Callable[[Path], Path]
-    """Writes what is whole into a folder, and returns the file that is then changed."""
-    read: Reader
-    """Reads the folder as the package does."""
-    errors: Errors
-    """What a file that is refused raises."""
-    file: str | None = None
-    """The file that is changed, within what `make` wrote; None: what it returned."""
-    mutate: Mutation = mutate_bytes
-    """Changes the file's content."""
-    reference: Reader | None = None
-    """Raises if the changed file is broken, by a reader that others trust."""
 
 
 def _read_video(folder: Path) -> None:
@@ -88,14 +59,19 @@ def _play_video(path: Path) -> None:
         for packet in dropwhile(lambda packet: packet.size and not packet.is_keyframe, container.demux(stream)):
             if packet.is_corrupt:
                 raise ValueError("corrupt packet")
-            stream.decode(packet)
+            for part in _pictures_alone(packet, stream):
+                stream.decode(part)
 
 
-def _show_picture(path: Path) -> None:
-    with Image.open(path) as picture:
-        picture.verify()
-    with Image.open(path) as picture:
-        picture.load()
+def _pictures_alone(packet: av.Packet, stream: av.VideoStream) -> list[av.Packet]:
+    """Leave out what H.264 encoders note beside pictures, as which options they had."""
+    if stream.codec_context.name != "h264" or not packet.size:
+        return [packet]
+    try:
+        notes_left_out = BitStreamFilterContext("filter_units=remove_types=6", stream)
+    except av.FFmpegError:  # of a header that decoders do not look at
+        return [packet]
+    return notes_left_out.filter(packet)
 
 
 def _read_set(folder: Path) -> None:
@@ -108,13 +84,6 @@ def _read_set(folder: Path) -> None:
 def _append(folder: Path) -> None:
     with TrajectoryWriter(folder, fps=5, image_size=32):
         pass
-
-
-def _read_table(path: Path) -> None:
-    """Read the columns that are read here too; the others may be broken."""
-    with pq.ParquetFile(path) as file:
-        names = [name for name in file.schema_arrow.names if name in USED or name.startswith("videos/")]
-        file.read(names).validate(full=True)
 
 
 def _read_json(path: Path) -> None:
@@ -174,16 +143,12 @@ def _load_pt(path: Path) -> None:
     torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _file(reader: Callable[[Path], object], name: str) -> Reader:
-    return lambda folder: reader(folder / name)
-
-
 def _json(name: str, make: Callable[[Path], Path], read: Reader, errors: Errors, file: str | None = None) -> Border:
     return Border(name, make=make, read=read, errors=errors, file=file, mutate=mutate_json, reference=_read_json)
 
 
 def _parquet(name: str, make: Callable[[Path], Path], read: Reader, file: str) -> Border:
-    reference = pq.read_schema if read is _append and file == samples.ROWS else _read_table  # of rows the names alone
+    reference = pq.read_schema if read is _append and file == samples.ROWS else read_table  # of rows the names alone
     return Border(
         name, make=make, read=read, file=file, errors=TRAJECTORIES, mutate=mutate_parquet, reference=reference
     )
@@ -197,7 +162,7 @@ def _weights(name: str, make: Callable[[Path], Path], read: Reader, file: str = 
 
 CHECKPOINT, TRAJECTORIES, DAMAGED = (CheckpointError,), (TrajectoryError, VideoError), (ValueError,)
 STATE = "state/step-00000001"
-BORDERS: dict[str, tuple[Border, ...]] = {
+OTHERS: dict[str, tuple[Border, ...]] = {
     "video": tuple(
         Border(suffix, make=samples.video(suffix), read=_read_video, errors=(VideoError,), reference=_play_video)
         for suffix in samples.VIDEO_FORMS
@@ -206,9 +171,9 @@ BORDERS: dict[str, tuple[Border, ...]] = {
         Border(
             suffix,
             make=samples.picture(suffix),
-            read=_file(read_picture, f"picture.{suffix}"),
+            read=read_in(read_picture, f"picture.{suffix}"),
             errors=(PictureError,),
-            reference=_show_picture,
+            reference=show_picture,
         )
         for suffix in samples.PICTURE_FORMS
     ),
@@ -232,7 +197,7 @@ BORDERS: dict[str, tuple[Border, ...]] = {
         _json("evaluation", samples.evaluation, _read_results, DAMAGED, "evaluation.json"),
         _json("table of results", samples.evaluation, _read_results, DAMAGED, "results.json"),
         _json("record", samples.evaluation, _read_results, DAMAGED, "episodes/a/000.json"),
-        _json("protocol", samples.protocol, _file(load_protocol, "protocol.json"), DAMAGED),
+        _json("protocol", samples.protocol, read_in(load_protocol, "protocol.json"), DAMAGED),
         _json("diagnosis", samples.bank, _open_bank, DAMAGED),
         _json("run", samples.run, _go_on, CHECKPOINT),
         _json("state", samples.state, _load_state, CHECKPOINT, f"{STATE}/state.json"),
@@ -244,7 +209,7 @@ BORDERS: dict[str, tuple[Border, ...]] = {
         _weights("state", samples.state, _load_state, f"{STATE}/rank-00000.safetensors"),
     ),
     "pt": tuple(
-        Border(name, make=make, read=_file(load_encoder, "a.pt"), errors=CHECKPOINT, reference=_load_pt)
+        Border(name, make=make, read=read_in(load_encoder, "a.pt"), errors=CHECKPOINT, reference=_load_pt)
         for name, make in (("zip", samples.official), ("pickle", samples.old_official))
     ),
     "csv": (
@@ -255,4 +220,5 @@ BORDERS: dict[str, tuple[Border, ...]] = {
         ),
     ),
 }
+BORDERS = {kind: (*borders, *LABEL_BORDERS.get(kind, ())) for kind, borders in OTHERS.items()}
 """By kind of file."""

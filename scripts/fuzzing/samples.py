@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -43,10 +44,11 @@ VIDEO_FORMS = {
     "mkv": ("libx264", {}),
     "webm": ("libvpx-vp9", {}),
     "avi": ("mpeg4", {"bf": "2"}),
+    "h264.avi": ("libx264", {"x264-params": "bframes=2:b-adapt=0"}),
     "mpg": ("mpeg1video", {}),
     "gif": ("gif", {}),
 }
-"""Codec and its options by suffix."""
+"""Codec and its options by what stands behind the name."""
 PICTURE_FORMS: dict[str, dict] = {"jpg": {}, "png": {}, "webp": {"lossless": True}, "bmp": {}, "gif": {}}
 """Options of writing by suffix."""
 ENCODER = VideoEncoderConfig(image_size=32, patch_size=8, embed_dim=24, depth=1, num_heads=2)
@@ -216,9 +218,16 @@ def bank(folder: Path) -> Path:
     return folder / SETTINGS_FILE
 
 
-def run_config(folder: Path) -> RunConfig:
+@dataclass(frozen=True, kw_only=True)
+class SmallRun(RunConfig):
+    """The options of a training run on data."""
+
+    data: Path
+
+
+def run_config(folder: Path) -> SmallRun:
     """Return the options of a training run."""
-    return RunConfig(out=folder, steps=3, batch_size=2)
+    return SmallRun(out=folder, data=folder / "set", steps=3, batch_size=2)
 
 
 def run(folder: Path) -> Path:

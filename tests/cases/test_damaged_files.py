@@ -1,15 +1,20 @@
 """Files that this package reads, damaged: each case was found by scripts/fuzz.py, which makes thousands of them.
 
-A case is one line: the kind and the name of a border in `scripts/fuzzing/borders.py`, what is changed in its file, and
+A case is one line: the kind and the name of a border in `scripts/fuzzing/`, what is changed in its file, and
 the words of the error.
 """
 
 import json
 import zlib
+from io import BytesIO
 
 import fuzz
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from fuzzing.borders import BORDERS, Border
+from fuzzing.border import Border
+from fuzzing.borders import BORDERS
+from fuzzing.label_borders import EPIC, KINETICS
 
 from vjepa_wm.data.media.pictures import read_picture
 
@@ -45,9 +50,47 @@ def other_sum(old):
     return old[: end - 4] + zlib.crc32(b"other").to_bytes(4, "big") + old[end:]
 
 
+def cells(name, value):
+    """Replace what stands in a column of a parquet file."""
+
+    def change(old):
+        table, file = pq.read_table(BytesIO(old)), BytesIO()
+        place = table.column_names.index(name)
+        pq.write_table(table.set_column(place, name, pa.array([value] * len(table))), file)
+        return file.getvalue()
+
+    return change
+
+
+def action(values):
+    """Replace the actions of EPIC-KITCHENS by one."""
+    return lambda old: EPIC.encode() + b"\nP01_1," + values + b",put,cup\n"
+
+
 DEEP = b"[" * 99_999
 DAMAGED = [
     ("csv", "list", text("a.mp4\n".encode("utf-16")[:-1]), r"list\.csv begins as UTF-16 does and goes on as no text"),
+    ("csv", "list", text(b"x" * 999 + b"\nnotes.md\n"), r"line 2 of .*list\.csv must begin with a path"),
+    ("csv", "labels", text(b"\xff"), r"list\.csv is no text in UTF-8 or UTF-16"),
+    ("csv", "labels", text("a.mp4,x\nb.mp4,y\nc.mp4\n".encode("utf-16")), r"line 3 of .*list\.csv must be the path"),
+    ("csv", "labels", text(b"a.mp4,0\nb.mp4,999999999999\n"), r"line 2 of .*list\.csv: the number of a class must be"),
+    ("csv", "labels", text(b"a.mp4,0\nb.mp4," + b"9" * 5000 + b"\n"), r"list\.csv: the number of a class must be"),
+    ("csv", "labels, Kinetics", text(KINETICS.encode() + b'\nb,"x'), r"line 2 of .*k\.csv is no csv"),
+    (
+        "csv",
+        "labels, Kinetics",
+        text(KINETICS.encode() + b"\nb,x,inf,2,train\n"),
+        r"line 2 of .*k\.csv must have the n",
+    ),
+    ("csv", "labels, EPIC-KITCHENS", text(EPIC.encode() + b'\na,"'), r"line 2 of .*e\.csv is no csv"),
+    ("csv", "labels, EPIC-KITCHENS", action(b"00:00:01,00:00:inf,0,1"), r"line 2 of .*e\.csv is no annotation"),
+    (
+        "csv",
+        "labels, EPIC-KITCHENS",
+        action(b"00:00:01,00:00:02,0,1000000000000"),
+        r"line 2 of .*e\.csv: the number",
+    ),
+    ("csv", "names", text(b"\xff\xfe\n"), r"names\.txt is no text"),
     ("csv", "metrics", text(b"\xff\xfe\n"), r"metrics\.csv is damaged"),
     ("csv", "metrics", text(b"step,loss\n1," + b"9" * 200_000 + b"\n"), r"metrics\.csv is damaged: field larger"),
     ("csv", "metrics", text(b'step,loss\n1,"2\n'), r"metrics\.csv is damaged: unexpected end"),
@@ -57,6 +100,10 @@ DAMAGED = [
     ("csv", "metrics, gone on with", text(b"step,loss\n1,1,1\n"), r"metrics\.csv is damaged: row 1"),
     ("picture", "png", other_sum, r"picture\.png as a picture: broken PNG"),
     ("parquet", "tasks, appended to", text(b"PAR1"), r"tasks\.parquet as parquet"),
+    ("parquet", "numbers", cells("timestamp", True), r"'timestamp' must hold one number a row in .*file-000\.parquet"),
+    ("parquet", "rows of episodes", cells("length", 2**58), r"length must be at most 10,000,000, got 288"),
+    ("json", "train", text(DEEP), r"train\.json is not valid json"),
+    ("json", "labels", text(DEEP), r"labels\.json is not valid json"),
     ("json", "encoder", text(DEEP), r"config\.json is not valid json"),
     ("json", "latents", text(DEEP), r"store\.json is damaged"),
     ("json", "latents", entry(["arrays", "z", "dtype"], None), r"store\.json is damaged"),

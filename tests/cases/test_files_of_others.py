@@ -12,7 +12,7 @@ import odd_pictures
 import odd_videos
 import pytest
 from odd_pictures import bytes_called, cut, phone
-from odd_videos import begun_late, named, stored, trimmed
+from odd_videos import CLOSED_GROUPS, OPEN_GROUPS, begun_late, named, stored, trimmed
 from read_every_way import read_every_way, verdicts
 from small_videos import frame_numbers
 
@@ -58,6 +58,11 @@ PICTURES = {
     "20,000 x 1": (odd_pictures.strip(20_000, 1), red),
     "16 bits": (odd_pictures.scan("deep.png", np.uint16), refused(PictureError, "8 bits per colour.*deep.png")),
     "floats": (odd_pictures.scan("float.tiff", np.float32), refused(PictureError, "8 bits per colour.*float.tiff")),
+    "a program for printers": (
+        odd_pictures.drawn_by_a_program,
+        refused(PictureError, "a.jpg as a picture: it is in no f"),
+    ),
+    "a name that no disk takes": (lambda folder: folder / f"{'x' * 300}.png", refused(FileNotFoundError, "not exist")),
     "empty": (bytes_called("e.png", b""), refused(PictureError, "e.png as a picture: it is in no format")),
     "a git-lfs pointer": (bytes_called("p.png", LFS), refused(PictureError, "p.png.*git lfs pull")),
     "a web page": (bytes_called("p.jpg", HTML), refused(PictureError, "p.jpg.*web page")),
@@ -82,6 +87,15 @@ def test_picture(tmp_path, name):
 VIDEOS = {
     "MPEG-4 with packed B-frames": (stored("packed_b_frames.avi"), 48),
     "MPEG-4 with B-frames in avi": (named("b.avi", "mpeg4", bf="2"), 40),
+    "H.264 with B-frames in avi": (named("b.avi", **CLOSED_GROUPS), range(40)),
+    "H.264 in avi, key frames with frames before them": (named("b.avi", **OPEN_GROUPS), range(40)),
+    "H.264 in avi, one key frame": (named("b.avi", **{"x264-params": "keyint=250:bframes=3"}), range(40)),
+    "H.264 in avi, none out of order": (named("a.avi", bf="0"), range(40)),
+    "H.264 in avi, begun between key frames": (begun_late("late.avi"), range(12, 40)),
+    "H.264 in avi, begun with frames before the first": (
+        begun_late("late.avi", **OPEN_GROUPS),
+        refused(VideoError, r"3 frames cannot be decoded, so nothing says when others are shown in .*late\.avi"),
+    ),
     "raw with a palette": (stored("palette.avi"), 20),
     "raw gray": (odd_videos.uncompressed("gray.avi", "gray"), range(20)),
     "raw gray in mov": (odd_videos.uncompressed("gray.mov", "gray"), range(20)),
@@ -94,6 +108,7 @@ VIDEOS = {
     ".m4v": (named("a.m4v"), range(40)),
     ".flv": (named("a.flv"), range(40)),
     ".wmv": (named("a.wmv", "wmv2"), 40),
+    "a name that no disk takes": (lambda folder: folder / f"{'x' * 300}.mp4", refused(FileNotFoundError, "not exist")),
     "a list of other files": (odd_videos.list_of_files, refused(VideoError, r"cannot decode .*list\.mp4")),
     "a picture": (odd_videos.picture_called_video, refused(VideoError, r"cannot decode .*red\.mp4")),
     "a git-lfs pointer": (bytes_called("p.mp4", LFS), refused(VideoError, r"p\.mp4.*git lfs pull")),

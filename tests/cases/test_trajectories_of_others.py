@@ -15,6 +15,7 @@ from odd_trajectories import (
     ROWS,
     VIDEO,
     column,
+    column_twice,
     content,
     feature,
     info,
@@ -36,6 +37,12 @@ from vjepa_wm.training.encoded_data import encode_good_episodes, warn_of_targets
 
 TOP = "observation.images.top"
 DAMAGED = {
+    "10^17 frames": (
+        column(ROWS, "length", lambda old: 10**17),
+        "length must be at most 10,000,000, got 1000",
+    ),
+    "a column twice": (column_twice(DATA, "action"), r"file-000\.parquet must have each column once, got action twice"),
+    "a column of rows twice": (column_twice(ROWS, "length"), r"file-000\.parquet must have each column once"),
     "info.json is a list": (content("meta/info.json", b"[]"), r"info\.json must hold a json object, got a list"),
     "info.json is cut": (content("meta/info.json", b'{"fps": 1'), r"info\.json is not valid json"),
     "info.json is no text": (content("meta/info.json", b"\xff\xfe\0\0"), r"info\.json is not valid json"),

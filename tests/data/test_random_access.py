@@ -1,4 +1,5 @@
 import shutil
+import struct
 from pathlib import Path
 
 import av
@@ -9,7 +10,7 @@ from small_videos import frame_numbers, write_at
 from vjepa_wm.data.media import random_access
 from vjepa_wm.data.media.media_files import stated_size
 from vjepa_wm.data.media.random_access import read_frames_at, scan_video
-from vjepa_wm.data.media.video import VideoError, read_frames
+from vjepa_wm.data.media.video import VideoError, read_frames, read_last_frame
 
 UNEVEN = np.cumsum([7, 40, 90, 11, 33, 60] * 10)  # [ms]
 FORMS = {
@@ -120,6 +121,21 @@ def test_a_file_that_lost_its_end_is_noticed(tmp_path, name, share):
         scan_video(path)
 
 
+def test_a_last_frame_that_the_file_has_a_part_of_is_noticed(tmp_path):
+    """The index states more bytes of it than are there, behind which nothing says how long the file should be."""
+    write_at(tmp_path / "a.mov", range(0, 400, 40), "mpeg4")
+    content = (tmp_path / "a.mov").read_bytes()
+    with av.open(str(tmp_path / "a.mov")) as source:
+        last = [packet for packet in source.demux(source.streams.video[0]) if packet.size][-1]
+    sizes = content.index(b"stsz") + 16 + 4 * 9  # of the tenth frame
+    assert struct.unpack_from(">I", content, sizes)[0] == last.size
+    longer = len(content) - last.pos + 500
+    (tmp_path / "a.mov").write_bytes(content[:sizes] + struct.pack(">I", longer) + content[sizes + 4 :])
+    for read in (scan_video, read_frames, read_last_frame):
+        with pytest.raises(VideoError, match=r"a part of a frame is missing in .*a\.mov"):
+            read(tmp_path / "a.mov")
+
+
 def test_sizes_that_are_not_stated_are_not_missed(tmp_path):
     write_at(tmp_path / "a.mp4", range(0, 400, 40))
     content = (tmp_path / "a.mp4").read_bytes()
@@ -136,9 +152,42 @@ def test_sizes_that_are_not_stated_are_not_missed(tmp_path):
     assert stated_size(tmp_path / "live.mkv") is None and len(scan_video(tmp_path / "live.mkv").times) == 1
 
 
-def test_avi_files_that_cannot_say_when_frames_are_shown_are_refused(tmp_path):
-    write_at(tmp_path / "a.avi", range(0, 1200, 40), **{"x264-params": "bframes=3:b-adapt=0"})
-    with pytest.raises(VideoError, match=r"avi files do not say when H\.264 frames .* are shown: .*a\.avi"):
+def test_avi_files_are_read_in_the_order_of_the_decoder(tmp_path):
+    write_at(tmp_path / "a.avi", range(0, 2400, 40), **{"x264-params": "keyint=12:scenecut=0:bframes=3:b-adapt=0"})
+    scan = scan_video(tmp_path / "a.avi")
+    assert np.abs(scan.times - np.arange(60) * 0.04).max() < 1e-9
+    assert frame_numbers(read_frames_at(tmp_path / "a.avi", scan.key_times, key_times=scan.key_times)) == [
+        0,
+        12,
+        24,
+        36,
+        48,
+    ]
+    assert frame_numbers(read_last_frame(tmp_path / "a.avi")[None]) == [59]
+
+
+def test_a_frame_that_avi_lost_is_noticed(tmp_path):
+    """What the others are shown as cannot be told any more."""
+    write_at(tmp_path / "a.avi", range(0, 2400, 40), **{"x264-params": "keyint=12:scenecut=0:bframes=3:b-adapt=0"})
+    content = bytearray((tmp_path / "a.avi").read_bytes())
+    places = [k for k in range(len(content)) if content[k : k + 4] == b"00dc"]
+    whole = [k for k in places if struct.unpack_from("<I", content, k + 4)[0]]
+    size = struct.unpack_from("<I", content, whole[13] + 4)[0]
+    content[whole[13] + 8 : whole[13] + 8 + size] = bytes(size)
+    (tmp_path / "a.avi").write_bytes(content)
+    with pytest.raises(VideoError, match=r"cannot be decoded.* in .*a\.avi|cannot decode .*a\.avi"):
         scan_video(tmp_path / "a.avi")
-    write_at(tmp_path / "b.avi", range(0, 1200, 40), bf="0")
-    assert frame_numbers(read_frames_at(tmp_path / "b.avi", scan_video(tmp_path / "b.avi").times[[3, 20]])) == [3, 20]
+
+
+def test_of_frames_at_one_moment_the_first_is_read_from_everywhere(tmp_path):
+    write_at(tmp_path / "a.mkv", [0, 100, 200, 300], "mjpeg")
+    with av.open(str(tmp_path / "a.mkv")) as source, av.open(str(tmp_path / "b.mkv"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for k, packet in enumerate(packet for packet in source.demux() if packet.size):
+            packet.pts = packet.dts = (0, 100, 100, 300)[k]
+            packet.stream = stream
+            target.mux(packet)
+    frames, times = read_frames(tmp_path / "b.mkv")
+    scan = scan_video(tmp_path / "b.mkv")
+    assert frame_numbers(frames) == [0, 1, 3] and np.array_equal(times, scan.times)
+    assert np.array_equal(read_frames_at(tmp_path / "b.mkv", times, key_times=scan.key_times), frames)

@@ -64,6 +64,23 @@ def test_an_empty_file_is_told(tmp_path):
         read_pt(tmp_path / "a.pt")
 
 
+def test_a_tensor_that_is_longer_than_its_part_is_told(tmp_path):
+    torch.save({"a": torch.arange(1000.0), "b": torch.arange(1000.0)}, tmp_path / "a.pt")
+    read_pt(tmp_path / "a.pt")
+    content = (tmp_path / "a.pt").read_bytes()
+    number = b"M" + (1000).to_bytes(2, "little")  # as pickle writes it
+    (tmp_path / "a.pt").write_bytes(content.replace(number, b"M" + (1008).to_bytes(2, "little"), 1))
+    with pytest.raises(CheckpointError, match=r"a\.pt is damaged: no part of it has the 4032 bytes"):
+        read_pt(tmp_path / "a.pt")
+
+
+def test_containers_that_hold_themselves_and_tensors_without_values_are_read(tmp_path):
+    content = {"w": torch.arange(3.0), "shape_alone": torch.empty(5, device="meta")}
+    content["self"] = content
+    torch.save(content, tmp_path / "a.pt")
+    assert torch.equal(read_pt(tmp_path / "a.pt")["self"]["w"], torch.arange(3.0))
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_a_truncated_file_is_told(tmp_path, share):
     torch.save(CONTENT, tmp_path / "a.pt")

@@ -6,6 +6,7 @@
 from itertools import cycle, islice
 
 import numpy as np
+from odd_videos import OPEN_GROUPS, begun_late
 from PIL import Image
 from small_videos import turn, write_at, write_sound
 
@@ -45,9 +46,8 @@ def make_bad(kind, path, generator):
         write_sound(path)
         return path, "no video stream"
     if name == "avi":
-        path = path.with_suffix(".avi")
-        write_at(path, steady(60, 30), **{"x264-params": "bframes=3:b-adapt=0"})
-        return path, "avi files do not say when"
+        made = begun_late(f"{path.stem}.avi", **OPEN_GROUPS)(path.parent)
+        return made, "frames cannot be decoded, so nothing says when others are shown"
     if name == "codec":
         write_at(path, steady(30, 30))
         path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz1"))

@@ -95,3 +95,9 @@ def cut(name, share):
         return folder / name
 
     return make
+
+
+def drawn_by_a_program(folder):
+    """Write a picture that is a program, which Pillow gives Ghostscript to run, under a harmless name."""
+    Image.new("RGB", (8, 8)).save(folder / "a.eps")
+    return (folder / "a.eps").rename(folder / "a.jpg")

@@ -65,6 +65,16 @@ def column(file, name, values):
     return change
 
 
+def column_twice(file, name):
+    """Put a column of a parquet file in once more."""
+
+    def change(root):
+        table = pq.ParquetFile(root / file).read()
+        pq.write_table(table.append_column(name, table[name]), root / file)
+
+    return change
+
+
 def content(file, data):
     """Replace a file by any bytes."""
 

@@ -17,6 +17,7 @@ from vjepa_wm.data.media.video import write_video
 HERE = Path(__file__).parent
 IDENTITY, TURNED = (1, 0, 0, 1), (0, 1, -1, 0)
 CLOSED_GROUPS = {"x264-params": "keyint=12:min-keyint=12:scenecut=0:bframes=2:b-adapt=0:open-gop=0"}
+OPEN_GROUPS = {"x264-params": "keyint=12:min-keyint=12:scenecut=0:bframes=3:b-adapt=0:open-gop=1:b-pyramid=normal"}
 
 
 def stored(name):

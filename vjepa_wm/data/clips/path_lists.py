@@ -105,7 +105,7 @@ def _named_folder(line: str, root: Path, is_first: bool) -> str | None:
     word = re.split(r"\s|,|;|::", line, maxsplit=1)[0]
     name = word.rstrip("/")
     is_file = "." in name.rsplit("/", 1)[-1] and name == word
-    return None if not name or is_file or (is_first and not (root / name).is_dir()) else name + "/"
+    return None if not name or is_file or (is_first and not os.path.isdir(root / name)) else name + "/"
 
 
 def _is_header(line: str) -> bool:

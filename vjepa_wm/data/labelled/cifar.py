@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vjepa_wm.data.labelled.label_files import class_number
 from vjepa_wm.data.labelled.labelled_set import LabelError, LabelledSet, TablePicture, single_question
 from vjepa_wm.data.media.pictures import decode_picture
 
@@ -158,10 +160,12 @@ def read_parquet(files: Sequence[Path], class_names: Sequence[str] | None = None
             image = next(name for name in _IMAGE_COLUMNS if name in table.column_names)
             label = next(name for name in _LABEL_COLUMNS if name in table.column_names)
             contents += [cell["bytes"] for cell in table[image].to_pylist()]
-            labels += [int(value) for value in table[label].to_pylist()]
+            labels += [class_number(str(value), str(path)) for value in table[label].cast(pa.int64()).to_pylist()]
         except StopIteration:
             raise LabelError(f"{path} must have the columns img and label, got {table.column_names}") from None
-        except (OSError, TypeError, KeyError, ValueError) as error:
+        except LabelError:
+            raise
+        except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
             raise LabelError(f"{path} cannot be read as pictures and labels: {error}") from error
         names = names or _stated_names(table.schema.metadata or {}, label)
 
@@ -176,6 +180,7 @@ def read_parquet(files: Sequence[Path], class_names: Sequence[str] | None = None
 def _stated_names(metadata: dict[bytes, bytes], label: str) -> list[str] | None:
     """Return the names of classes that Hugging Face's `datasets` notes in a file."""
     try:
-        return json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]
-    except (KeyError, ValueError, TypeError):
+        names = json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]
+    except (KeyError, ValueError, TypeError, RecursionError):
         return None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None

@@ -6,12 +6,12 @@ its line, not become a class of its own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vjepa_wm.checks import did_you_mean
+from vjepa_wm.data.labelled.label_files import class_number, read_json, read_lines
 from vjepa_wm.data.labelled.labelled_set import LabelError
 
 
@@ -45,7 +45,7 @@ def number_labels(labels: Sequence[WrittenLabel], known: Sequence[str] | None) -
                 raise LabelError(
                     f"{label.place}: the label must be a number, as that of {labels[0].place} is, got {label.text!r}"
                 )
-        classes = [int(label.text) for label in labels]
+        classes = [class_number(label.text, label.place) for label in labels]
         return tuple(str(number) for number in range(max(classes) + 1)), classes
     names = sorted({label.text for label in labels})
     stray = next((label for label in labels if label.text.isdecimal()), None)
@@ -61,8 +61,9 @@ def number_labels(labels: Sequence[WrittenLabel], known: Sequence[str] | None) -
 def _known_number(label: WrittenLabel, numbers: dict[str, int]) -> int:
     if label.text in numbers:
         return numbers[label.text]
-    if label.text.isdecimal() and int(label.text) < len(numbers):
-        return int(label.text)
+    number = class_number(label.text, label.place) if label.text.isdecimal() else len(numbers)
+    if number < len(numbers):
+        return number
     raise LabelError(
         f"{label.place}: unknown label {label.text!r}{did_you_mean(label.text, numbers)} "
         f"there are {len(numbers)} classes"
@@ -80,22 +81,14 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         FileNotFoundError: if there is no such file.
         LabelError: if it is none of these, names occur twice, or numbers are missing.
     """
-    text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() != ".json":
-        names = [line.strip() for line in text.splitlines() if line.strip()]
+        names = [line.strip() for line in read_lines(path) if line.strip()]
     else:
-        names = _names_of_json(_parse(text, path), path)
+        names = _names_of_json(read_json(path), path)
     if len(names) < 1 or len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise LabelError(f"{path} must name each class once, got {f'{twice[0]!r} twice' if twice else 'no name'}")
     return tuple(names)
-
-
-def _parse(text: str, path: Path) -> object:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise LabelError(f"{path} is not valid json: {error}") from error
 
 
 def _names_of_json(content: object, path: Path) -> list[str]:
@@ -106,7 +99,7 @@ def _names_of_json(content: object, path: Path) -> list[str]:
         if all(key.isdecimal() for key, _ in pairs):
             pairs = [(value, key) for key, value in pairs]
         if all(number.isdecimal() for _, number in pairs):
-            by_number = {int(number): name for name, number in pairs}
+            by_number = {class_number(number, str(path)): name for name, number in pairs}
             if sorted(by_number) == list(range(len(pairs))):
                 return [by_number[number] for number in range(len(pairs))]
     raise LabelError(f"{path} must be a list of names, or names and the numbers 0, 1, ... of the classes")

@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from vjepa_wm.data.labelled.class_folders import TEST_NAMES, TRAIN_NAMES
 from vjepa_wm.data.labelled.labelled_set import LabelError
 from vjepa_wm.data.media.media_files import natural_key
-from vjepa_wm.data.media.pictures import PICTURE_SUFFIXES, read_picture
+from vjepa_wm.data.media.pictures import PICTURE_SUFFIXES, open_picture, read_picture
 from vjepa_wm.models.pixels import prepare_frames
 
 IGNORED = 255
@@ -120,10 +119,12 @@ def read_labels(path: Path, depth_unit: float | None = None) -> np.ndarray:
         if path.suffix == ".npy":
             values = np.load(path, allow_pickle=False)
         else:
-            with Image.open(path) as picture:
+            with open_picture(path) as picture:
                 values = np.array(picture)
-    except (OSError, ValueError) as error:
-        raise LabelError(f"{path} cannot be read as labels: {error}") from error
+    except Exception as error:  # of damaged files decoders raise whatever they stumble over
+        raise LabelError(f"{path} cannot be read as labels: {str(error) or type(error).__name__}") from error
+    if not isinstance(values, np.ndarray):
+        raise LabelError(f"{path} must hold one array, got {type(values).__name__}")
     if values.ndim != 2 or values.dtype.kind not in "uif":
         raise LabelError(f"{path} must hold a number for each pixel, got {values.dtype} {values.shape}")
     if depth_unit is None:

@@ -5,14 +5,15 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 5: the clip that is seen ends some 
 
 from __future__ import annotations
 
-import csv
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from vjepa_wm.data.labelled.label_files import class_number, csv_rows, read_lines
 from vjepa_wm.data.labelled.labelled_set import LabelError, LabelledSet
 from vjepa_wm.data.labelled.media_index import MediaIndex
 
@@ -41,8 +42,7 @@ class Action(NamedTuple):
 
 def is_epic_kitchens(path: Path) -> bool:
     """Tell whether a csv file is of EPIC-KITCHENS, by the names of its columns."""
-    with path.open(encoding="utf-8-sig") as file:
-        return set(EPIC_COLUMNS) <= set(file.readline().strip().split(","))
+    return set(EPIC_COLUMNS) <= set(read_lines(path)[0].strip().split(","))
 
 
 def read_actions(path: Path, fps: float) -> list[Action]:
@@ -57,19 +57,23 @@ def read_actions(path: Path, fps: float) -> list[Action]:
         LabelError: if a line is broken, or there is none.
     """
     actions = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        for row in reader:
-            place = f"line {reader.line_num} of {path}"
-            try:
-                start_s, stop_s = _times(row, fps)
-                verb, noun = (int(row[name]) for name in EPIC_COLUMNS[1:])
-                if not row["video_id"] or not 0 <= start_s < stop_s or min(verb, noun) < 0:
-                    raise ValueError("an action must have a video, and stop after it starts")
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise LabelError(f"{place} is no annotation of an action: {error}") from error
-            words = row.get("verb") or str(verb), row.get("noun") or str(noun)
-            actions.append(Action(row["video_id"], start_s, stop_s, verb, noun, words))
+    rows = csv_rows(path, read_lines(path))
+    header, _ = next(rows, ([], ""))
+    for cells, place in rows:
+        if not cells:
+            continue
+        row = dict(zip(header, cells, strict=False))
+        try:
+            start_s, stop_s = _times(row, fps)
+            verb, noun = (class_number(row[name], place) for name in EPIC_COLUMNS[1:])
+            if not row["video_id"] or not 0 <= start_s < stop_s < math.inf or len(cells) != len(header):
+                raise ValueError("an action must have a video, and stop after it starts, and a cell for each column")
+        except LabelError:
+            raise
+        except (KeyError, ValueError, OverflowError) as error:
+            raise LabelError(f"{place} is no annotation of an action: {error}") from error
+        words = row.get("verb") or str(verb), row.get("noun") or str(noun)
+        actions.append(Action(row["video_id"], start_s, stop_s, verb, noun, words))
     if not actions:
         raise LabelError(f"{path} names no action")
     return actions

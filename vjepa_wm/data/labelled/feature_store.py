@@ -35,7 +35,7 @@ from vjepa_wm.data.clips.bad_files import UNUSABLE, BadFiles
 from vjepa_wm.data.clips.file_lists import ListedVideo
 from vjepa_wm.data.labelled.labelled_set import Item, TablePicture
 from vjepa_wm.data.latents.row_file import DamagedRowsError, RowFile, RowForm, map_rows
-from vjepa_wm.safe_files import FolderLock, write_json
+from vjepa_wm.safe_files import FolderLock, load_json, write_json
 
 logger = logging.getLogger(__name__)
 STORE_FILE = "store.json"
@@ -133,8 +133,10 @@ class FeatureStore:
         if not path.is_file():
             return 0, None
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return int(found["rows"]), RowForm.from_json(found["form"])
+            found = load_json(path)
+            if type(found["rows"]) is not int or found["rows"] < 0:
+                raise ValueError(f"rows must be a count, got {found['rows']!r:.40}")
+            return found["rows"], RowForm.from_json(found["form"])
         except (ValueError, KeyError, TypeError) as error:
             raise self._damaged(f"{path} is damaged: {error}") from error
 

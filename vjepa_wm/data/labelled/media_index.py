@@ -45,7 +45,7 @@ class MediaIndex:
         path = self._find(name)
         if path.suffix.lower() in PICTURE_SUFFIXES:
             return path
-        fps = self._frames_fps if path.suffix.lower() not in VIDEO_SUFFIXES and path.is_dir() else None
+        fps = self._frames_fps if path.suffix.lower() not in VIDEO_SUFFIXES and os.path.isdir(path) else None
         return ListedVideo(path=path, start_s=start_s, end_s=end_s, frames_fps=fps)
 
     def _find(self, name: str) -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from vjepa_wm.data.labelled.class_names import WrittenLabel, number_labels
+from vjepa_wm.data.labelled.label_files import csv_rows, read_lines
 from vjepa_wm.data.labelled.labelled_set import LabelError, LabelledSet, single_question
 from vjepa_wm.data.labelled.media_index import MEDIA_SUFFIXES, MediaIndex
 
@@ -54,8 +54,7 @@ def read_path_labels(
     Raises:
         LabelError: if a line is broken, a label unknown or of another form than the others, or there is no line.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = file.read().splitlines()
+    lines = read_lines(path)
     header = _header(lines[0]) if lines else None
     rows = _rows_with_header(path, lines, header) if header else _plain_rows(path, lines, frames_fps)
     if not rows:
@@ -96,12 +95,10 @@ def _rows_with_header(path: Path, lines: Sequence[str], header: list[str]) -> li
     delimiter = next(mark for mark in ",;\t" if mark in lines[0])
     label_column = next(name for name in LABEL_COLUMNS if name in header)
     split_column = next((name for name in SPLIT_COLUMNS if name in header), None)
-    reader = csv.reader(lines[1:], delimiter=delimiter)
     rows = []
-    for words in reader:
+    for words, place in csv_rows(path, lines[1:], delimiter, first=2):
         if not any(word.strip() for word in words):
             continue
-        place = f"line {reader.line_num + 1} of {path}"
         if len(words) != len(header):
             raise LabelError(f"{place} must have {len(header)} values as the header has, got {len(words)}")
         values = dict(zip(header, (word.strip() for word in words), strict=True))
@@ -119,6 +116,6 @@ def _media_name(values: Mapping[str, str], place: str) -> str:
         return values[column]
     try:
         times = [int(float(values[name])) for name in ("time_start", "time_end")]
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise LabelError(f"{place} must have the numbers time_start and time_end beside youtube_id") from error
     return f"{values[YOUTUBE_COLUMN]}_{times[0]:06d}_{times[1]:06d}.mp4"

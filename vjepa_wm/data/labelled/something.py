@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from vjepa_wm.data.labelled.class_names import WrittenLabel, number_labels, read_class_names
+from vjepa_wm.data.labelled.label_files import read_json
 from vjepa_wm.data.labelled.labelled_set import Item, LabelError, LabelledSet, single_question
 from vjepa_wm.data.labelled.media_index import MediaIndex
 
@@ -44,10 +44,7 @@ def read_something(path: Path, labels_path: Path, index: MediaIndex) -> Labelled
         LabelError: if the file is broken, or an entry is, or its template is unknown.
     """
     names = read_class_names(labels_path)
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise LabelError(f"{path} is not valid json: {error}") from error
+    entries = read_json(path)
     if not isinstance(entries, list) or not entries:
         raise LabelError(f"{path} must be a list of annotations, got {'an empty one' if entries == [] else 'none'}")
     items: list[Item] = []

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vjepa_wm.data.labelled.class_names import WrittenLabel, number_labels
+from vjepa_wm.data.labelled.label_files import read_lines
 from vjepa_wm.data.labelled.labelled_set import Item, LabelError, LabelledSet, single_question
 from vjepa_wm.data.labelled.media_index import MediaIndex
 
@@ -88,7 +89,7 @@ def _lines(path: Path, num_words: int) -> Iterator[tuple[list[str], str]]:
     Raises:
         LabelError: if a line has another number of words.
     """
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         words, place = line.split(), f"line {number} of {path}"
         if words and len(words) != num_words:
             raise LabelError(f"{place} must have {num_words} word{'s' * (num_words > 1)}, got {line.strip()!r}")

@@ -26,7 +26,8 @@ import numpy as np
 
 from vjepa_wm.data.latents.latent_set import LatentSet
 from vjepa_wm.data.latents.row_file import DamagedRowsError, RowFile, RowForm, map_rows
-from vjepa_wm.data.trajectories.dataset import Trajectory, TrajectoryDataset, TrajectoryNumbers
+from vjepa_wm.data.trajectories.dataset import Trajectory, TrajectoryDataset
+from vjepa_wm.data.trajectories.trajectory_numbers import TrajectoryNumbers
 from vjepa_wm.safe_files import load_json, write_json
 
 STORE_FILE = "store.json"

@@ -18,6 +18,11 @@ from PIL import Image, UnidentifiedImageError
 from vjepa_wm.safe_files import describe_start
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+# What is decoded by Pillow itself; others of its formats start a program that the machine may have, such as EPS.
+_FORMATS = (
+    *("AVIF", "BMP", "DDS", "DIB", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "PSD", "QOI"),
+    *("SGI", "TGA", "TIFF", "WEBP", "XBM", "XPM"),
+)
 _EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")
 _ORIENTATION = 0x112
 # What turns a picture upright, by the orientation that its EXIF notes.
@@ -40,7 +45,7 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
     """Read a picture upright and in colour; transparent parts become white, of an animation the first frame is read.
 
     Args:
-        path: a file in any format that Pillow knows.
+        path: a file in one of some twenty formats that Pillow decodes, whatever its name.
 
     Returns:
         uint8 RGB, (H, W, 3).
@@ -50,7 +55,7 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
         PictureError: if the file is damaged, no picture, or has more than 8 bits per colour.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # which, unlike Path's, takes names that are too long for the disk
         raise FileNotFoundError(f"picture does not exist: {path}")
     return _read(path, str(path))
 
@@ -74,7 +79,7 @@ def decode_picture(content: bytes, label: str) -> np.ndarray:
 def _read(source: Path | BytesIO, label: str) -> np.ndarray:
     try:
         _check_sums(source)
-        with Image.open(source) as picture:
+        with open_picture(source) as picture:
             if picture.mode not in _EIGHT_BIT_MODES:
                 raise PictureError(f"picture must have 8 bits per colour, got Pillow's mode {picture.mode} in {label}")
             picture.load()
@@ -91,9 +96,15 @@ def _read(source: Path | BytesIO, label: str) -> np.ndarray:
         raise PictureError(f"cannot read {label} as a picture: {str(error) or type(error).__name__}") from error
 
 
+def open_picture(source: Path | BytesIO) -> Image.Image:
+    """Open a picture in one of the formats that are read, as far as this Pillow has them; errors are Pillow's own."""
+    Image.init()
+    return Image.open(source, formats=[name for name in _FORMATS if name in Image.OPEN])
+
+
 def _check_sums(source: Path | BytesIO) -> None:
     """Raise what Pillow does where a format has check sums of its parts and they are wrong; it reads pixels without."""
-    with Image.open(source) as picture:
+    with open_picture(source) as picture:
         if picture.format == "PNG":
             picture.verify()
     if isinstance(source, BytesIO):

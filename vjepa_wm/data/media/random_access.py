@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain, groupby
+from itertools import chain, dropwhile, groupby
 from pathlib import Path
 from typing import cast
 
@@ -22,16 +22,17 @@ import av
 import numpy as np
 
 from vjepa_wm.data.media.media_files import stated_size
+from vjepa_wm.data.media.rgb_frames import rgb_converter
+from vjepa_wm.data.media.time_stamps import SortedStamps, does_count, find_stamps
 from vjepa_wm.data.media.video import (
     LAST_STAMP,
     TIME_TOLERANCE_S,
     VideoError,
     can_seek,
-    counts_moments,
     decode_stamped,
     decode_video,
     open_video,
-    rgb_converter,
+    whole_packets,
 )
 
 
@@ -74,18 +75,15 @@ def scan_video(path: str | os.PathLike, start_s: float | None = None, end_s: flo
     whole = start_s is None and end_s is None
     _check_size(path)
     with open_video(path) as (container, stream):
-        is_avi = container.format.name == "avi"
-        if is_avi and stream.codec_context.name == "h264" and stream.codec_context.has_b_frames:
-            raise VideoError(f"avi files do not say when H.264 frames stored out of order are shown: {path}")
         base = cast(Fraction, stream.time_base)
         low, high = (
             bound if time is None else math.ceil((time - TIME_TOLERANCE_S) / base)
             for time, bound in ((start_s, -math.inf), (end_s, math.inf))
         )
-        if counts_moments(container, stream):
+        if does_count(container, stream):
             shown, keys, first = _count_frames(path, container, stream, high)
         else:
-            num_stated = 0 if is_avi or not whole else _num_stated(stream)
+            num_stated = 0 if container.format.name == "avi" or not whole else _num_stated(stream)
             if low > 0:
                 container.seek(int(min(low, LAST_STAMP)), stream=stream, backward=True)
             shown, keys, first = _read_packets(path, container, stream, high, num_stated)
@@ -100,7 +98,7 @@ def scan_video(path: str | os.PathLike, start_s: float | None = None, end_s: flo
 
 def _check_size(path: Path) -> None:
     """Compare the length of a file with the one it states."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"video does not exist: {path}")
     size = path.stat().st_size
     if not size:
@@ -129,7 +127,7 @@ def _read_packets(
     shown: list[int] = []
     keys: list[int] = []
     first, number = None, 0
-    for packet in container.demux(stream):
+    for packet in whole_packets(container, stream, path):
         if first is None and (keys or packet.is_keyframe):
             first = next(iter(packet.decode()), None)
         if not packet.size:  # the last packet is empty: it asks the decoder for what it still holds
@@ -156,18 +154,19 @@ def _count_frames(
     shown: list[int] = []
     keys: list[int] = []
     first = None
-    for stamp, frame in decode_stamped(stream, container.demux(stream), path, by_count=True):
+    stamps = find_stamps(container, stream)
+    for stamp, frame in decode_stamped(stream, whole_packets(container, stream, path), path, stamps):
         if stamp >= high:
             break
         first = first or frame
         shown.append(stamp)
-        if frame.key_frame:
+        if frame.key_frame and stamps.can_begin(stamp, frame):
             keys.append(stamp)
     return shown, keys, first
 
 
 def _seconds(stamps: list[int], base: Fraction) -> np.ndarray:
-    return np.array(sorted(stamps)) * base.numerator / base.denominator
+    return np.array(sorted(set(stamps))) * base.numerator / base.denominator
 
 
 def _stamps(times: np.ndarray, base: Fraction) -> list[int]:
@@ -233,27 +232,28 @@ def _decode_run(
     wanted: list[int],
 ) -> Iterator[tuple[int, av.VideoFrame]]:
     """Yield (time stamp, frame) from a key frame on until the wanted ones have been among them."""
-    by_count = counts_moments(container, stream)
+    stamps = find_stamps(container, stream)
     if can_seek(stream):
         container.seek(wanted[0] if key is None else key, stream=stream, backward=True)
-    if by_count:  # a packet too few, and the decoder's count is off
-        packets: Iterator[av.Packet | None] = container.demux(stream)
-    else:
-        packets = _packets_needed(container, stream, key, set(wanted))
-    for stamp, frame in decode_stamped(stream, packets, path, by_count=by_count):
+    packets = whole_packets(container, stream, path)
+    from_key = dropwhile(lambda packet: packet.dts != key, packets)
+    needed: Iterator[av.Packet | None] = from_key if isinstance(stamps, SortedStamps) else packets
+    if not does_count(container, stream):  # of places, one packet too few, and they are off
+        needed = _packets_needed(packets, stream, key, set(wanted))
+    for stamp, frame in decode_stamped(stream, needed, path, stamps):
         yield stamp, frame
         if stamp >= wanted[-1]:
             return
 
 
 def _packets_needed(
-    container: av.container.InputContainer, stream: av.VideoStream, key: int | None, left: set[int]
+    packets: Iterable[av.Packet], stream: av.VideoStream, key: int | None, left: set[int]
 ) -> Iterator[av.Packet | None]:
     """Yield the packets to decode, from a key frame on, until all that are left to find have been among them."""
     context, begun = stream.codec_context, key is None
     # Only of H.264 is it known that what it marks so is never needed by others.
     can_skip = context.name == "h264"
-    for packet in container.demux(stream):
+    for packet in packets:
         begun = begun or packet.pts == key
         if begun and packet.size:
             if can_skip:

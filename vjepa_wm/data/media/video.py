@@ -1,8 +1,8 @@
 """Video files to uint8 frames and back.
 
-Why this file exists: with `random_access` it is the only place that knows the video library. Everything here goes by
-the time stamp each frame carries (pts times time base), never by the rate a file claims, because phone, screen and web
-videos vary theirs.
+Why this file exists: with its neighbours in this folder it is the only place that knows the video library. Everything
+here goes by the time stamp each frame carries (pts times time base), never by the rate a file claims, because phone,
+screen and web videos vary theirs.
 
 Letters: T frames, H height, W width.
 """
@@ -10,18 +10,20 @@ Letters: T frames, H height, W width.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from io import BytesIO
+from itertools import dropwhile
 from pathlib import Path
 from typing import cast
 
 import av
 import numpy as np
 from av.stream import Disposition
-from av.video.reformatter import VideoReformatter
 
+from vjepa_wm.data.media.rgb_frames import rgb_converter
+from vjepa_wm.data.media.time_stamps import Stamps, does_count, find_stamps, stamped_packets
 from vjepa_wm.safe_files import describe_start, write_bytes
 
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
@@ -144,45 +146,12 @@ def read_last_frame(path: str | os.PathLike) -> np.ndarray:
     with open_video(path) as (container, stream):
         if can_seek(stream):
             container.seek(stream.duration or 0, stream=stream)
-        for frame in container.decode(stream):
-            last = frame
+        for packet in whole_packets(container, stream, path):
+            for frame in stream.decode(packet):
+                last = frame
     if last is None or last.is_corrupt:
         raise VideoError(f"no whole frame at the end of {path}")
     return rgb_converter()(last)
-
-
-def rgb_converter() -> Callable[[av.VideoFrame], np.ndarray]:
-    """Make a function from a decoded frame to uint8 RGB (H, W, 3), to be used in one thread."""
-    # One converter kept over all frames: setting one up per frame costs twenty times the conversion itself.
-    reformatter = VideoReformatter()
-
-    def to_rgb(frame: av.VideoFrame) -> np.ndarray:
-        """Convert a frame, upright."""
-        array = reformatter.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
-        return _as_shown(array, _display_matrix(frame))
-
-    return to_rgb
-
-
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...]:
-    """Return how a frame is to be turned and mirrored: a, b, c, d for x' = ax + cy, y' = bx + dy."""
-    try:
-        noted = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # beside the frame lies something that PyAV does not know yet, and it shows none of it
-        turns = {90: (0, -1, 1, 0), -90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}
-        return turns.get(frame.rotation, (1, 0, 0, 1))
-    if noted is None:
-        return 1, 0, 0, 1
-    a, b, _, c, d, *_ = np.frombuffer(cast(bytes, noted), np.int32).tolist()
-    return a, b, c, d
-
-
-def _as_shown(array: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
-    """Turn and mirror a stored frame (H, W, 3) as players show it: telephones store lying pictures and such a note."""
-    a, b, c, d = matrix
-    if abs(b) + abs(c) > abs(a) + abs(d):  # columns become rows
-        array, a, d = array.swapaxes(0, 1), c, b
-    return array[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 @contextmanager
@@ -193,7 +162,7 @@ def open_video(path: str | os.PathLike) -> Iterator[tuple[av.container.InputCont
         FileNotFoundError: if there is no such file.
         VideoError: if the file cannot be decoded or has no video.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"video does not exist: {path}")
     try:
         # Titles and the like are often in another encoding than they should be.
@@ -222,23 +191,22 @@ def can_seek(stream: av.VideoStream) -> bool:
     return stream.codec_context.pix_fmt != "pal8"
 
 
-def counts_moments(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
-    """Tell whether a file stores frames out of order and does not say when they are shown, as avi does.
+def whole_packets(
+    container: av.container.InputContainer, stream: av.VideoStream, path: str | os.PathLike
+) -> Iterator[av.Packet]:
+    """Yield what `stamped_packets` does.
 
-    The decoder puts them in order; the stamp of what it was given when a frame came out then is the frame's own.
+    Raises:
+        VideoError: if the file holds less of a packet than it says.
     """
-    return container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
-
-
-def _count(frame: av.VideoFrame, given: int | None, last: int | None) -> int | None:
-    """Return the stamp of what a decoder was given when a frame came out, or the next where that was nothing."""
-    if frame.dts is not None or given is None:
-        return frame.dts
-    return max(given, given if last is None else last) + 1
+    for packet in stamped_packets(container, stream):
+        if packet.is_corrupt:
+            raise VideoError(f"a part of a frame is missing in {path}")
+        yield packet
 
 
 def decode_stamped(
-    stream: av.VideoStream, packets: Iterable[av.Packet | None], path: str | os.PathLike, *, by_count: bool
+    stream: av.VideoStream, packets: Iterable[av.Packet | None], path: str | os.PathLike, stamps: Stamps
 ) -> Iterator[tuple[int, av.VideoFrame]]:
     """Decode packets from the first key frame on; what is shown before it cannot be decoded rightly.
 
@@ -246,35 +214,35 @@ def decode_stamped(
         stream: what they belong to.
         packets: as `demux` returns them; None asks the decoder for what it still holds.
         path: their file, for messages.
-        by_count: what `counts_moments` says of it.
+        stamps: what `find_stamps` returned of it, for these packets alone.
 
     Yields:
         Time stamp and frame, in the order in which they are shown.
 
     Raises:
-        VideoError: if time stamps are missing or run backwards, or a frame is damaged.
+        VideoError: if time stamps are missing, cannot be told or run backwards, or a frame is damaged.
     """
-    # Stamps of the first key frame, the last frame, and what the decoder was given last.
-    first, last, given = cast(tuple[int | None, int | None, int | None], (None, None, None))
+    last = None
     base = cast(Fraction, stream.time_base)
-    for packet in packets:
-        if first is None and packet is not None:
-            if not packet.is_keyframe:
-                continue
-            first = packet.dts if by_count else packet.pts
+    for packet in dropwhile(lambda packet: packet is not None and not packet.is_keyframe, packets):
         if packet is not None and packet.size:
-            given = packet.dts
+            stamps.give(packet)
         for frame in stream.decode(packet):
-            stamp = _count(frame, given, last) if by_count else frame.pts
-            if stamp is None or first is None:
-                raise VideoError(f"frames without time stamps in {path}")
+            stamp = stamps.take(frame)
+            if stamp is None or stamps.first is None:
+                raise VideoError(f"nothing says when frames are shown in {path}")
             if last is not None and stamp < last:
                 raise VideoError(f"time stamps run backwards after {float(last * base):.3f} s in {path}")
+            if stamp == last or stamp < stamps.first:
+                continue  # who goes by moments sees one frame at each
             last = stamp
-            if stamp >= first:
-                if frame.is_corrupt:  # the decoder made up what it could not read
-                    raise VideoError(f"the frame at {float(stamp * base):.3f} s is damaged in {path}")
-                yield stamp, frame
+            if frame.is_corrupt:  # the decoder made up what it could not read
+                raise VideoError(f"the frame at {float(stamp * base):.3f} s is damaged in {path}")
+            yield stamp, frame
+        if stamps.num_left and (packet is None or not packet.size):
+            raise VideoError(
+                f"{stamps.num_left} frames cannot be decoded, so nothing says when others are shown in {path}"
+            )
 
 
 def decode_video(path: str | os.PathLike, start_s: float = -np.inf) -> Iterator[tuple[float, int, av.VideoFrame]]:
@@ -285,11 +253,13 @@ def decode_video(path: str | os.PathLike, start_s: float = -np.inf) -> Iterator[
         VideoError: if the file cannot be decoded, or its time stamps are missing or run backwards.
     """
     with open_video(path) as (container, stream):
-        base, by_count = cast(Fraction, stream.time_base), counts_moments(container, stream)
-        seeking = start_s > 0 and can_seek(stream) and not by_count
+        base = cast(Fraction, stream.time_base)
+        seeking = start_s > 0 and can_seek(stream) and not does_count(container, stream)
         if seeking:
             container.seek(int(min(start_s / base, LAST_STAMP)), stream=stream, backward=True)
-        for stamp, frame in decode_stamped(stream, container.demux(stream), path, by_count=by_count):
+        for stamp, frame in decode_stamped(
+            stream, whole_packets(container, stream, path), path, find_stamps(container, stream)
+        ):
             time = float(stamp * base)
             if seeking and time > start_s + TIME_TOLERANCE_S:
                 break

@@ -19,26 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from vjepa_wm.data.media.video import VideoError
-from vjepa_wm.data.trajectories.columns import choose_numbers, join_numbers
 from vjepa_wm.data.trajectories.episode_frames import kept_frames, num_kept
-from vjepa_wm.data.trajectories.layout import ENVIRONMENT_STATE, IMAGES, element_names
+from vjepa_wm.data.trajectories.layout import IMAGES
 from vjepa_wm.data.trajectories.metadata_checks import EpisodeError, TrajectoryError, listed
-from vjepa_wm.data.trajectories.poses import PoseConverter, displacements
 from vjepa_wm.data.trajectories.stored_episodes import StoredEpisodes
+from vjepa_wm.data.trajectories.trajectory_numbers import NumberReader, TrajectoryNumbers
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
-from vjepa_wm.models.pose import POSE_DIM
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrajectoryNumbers:
-    """What is read of one episode without its frames."""
-
-    states: np.ndarray
-    """Robot state at each frame, float32 (T, P)."""
-    actions: np.ndarray
-    """Action that moves frame t to frame t + 1, float32 (T, A); the last row moves nothing."""
-    objects: np.ndarray | None = None
-    """Poses of the objects in the scene at each frame, float32 (T, E); None where no column has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +82,8 @@ class TrajectoryDataset:
         self.camera = self._choose_camera(self.options.camera)
         self._stride = self._choose_stride()
         self.fps = self._stored.fps / self._stride
-        self._choose_columns()
+        self._numbers = NumberReader(self._stored, self.options, self._stride)
+        self.object_names = self._numbers.object_names
         self.stats = self._stored.read_stats()
         known = self._stored.numbers
         chosen = episodes if episodes is not None else self.options.episodes
@@ -162,19 +149,7 @@ class TrajectoryDataset:
                 not finite, or numbers that are no rotation where they should be one.
         """
         number = self._number(i)
-        columns = self._columns(number)
-        states = self._convert(join_numbers(columns, self._state, self.root))
-        actions = displacements(states) if self._action is None else join_numbers(columns, self._action, self.root)
-        with np.errstate(over="ignore"):  # which the next lines tell better
-            states, actions = states.astype(np.float32), actions.astype(np.float32)
-        for name, values in (("state", states), ("action", actions)):
-            if not np.isfinite(values).all():
-                frame = int(np.argmin(np.isfinite(values).all(axis=1)))
-                raise TrajectoryError(
-                    f"{name} must be finite, got {values[frame].tolist()} in frame {frame} of episode {number} of "
-                    f"{self.root}"
-                )
-        return TrajectoryNumbers(states=states, actions=actions, objects=self._objects(columns))
+        return self._numbers.read(number, self._kept(number))
 
     def check(self, i: int) -> None:
         """Raise what reading an episode would raise, as far as that can be told without decoding frames.
@@ -216,7 +191,8 @@ class TrajectoryDataset:
         Raises:
             IndexError: if i is out of range.
         """
-        return self._objects(self._columns(self._number(i)))
+        number = self._number(i)
+        return self._numbers.read_objects(number, self._kept(number))
 
     def stamp(self) -> str:
         """Return a number that is another one as soon as a file of the data set, or the choice of episodes, is."""
@@ -266,39 +242,5 @@ class TrajectoryDataset:
             raise TrajectoryError(f"fps must be at most {recorded:g}, that of {self.root}, got {wanted:g}")
         return 1.0 if wanted is None else recorded / wanted
 
-    def _choose_columns(self) -> None:
-        """Find the numbers of states, actions and objects, and what turns them into states."""
-        options, features = self.options, self._stored.features
-        self._state = choose_numbers(self.root, features, options.state, "state")
-        self._convert = PoseConverter(options, sum(len(part.ids) for part in self._state))
-        changed = self._stride > 1 or options.pose != "as_is"
-        self._action = None
-        if options.actions == "recorded" or (options.actions is None and not changed):
-            self._action = choose_numbers(self.root, features, options.action, "action")
-            num_numbers = sum(len(part.ids) for part in self._action)
-            if self._stride > 1:
-                raise TrajectoryError(
-                    f"actions must be from_states at fps {options.fps:g}, as those of {self.root} were recorded at "
-                    f"{self._stored.fps:g}; got recorded"
-                )
-            if options.pose != "as_is" and num_numbers != POSE_DIM:
-                raise TrajectoryError(
-                    f"recorded actions must be {POSE_DIM} numbers, a displacement of the pose, to go with pose "
-                    f"{options.pose}, got {num_numbers} from {', '.join(options.action)}; from_states needs none"
-                )
-        self.object_names = element_names(features[ENVIRONMENT_STATE]) if ENVIRONMENT_STATE in features else ()
-
     def _kept(self, number: int) -> np.ndarray:
         return kept_frames(self._stored.length(number), self._stride)
-
-    def _columns(self, number: int) -> dict[str, np.ndarray]:
-        """Read the columns of numbers that are used of an episode."""
-        names = {part.column for part in (*self._state, *(self._action or ()))}
-        names |= {ENVIRONMENT_STATE} if self.object_names else set()
-        return self._stored.columns(number, names, self._kept(number))
-
-    def _objects(self, columns: dict[str, np.ndarray]) -> np.ndarray | None:
-        if not self.object_names:
-            return None
-        values = columns[ENVIRONMENT_STATE]
-        return values.reshape(len(values), -1).astype(np.float32)

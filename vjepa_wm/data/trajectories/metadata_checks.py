@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +22,8 @@ from vjepa_wm.safe_files import describe_start, load_json
 
 MAX_NUMBERS = 1_000_000
 """Largest number of values in a row of a column that is taken for meant."""
+MAX_FRAMES = 10_000_000
+"""Largest number of frames of an episode that is taken for meant: four days at 30 a second."""
 _MAX_SHOWN = 60
 _LARGEST = 1e300  # what json has beyond does not fit into a float
 _CAMERAS = ("video", "image")
@@ -82,7 +86,7 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TrajectoryError: if it is damaged, or no file (a pipe would be waited for without end).
+        TrajectoryError: if it is damaged, has a column twice, or is no file (a pipe would be waited for without end).
     """
     if not path.exists():
         raise FileNotFoundError(f"parquet file does not exist: {path}")
@@ -90,6 +94,9 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         raise TrajectoryError(f"not a file: {path}")
     try:
         with pq.ParquetFile(path) as file:
+            twice = [name for name, count in Counter(file.schema_arrow.names).items() if count > 1]
+            if twice:
+                raise TrajectoryError(f"{path} must have each column once, got {listed(twice)} twice")
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -176,6 +183,8 @@ def check_episode_row(row: Mapping[str, object], columns: Iterable[str], path: P
         value, last = row[column], column.rpartition("/")[2]
         if column == "length" and not is_count(value, 1):
             rule = "a positive count"
+        elif column == "length" and cast(int, value) > MAX_FRAMES:
+            rule = f"at most {MAX_FRAMES:,}"
         elif (last in _EPISODE_COUNTS or column == "episode_index") and not is_count(value):
             rule = "a count"
         elif last in ("from_timestamp", "to_timestamp") and not is_number(value):

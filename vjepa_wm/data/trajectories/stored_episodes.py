@@ -197,7 +197,7 @@ class StoredEpisodes:
 
 def _one_a_row(columns: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
     """Return a column that must have one number a row, maybe as a list."""
-    if columns[name].size != len(columns[name]):
+    if columns[name].size != len(columns[name]) or columns[name].dtype.kind not in "iuf":
         raise TrajectoryError(f"column {name!r} must hold one number a row in {path}")
     return columns[name].reshape(-1)
 

@@ -11,7 +11,8 @@ import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ _ZIP_START = b"PK"
 _PICKLE_START = b"\x80"
 _SHOWN_BYTES = 60
 _AGAIN = "download it again"
+_RECORD = re.compile(r"[^/]+/data/\d+")  # of the numbers of a tensor, in a zip file
 # What reading a damaged pickle stream has been seen to raise.
 _BROKEN = (
     RuntimeError,
@@ -87,6 +89,8 @@ def read_pt(path: str | Path) -> dict:
             raise CheckpointError(damaged(path, error)) from error
         except _BROKEN as error:
             raise CheckpointError(damaged(path, error)) from error
+    if is_zip:
+        _check_sizes(path, content)
     if not isinstance(content, dict):
         raise CheckpointError(
             f"{path} holds a {type(content).__name__}, but a checkpoint is a dictionary: save model.state_dict()"
@@ -124,6 +128,34 @@ def check_zip(path: Path) -> None:
         is_whole = False
     if not is_whole:
         raise CheckpointError(f"{path} is cut short: {path.stat().st_size} bytes, and its end is missing; {_AGAIN}")
+
+
+def _check_sizes(path: Path, content: object) -> None:
+    """Raise CheckpointError if a tensor is as long as no record of the zip file: it would read on in the next."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            stated = Counter(one.file_size for one in archive.infolist() if _RECORD.fullmatch(one.filename))
+    except _BROKEN as error:
+        raise CheckpointError(damaged(path, error)) from error
+    sizes = {storage.data_ptr(): storage.nbytes() for storage in _storages(content)}
+    stray = sorted((Counter(sizes.values()) - stated).elements())
+    if stray:
+        raise CheckpointError(
+            f"{path} is damaged: no part of it has the {stray[0]} bytes of one of its tensors; {_AGAIN}"
+        )
+
+
+def _storages(content: object) -> Iterator[torch.UntypedStorage]:
+    """Yield the memory of all tensors in containers, which may hold each other, but for those without any."""
+    left, seen = [content], set[int]()
+    while left:
+        part = left.pop()
+        if isinstance(part, Tensor):
+            if part.layout is torch.strided and not part.is_meta and part.untyped_storage().nbytes():
+                yield part.untyped_storage()
+        elif isinstance(part, dict | list | tuple) and id(part) not in seen:
+            seen.add(id(part))
+            left += part.values() if isinstance(part, dict) else part
 
 
 def unsafe_globals(path: Path) -> list[str]:
