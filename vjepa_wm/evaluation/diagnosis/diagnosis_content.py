@@ -155,10 +155,11 @@ def _sources(diagnosis: Diagnosis) -> DiagnosisSection:
         ]
     ]
     for source in dict.fromkeys(row.source for row in diagnosis.rows):
-        for steps in ("last", "sum"):
-            cells = [row for row in diagnosis.rows if (row.source, row.energy, row.steps) == (source, "l2", steps)]
-            reachable = f"{cells[0].ranking.reachable:.0%}"
-            lines.append([source, reachable, f"l2 {steps}", *(cell for row in cells for cell in _cells(row))])
+        for energy, steps in (("l2", "last"), ("l2", "sum"), ("reading", "last")):
+            cells = [row for row in diagnosis.rows if (row.source, row.energy, row.steps) == (source, energy, steps)]
+            if cells:  # without a proposal nothing reads
+                reachable = f"{cells[0].ranking.reachable:.0%}"
+                lines.append([source, reachable, f"{energy} {steps}", *(cell for row in cells for cell in _cells(row))])
     words = "The same for each source alone. Reachable: share of states with a candidate that reaches the goal."
     return DiagnosisSection(title="Sources of candidates", words=words, table=lines)
 
