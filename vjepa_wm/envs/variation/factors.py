@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from vjepa_wm.checks import did_you_mean
-from vjepa_wm.envs.variation.value_types import Values
+from vjepa_wm.envs.variation.value_types import Drawn, Values
 from vjepa_wm.envs.variation.values import VALUES
 
 FACTORS = (*VALUES, "layout")
@@ -137,16 +137,16 @@ def _among(values: Values, asked: str) -> Sequence[str]:
 
 
 def _check_value(factor: str, name: str, values: Values) -> None:
-    if name in values:
+    if name in values:  # of which there may be too many to list
         return
     modes = tuple(mode for mode in get_args(Mode) if mode != "drawn" or values.drawn is not None)
-    _check_name(factor, name, (*modes, *values.names()), "" if values.drawn is None else values.drawn.span())
+    _check_name(factor, name, (*modes, *values.names()), values.drawn)
 
 
-def _check_name(factor: str, name: str, known: Sequence[str], span: str = "") -> None:
+def _check_name(factor: str, name: str, known: Sequence[str], drawn: Drawn | None = None) -> None:
     known = tuple(dict.fromkeys(known))  # the default is both a mode and a value
     if name not in known:
-        is_number = bool(span) and str(name).startswith(span.rstrip("0123456789"))
-        hint = ";" if is_number else did_you_mean(str(name), known)
-        names = ", ".join((*known, span) if span else known)
+        means_drawn = drawn is not None and str(name).startswith(drawn.names[0].rstrip("0123456789"))
+        hint = ";" if means_drawn else did_you_mean(str(name), known)
+        names = ", ".join(known if drawn is None else (*known, drawn.span()))
         raise ValueError(f"variation.{factor} has no value {name!r}{hint} known are: {names}")
