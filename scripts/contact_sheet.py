@@ -35,7 +35,7 @@ def pictures(options: argparse.Namespace, task: str) -> list[list[tuple[str, np.
     for factor, values in env.factors.items():
         labels = {name: f"{factor} {name}{'*' if name in values.held_out else ''}" for name in values.names()}
         rows.append([(label, starts(options, task, **{factor: name})[0]) for name, label in labels.items()])
-    for mode in ("sampled", "held_out"):
+    for mode in ("sampled", "held_out", "drawn"):
         rows.append([(f"all {mode}", seen) for seen in starts(options, task, 2 * COLUMNS, all=mode)])
     env.close()
     return [row[begin : begin + COLUMNS] for row in rows for begin in range(0, len(row), COLUMNS)]

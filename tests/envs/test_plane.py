@@ -10,7 +10,7 @@ import pytest
 
 from vjepa_wm.envs import plane
 from vjepa_wm.envs.goal_env import GoalEnvConfig
-from vjepa_wm.envs.plane.drawn_mazes import DrawnMazes
+from vjepa_wm.envs.plane.drawn_mazes import drawn_mazes
 from vjepa_wm.envs.plane.geometry import HALF_WIDTH, POINT_RADIUS, WALL_HALF, are_clear, are_free
 from vjepa_wm.envs.plane.layouts import MAZES, TWO_ROOMS
 from vjepa_wm.envs.plane.point_scene import PointScene
@@ -80,8 +80,8 @@ def test_no_drawn_layout_is_a_held_out_one():
 
 
 def test_a_drawn_maze_that_would_be_held_out_is_drawn_again():
-    first = DrawnMazes(3, without=())["maze_4"]
-    assert DrawnMazes(3, without=(first,))["maze_4"] != first == DrawnMazes(3, without=())["maze_4"]
+    first = drawn_mazes(3, without=())["maze_4"]
+    assert drawn_mazes(3, without=(first,))["maze_4"] != first == drawn_mazes(3, without=())["maze_4"]
 
 
 def test_in_drawn_mazes_there_is_a_way_to_everywhere_and_none_is_like_another():

@@ -15,7 +15,8 @@ from vjepa_wm.envs.picture_names import picture_names
 from vjepa_wm.envs.render.back_end import RendererName
 from vjepa_wm.envs.render.renderers import Renderer, make_renderer
 from vjepa_wm.envs.variation.factors import FACTORS
-from vjepa_wm.envs.variation.values import DISTRACTORS, MAX_DISTRACTORS, SPOT_RADIUS, SPOTS, Values
+from vjepa_wm.envs.variation.value_types import Values
+from vjepa_wm.envs.variation.values import DISTRACTORS, MAX_DISTRACTORS, SPOT_RADIUS, SPOTS
 from vjepa_wm.envs.variation.varied_model import VariedModel
 
 STATE_KIND = int(mujoco.mjtState.mjSTATE_INTEGRATION)
@@ -106,7 +107,7 @@ class Scene:
         if not np.array_equal(numbers, self._numbers):
             indices, places = np.split(numbers, [len(FACTORS)])
             index = dict(zip(FACTORS, indices.astype(int), strict=True))
-            names = {factor: values.all_names()[index[factor]] for factor, values in self.factors.items()}
+            names = {factor: values.name(index[factor]) for factor, values in self.factors.items()}
             self._change(names, places)
         mujoco.mj_setState(self.model, self.data, physics, STATE_KIND)
         self._refresh(self.data)
@@ -119,8 +120,8 @@ class Scene:
         return {name: self._renderer.render(data, camera) for camera, name in picture_names(self.cameras).items()}
 
     def _change(self, names: dict[str, str], places: np.ndarray) -> None:
-        """Become another variation; it is saved as the place of each value in its factor's list, and `places`."""
-        indices = [self.factors[name].all_names().index(names[name]) if name in names else 0 for name in FACTORS]
+        """Become another variation; it is saved as the number of each value among its factor's, and `places`."""
+        indices = [self.factors[name].index(names[name]) if name in names else 0 for name in FACTORS]
         numbers = np.concatenate([indices, places.ravel()])
         if np.array_equal(numbers, self._numbers):
             return

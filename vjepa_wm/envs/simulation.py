@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vjepa_wm.envs.variation.values import Values
+from vjepa_wm.envs.variation.value_types import Values
 
 
 class Simulation(Protocol):

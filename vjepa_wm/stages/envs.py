@@ -14,7 +14,7 @@ from vjepa_wm.checks import check_at_least
 from vjepa_wm.envs import TASKS, Task, find_task, make
 from vjepa_wm.envs.goal_env import GoalEnv
 from vjepa_wm.envs.render.back_end import RendererName
-from vjepa_wm.envs.variation.values import Values
+from vjepa_wm.envs.variation.value_types import Values
 from vjepa_wm.evaluation.drawing import Tile, draw_row
 from vjepa_wm.safe_files import write_bytes
 
@@ -91,9 +91,10 @@ def describe_values(factors: Mapping[str, Mapping[str, Values]]) -> str:
     for task, values_of in factors.items():
         for factor, values in values_of.items():
             held_out = f"; held out: {', '.join(values.held_out)}" if values.held_out else ""
-            tasks.setdefault(f"--variation.{factor}: {', '.join(values.training)}{held_out}", []).append(task)
+            drawn = "" if values.drawn is None else f"; drawn: {values.drawn.span()}"
+            tasks.setdefault(f"--variation.{factor}: {', '.join(values.training)}{held_out}{drawn}", []).append(task)
     lines = (line if len(names) > 1 or len(factors) == 1 else f"{line} ({names[0]})" for line, names in tasks.items())
-    return "\n  ".join(("values of what varies, or default, sampled, held_out, and drawn of layouts:", *lines))
+    return "\n  ".join(("values of what varies, or default, sampled, held_out, drawn:", *lines))
 
 
 def draw_task(task: Task, env: GoalEnv, seed: int) -> list[Tile]:

@@ -21,7 +21,7 @@ from vjepa_wm.envs.adapters.foreign_env import ForeignEnv, ForeignSpec, without_
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 from vjepa_wm.envs.picture_names import picture_names
 from vjepa_wm.envs.render.renderers import make_renderer
-from vjepa_wm.envs.variation.values import Values
+from vjepa_wm.envs.variation.value_types import Values
 
 STATE_KIND = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 # What environments read between steps, partly to decide where to go next. After a step MuJoCo has it as it was one

@@ -5,9 +5,11 @@ Apart from the layouts that were thought of, since these are only names until on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 
 import numpy as np
+
+from vjepa_wm.envs.variation.value_types import Drawn, NumberedNames
 
 NUM_MAZES = 10_000
 """How many there are."""
@@ -15,37 +17,23 @@ MOST_OPENED = 0.7
 """Largest share of the walls that a tree leaves which is taken away."""
 
 
-class DrawnMazes(Mapping[str, str]):
-    """Drawings of mazes by the names maze_0 to maze_9999, the same ones always."""
+def drawn_mazes(num_cells: int, without: Iterable[str]) -> Drawn:
+    """Return drawings of mazes by the names maze_0 to maze_9999, the same ones always.
 
-    def __init__(self, num_cells: int, without: Iterable[str]) -> None:
-        """Say which mazes.
+    Args:
+        num_cells: in a row and in a column.
+        without: drawings that none may equal, turned or mirrored either.
+    """
+    avoided = {_walls(drawing).tobytes() for drawing in without}
 
-        Args:
-            num_cells: in a row and in a column.
-            without: drawings that none may equal, turned or mirrored either.
-        """
-        self._num_cells = num_cells
-        self._without = {_walls(drawing).tobytes() for drawing in without}
-
-    def __getitem__(self, name: str) -> str:
-        """Draw the maze of a name."""
-        begin, _, number = name.partition("_")
-        if begin != "maze" or not number.isdecimal() or name != f"maze_{int(number)}" or int(number) >= NUM_MAZES:
-            raise KeyError(name)
-        rng = np.random.default_rng(int(number))
+    def maze(number: int) -> str:
+        rng = np.random.default_rng(number)
         while True:
-            drawing = _draw(self._num_cells, rng)
-            if not any(walls.tobytes() in self._without for walls in _turned_and_mirrored(_walls(drawing))):
+            drawing = _draw(num_cells, rng)
+            if not any(walls.tobytes() in avoided for walls in _turned_and_mirrored(_walls(drawing))):
                 return drawing
 
-    def __iter__(self) -> Iterator[str]:
-        """Name all of them."""
-        return (f"maze_{number}" for number in range(NUM_MAZES))
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return NUM_MAZES
+    return Drawn(NumberedNames("maze_", NUM_MAZES), maze)
 
 
 def _draw(num_cells: int, rng: np.random.Generator) -> str:

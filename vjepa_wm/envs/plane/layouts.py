@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from itertools import combinations, product
 
-from vjepa_wm.envs.plane.drawn_mazes import DrawnMazes
-from vjepa_wm.envs.variation.values import Values
+from vjepa_wm.envs.plane.drawn_mazes import drawn_mazes
+from vjepa_wm.envs.variation.value_types import Drawn, Values
 
 
 def _two_rooms(place: int, *doors: int, is_row: bool = False) -> str:
@@ -100,7 +100,7 @@ _HELD_OUT_ROOMS = {
 }
 
 
-def _other_rooms() -> dict[str, str]:
+def _other_rooms() -> Drawn:
     """Draw one wall, to the right of a column or below a row, with one door or two, in every way not held out."""
     drawn = {}
     for place, num_doors in product((1, 2, 3), (1, 2)):
@@ -108,7 +108,8 @@ def _other_rooms() -> dict[str, str]:
             name = f"{place}_doors_{'_'.join(map(str, doors))}"
             drawn[f"column_{name}"] = _two_rooms(place, *doors)
             drawn[f"row_{name}"] = _two_rooms(place, *doors, is_row=True)
-    return {name: drawing for name, drawing in drawn.items() if drawing not in _HELD_OUT_ROOMS.values()}
+    rooms = {name: drawing for name, drawing in drawn.items() if drawing not in _HELD_OUT_ROOMS.values()}
+    return Drawn(tuple(rooms), tuple(rooms.values()).__getitem__)
 
 
 MAZES = Values(
@@ -219,7 +220,7 @@ MAZES = Values(
 """,
     },
     held_out=_HELD_OUT_MAZES,
-    drawn=DrawnMazes(5, without=_HELD_OUT_MAZES.values()),
+    drawn=drawn_mazes(5, without=_HELD_OUT_MAZES.values()),
 )
 """Of PointMaze, 5 x 5 cells; the default is a U."""
 TWO_ROOMS = Values(

@@ -13,7 +13,7 @@ import numpy as np
 from vjepa_wm.envs.goal_env import GoalEnvConfig
 from vjepa_wm.envs.plane.geometry import HALF_WIDTH
 from vjepa_wm.envs.scene import Scene
-from vjepa_wm.envs.variation.values import Values
+from vjepa_wm.envs.variation.value_types import Values
 
 # Of 5 ms each, together one control step at CONTROL_HZ: in the first the point goes; in the others it comes to rest,
 # even if it is not there yet because it still slides around a corner.

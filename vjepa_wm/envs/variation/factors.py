@@ -1,25 +1,26 @@
 """How the look and the physics of a task change between episodes: what can be asked for, and the draw.
 
 A factor is one thing that changes; each has named values: the default, which is how the scene's file has it, more to
-train with, and some that are held out for tests of generalisation. `values` has names and numbers.
-Neither needs a simulator.
+train with, and some that are held out for tests of generalisation; and drawn ones, thousands that a rule makes.
+`values` has names and numbers. Neither needs a simulator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from vjepa_wm.checks import did_you_mean
-from vjepa_wm.envs.variation.values import VALUES, Values
+from vjepa_wm.envs.variation.value_types import Drawn, Values
+from vjepa_wm.envs.variation.values import VALUES
 
 FACTORS = (*VALUES, "layout")
 """Names of all factors; a task has some of them."""
 
-Mode = Literal["default", "sampled", "held_out"]
+Mode = Literal["default", "sampled", "held_out", "drawn"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +28,13 @@ class VariationConfig:
     """What changes between episodes.
 
     Each factor is `default` (as always), `sampled` (drawn at every reset from the default and the training values),
-    `held_out` (drawn at every reset from the values kept from training) or the name of one value, which `vjepa-wm envs`
-    lists. The draw depends on the seed alone, and starts and goals are the same as without variation.
+    `held_out` (drawn at every reset from the values kept from training), `drawn` (at every reset one of thousands that
+    a rule makes between the training values, as drawn_00412) or the name of one value, which `vjepa-wm envs` lists.
+    The draw depends on the seed alone, and starts and goals are the same as without variation.
     """
 
     all: Mode = "default"
-    """Every factor of the task that is not set itself."""
+    """Every factor of the task that is not set itself; `drawn`: sampled, of one that has no rule."""
     table: str | None = None
     """Colour of the table or the floor."""
     object: str | None = None
@@ -55,7 +57,7 @@ class VariationConfig:
         _check_name("all", self.all, get_args(Mode))
         for factor, values in VALUES.items():
             if getattr(self, factor) is not None:
-                _check_name(factor, getattr(self, factor), (*get_args(Mode), *values.names()))
+                _check_value(factor, getattr(self, factor), values)
 
     def over(self, usual: Mapping[str, str]) -> VariationConfig:
         """Return the same with usual values where nothing is asked for.
@@ -100,11 +102,10 @@ class VariationConfig:
         if self.all != "default" and not values:
             raise ValueError(f"variation.all must be 'default' for a task without factors, got {self.all!r}")
         if self.layout is not None:
-            layouts = values["layout"]
-            if self.layout not in layouts.drawn:
-                modes = (*get_args(Mode), "drawn") if layouts.drawn else get_args(Mode)
-                _check_name("layout", self.layout, (*modes, *layouts.names()))
-        return {factor: getattr(self, factor) or self.all for factor in FACTORS if factor in values}
+            _check_value("layout", self.layout, values["layout"])
+        asked = {factor: getattr(self, factor) or self.all for factor in FACTORS if factor in values}
+        lacks_rule = {factor for factor, name in asked.items() if name == "drawn" and values[factor].drawn is None}
+        return {factor: "sampled" if factor in lacks_rule else name for factor, name in asked.items()}
 
 
 def draw(chosen: Mapping[str, str], values: Mapping[str, Values], rng: np.random.Generator) -> dict[str, str]:
@@ -126,17 +127,26 @@ def draw(chosen: Mapping[str, str], values: Mapping[str, Values], rng: np.random
     return drawn
 
 
-def _among(values: Values, asked: str) -> tuple[str, ...]:
+def _among(values: Values, asked: str) -> Sequence[str]:
     """Return the names of the values that one is drawn from."""
-    if asked == "drawn":
-        return tuple(values.drawn)
+    if asked == "drawn" and values.drawn is not None:
+        return values.drawn.names
     training = tuple(values.training)
     groups = {"default": training[:1], "sampled": training, "held_out": tuple(values.held_out)}
     return groups.get(asked, (asked,))
 
 
-def _check_name(factor: str, name: str, known: Iterable[str]) -> None:
+def _check_value(factor: str, name: str, values: Values) -> None:
+    if name in values:  # of which there may be too many to list
+        return
+    modes = tuple(mode for mode in get_args(Mode) if mode != "drawn" or values.drawn is not None)
+    _check_name(factor, name, (*modes, *values.names()), values.drawn)
+
+
+def _check_name(factor: str, name: str, known: Sequence[str], drawn: Drawn | None = None) -> None:
     known = tuple(dict.fromkeys(known))  # the default is both a mode and a value
     if name not in known:
-        hint = did_you_mean(str(name), known)
-        raise ValueError(f"variation.{factor} has no value {name!r}{hint} known are: {', '.join(known)}")
+        means_drawn = drawn is not None and str(name).startswith(drawn.names[0].rstrip("0123456789"))
+        hint = ";" if means_drawn else did_you_mean(str(name), known)
+        names = ", ".join(known if drawn is None else (*known, drawn.span()))
+        raise ValueError(f"variation.{factor} has no value {name!r}{hint} known are: {names}")

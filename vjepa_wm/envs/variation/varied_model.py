@@ -12,19 +12,8 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from vjepa_wm.envs.variation.values import (
-    CAMERAS,
-    DISTRACTORS,
-    FRICTIONS,
-    LIGHTS,
-    MASSES,
-    OBJECTS,
-    TABLES,
-    Colour,
-    LightChange,
-    Orbit,
-    Values,
-)
+from vjepa_wm.envs.variation.value_types import Colour, LightChange, Orbit, Values
+from vjepa_wm.envs.variation.values import CAMERAS, DISTRACTORS, FRICTIONS, LIGHTS, MASSES, OBJECTS, TABLES
 
 # What a variation changes of a model and of its headlight.
 MODEL_FIELDS = (
