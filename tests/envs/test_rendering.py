@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import logging
 import os
 import subprocess
@@ -337,3 +338,21 @@ def test_all_tasks_run_without_any_graphics_library(monkeypatch):
         env.reset(seed=0)
         image = env.step(env.action_space.high)[0]["image"]
         assert hashlib.sha256(image).hexdigest() == pictures[task]
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="triton, which comes with torch for GPUs, is not installed"
+)
+def test_torch_builds_a_model_without_memory_after_a_picture_was_drawn():
+    # Mesa's LLVM and triton's in one process: in the wrong order it ends with a segmentation fault
+    code = """
+import torch
+from vjepa_wm import envs
+
+env = envs.make("reach", image_size=32)
+env.reset(seed=0)
+env.render()
+with torch.device("meta"):
+    torch.nn.init.normal_(torch.empty(3))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,6 +6,7 @@ Apart from the layouts that were thought of, since these are only names until on
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 
@@ -24,16 +25,17 @@ def drawn_mazes(num_cells: int, without: Iterable[str]) -> Drawn:
         num_cells: in a row and in a column.
         without: drawings that none may equal, turned or mirrored either.
     """
-    avoided = {_walls(drawing).tobytes() for drawing in without}
+    avoided = frozenset(_walls(drawing).tobytes() for drawing in without)
+    return Drawn(NumberedNames("maze_", NUM_MAZES), partial(_maze, num_cells, avoided))
 
-    def maze(number: int) -> str:
-        rng = np.random.default_rng(number)
-        while True:
-            drawing = _draw(num_cells, rng)
-            if not any(walls.tobytes() in avoided for walls in _turned_and_mirrored(_walls(drawing))):
-                return drawing
 
-    return Drawn(NumberedNames("maze_", NUM_MAZES), maze)
+def _maze(num_cells: int, avoided: frozenset[bytes], number: int) -> str:
+    """Draw the maze of a number; a function of the module, so that environments can be copied and pickled."""
+    rng = np.random.default_rng(number)
+    while True:
+        drawing = _draw(num_cells, rng)
+        if not any(walls.tobytes() in avoided for walls in _turned_and_mirrored(_walls(drawing))):
+            return drawing
 
 
 def _draw(num_cells: int, rng: np.random.Generator) -> str:

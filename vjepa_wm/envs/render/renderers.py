@@ -6,6 +6,9 @@ Letter: S image size.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
 from typing import Any, ClassVar, Protocol
 
 import mujoco
@@ -86,8 +89,20 @@ class GLRenderer:
             self._renderer = None
 
 
+@cache
+def _load_triton() -> None:
+    """Load triton, where it is installed, before anything draws.
+
+    Mesa's software renderer brings LLVM, and so does triton, which torch loads when it first compiles or builds a model
+    without memory: loaded after the renderer's, it ends the process with a segmentation fault (Mesa 22.3, triton 3.7).
+    """
+    with suppress(ImportError):
+        import_module("triton")
+
+
 def _open_gl(model: mujoco.MjModel, size: int) -> mujoco.Renderer:
     """Make what draws with OpenGL, square pictures of a size [px]."""
+    _load_triton()
     try:
         opened = mujoco.Renderer(model, size, size)
     except (RuntimeError, ImportError, ValueError, AttributeError, mujoco.FatalError) as error:

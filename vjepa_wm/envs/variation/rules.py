@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from colorsys import hsv_to_rgb, rgb_to_hsv
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
@@ -64,12 +64,13 @@ def drawn_values(factor: str, rule: Callable[[np.random.Generator], Any]) -> Dra
         factor: whose values they are; two factors with the same rule have different ones.
         rule: makes a value of a generator.
     """
+    return Drawn(NumberedNames("drawn_", NUM_DRAWN, digits=5), partial(_value, factor, rule))
 
-    def value(number: int) -> Any:
-        # Of a named bit generator, as the default one may become another.
-        return rule(np.random.Generator(np.random.PCG64([*factor.encode(), number])))
 
-    return Drawn(NumberedNames("drawn_", NUM_DRAWN, digits=5), value)
+def _value(factor: str, rule: Callable[[np.random.Generator], Any], number: int) -> Any:
+    """Make the value of a number; a function of the module, so that environments can be copied and pickled."""
+    # Of a named bit generator, as the default one may become another.
+    return rule(np.random.Generator(np.random.PCG64([*factor.encode(), number])))
 
 
 def draw_table(rng: np.random.Generator) -> tuple[Colour, Colour]:
