@@ -99,6 +99,7 @@ DAMAGED = [
     ("csv", "metrics, gone on with", text(b"step,loss\n1e999,1\n"), r"metrics\.csv is damaged: row 1"),
     ("csv", "metrics, gone on with", text(b"step,loss\n1,1,1\n"), r"metrics\.csv is damaged: row 1"),
     ("picture", "png", other_sum, r"picture\.png as a picture: broken PNG"),
+    ("picture", "classes of pixels", other_sum, r"labels\.png cannot be read as labels: broken PNG"),
     ("parquet", "tasks, appended to", text(b"PAR1"), r"tasks\.parquet as parquet"),
     ("parquet", "numbers", cells("timestamp", True), r"'timestamp' must hold one number a row in .*file-000\.parquet"),
     ("parquet", "rows of episodes", cells("length", 2**58), r"length must be at most 10,000,000, got 288"),

@@ -19,7 +19,7 @@ from torch import Tensor
 from vjepa_wm.data.labelled.class_folders import TEST_NAMES, TRAIN_NAMES
 from vjepa_wm.data.labelled.labelled_set import LabelError
 from vjepa_wm.data.media.media_files import natural_key
-from vjepa_wm.data.media.pictures import PICTURE_SUFFIXES, open_picture, read_picture
+from vjepa_wm.data.media.pictures import PICTURE_SUFFIXES, check_sums, open_picture, read_picture
 from vjepa_wm.models.pixels import prepare_frames
 
 IGNORED = 255
@@ -119,6 +119,7 @@ def read_labels(path: Path, depth_unit: float | None = None) -> np.ndarray:
         if path.suffix == ".npy":
             values = np.load(path, allow_pickle=False)
         else:
+            check_sums(path)
             with open_picture(path) as picture:
                 values = np.array(picture)
     except Exception as error:  # of damaged files decoders raise whatever they stumble over

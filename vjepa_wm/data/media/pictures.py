@@ -78,7 +78,7 @@ def decode_picture(content: bytes, label: str) -> np.ndarray:
 
 def _read(source: Path | BytesIO, label: str) -> np.ndarray:
     try:
-        _check_sums(source)
+        check_sums(source)
         with open_picture(source) as picture:
             if picture.mode not in _EIGHT_BIT_MODES:
                 raise PictureError(f"picture must have 8 bits per colour, got Pillow's mode {picture.mode} in {label}")
@@ -102,7 +102,7 @@ def open_picture(source: Path | BytesIO) -> Image.Image:
     return Image.open(source, formats=[name for name in _FORMATS if name in Image.OPEN])
 
 
-def _check_sums(source: Path | BytesIO) -> None:
+def check_sums(source: Path | BytesIO) -> None:
     """Raise what Pillow does where a format has check sums of its parts and they are wrong; it reads pixels without."""
     with open_picture(source) as picture:
         if picture.format == "PNG":
