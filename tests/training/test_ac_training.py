@@ -46,7 +46,9 @@ def encoder(tmp_path_factory):
 
 
 def config(data, encoder, out, **options) -> TrainACConfig:
-    small = {"predictor_dim": 24, "predictor_depth": 2, "predictor_heads": 2, "precision": "fp32"}
+    small = {"precision": "fp32"}
+    if encoder is not None:
+        small |= {"predictor_dim": 24, "predictor_depth": 2, "predictor_heads": 2}
     short = {"steps": 4, "batch_size": 8, "log_every": 1, "save_every": 2, "validation_share": 0.2}
     return TrainACConfig(data=(data,), encoder=encoder, out=out, **(small | short | options))
 
@@ -287,7 +289,7 @@ def test_a_world_model_goes_on_and_keeps_its_encoder_and_proposal(data, proposin
     assert moved == {"predictor"}
     assert float(metrics(tmp_path / "whole")[-1]["val_reading"]) > 0
     with pytest.raises(CheckpointError, match="holds another run"):
-        train_ac(replace(whole, world_model=None, encoder=folder, reading_weight=0.0))
+        train_ac(config(data, folder, whole.out))
 
 
 def test_readings_are_met_by_true_latents_and_move_the_predictor_alone(data, proposing):
@@ -313,12 +315,19 @@ def test_readings_are_met_by_true_latents_and_move_the_predictor_alone(data, pro
             {"encoder": Path("a"), "world_model": Path("b")},
             "one of encoder and world_model must be given, and not both",
         ),
+        ({"world_model": Path("b"), "predictor_depth": 9}, "predictor_depth must be left out with a world_model"),
         ({"encoder": Path("a"), "reading_weight": 1.0}, "reading_weight must be 0 without a world_model"),
     ],
 )
 def test_what_it_begins_with_is_one_thing(data, tmp_path, begin, message):
     with pytest.raises(ValueError, match=message):
         TrainACConfig(data=(data,), out=tmp_path, **begin)
+
+
+def test_a_world_model_goes_on_with_data_of_its_own_numbers(data, tmp_path, proposing):
+    places = TrajectoryOptions(state=("observation.state:x,y",), action=("action:dx,dy",))
+    with pytest.raises(ValueError, match="must have the action_dim 7 of the world model, they have 2"):
+        train_ac(config(data, None, tmp_path / "on", world_model=proposing[1], read=places))
 
 
 def test_without_a_proposal_nothing_reads(data, encoder, tmp_path):

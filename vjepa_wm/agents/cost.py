@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -265,8 +265,8 @@ def make_cost(
         proposes: what says how likely first actions are; None: that of the world model.
 
     Raises:
-        ValueError: if actions are to be weighed and their scale is not known, or readings, steps or states are and
-            there is no proposal.
+        ValueError: if actions are to be weighed and their scale is not known, or readings, steps, states or the prior
+            are and there is no proposal.
     """
     parts: list[CostPart] = [GoalDistance(config, proposal)]
     if proposal is None and (config.distance_weight or config.state_weight):
@@ -276,9 +276,10 @@ def make_cost(
     if proposal is not None and config.state_weight:
         parts.append(StateDistance(proposal.state_unit, config))
     if config.prior_weight:
-        if proposes is None and proposal is None:
+        asked: Proposes | None = proposal if proposes is None else proposes
+        if asked is None:
             raise ValueError("prior_weight must be 0 without a proposal")
-        parts.append(ProposalPrior(proposes or cast(Proposal, proposal), config.prior_weight))
+        parts.append(ProposalPrior(asked, config.prior_weight))
     if config.action_weight:
         if not action_scale:
             raise ValueError("action_weight must be 0 for a world model that was trained on raw actions")

@@ -35,8 +35,18 @@ from vjepa_wm.training.ac_objective import Reading, world_model_losses
 from vjepa_wm.training.imagined_objects import report_imagined_objects
 from vjepa_wm.training.losses import prediction_loss
 from vjepa_wm.training.run.distributed import World, joined_world
-from vjepa_wm.training.run.latent_training import LatentRunConfig, open_windows, train_on_latents
+from vjepa_wm.training.run.latent_training import LatentRunConfig, check_data_fit, open_windows, train_on_latents
 from vjepa_wm.training.run.optimizer import make_optimizer, take_step
+
+OF_NEW_PREDICTORS = (
+    "predictor_dim",
+    "predictor_depth",
+    "predictor_heads",
+    "predictor_conditioning",
+    "use_state",
+    "normalize",
+)
+"""Options that one which goes on does not take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +90,10 @@ class TrainACConfig(LatentRunConfig):
         super().__post_init__()
         if (self.encoder is None) == (self.world_model is None):
             raise ValueError("one of encoder and world_model must be given, and not both")
+        if self.world_model is not None:
+            for name in OF_NEW_PREDICTORS:
+                if getattr(self, name) != getattr(TrainACConfig, name):
+                    raise ValueError(f"{name} must be left out with a world_model, whose predictor keeps its form")
         if self.reading_weight and self.world_model is None:
             raise ValueError("reading_weight must be 0 without a world_model, whose proposal reads")
         check_at_least(0, inverse_weight=self.inverse_weight, reading_weight=self.reading_weight)
@@ -256,6 +270,8 @@ def train_ac(config: TrainACConfig) -> Path:
         antialias = begin.config.antialias if isinstance(begin, WorldModel) else True
         find_motion = partial(moving_frames, seed=config.seed, device=device) if config.balance_motion else None
         windows = open_windows(config, encoder, config.num_frames, world, antialias=antialias, find_motion=find_motion)
+        if isinstance(begin, WorldModel):
+            check_data_fit(windows.train.sets, begin)
         trainer = ACTrainer(config, begin, windows.train.sets, world)
         content = {"encoder" if begin is encoder else "world_model": fingerprint(begin)}
         folder = train_on_latents(trainer, windows, name="train-ac", samples="windows", content=content)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.training.proposal_config import TrainProposalConfig, proposal_form, start_of
 from vjepa_wm.training.proposal_losses import HindsightBatch, arrival_radius, distance_loss, proposal_losses
 from vjepa_wm.training.run.distributed import World, joined_world
-from vjepa_wm.training.run.latent_training import Windows, open_windows, train_on_latents
+from vjepa_wm.training.run.latent_training import Windows, check_data_fit, open_windows, train_on_latents
 from vjepa_wm.training.run.optimizer import make_optimizer, take_step
 from vjepa_wm.training.run.run_config import step_generator
 from vjepa_wm.training.scene_learning import SceneLearner, draw_moments
@@ -195,19 +194,10 @@ def train_proposal(config: TrainProposalConfig) -> Path:
         model = load_world_model(config.world_model).to(device)
         windows = open_windows(config, model.encoder, 2, world, antialias=model.config.antialias)
         proposal = proposal_form(config, windows.train.sets)
-        _check_fit(proposal, model)
+        check_data_fit(windows.train.sets, model)
         if config.fine_tune:
             proposal = start_of(config, proposal, model)
         content = {"world_model": fingerprint(model)}
         trainer = ProposalTrainer(config, proposal, model, windows, world)
         model.attach_proposal(trainer.proposal)
         return train_on_latents(trainer, windows, name="train-proposal", samples="pairs", content=content)
-
-
-def _check_fit(proposal: ProposalConfig, model: WorldModel) -> None:
-    """Raise a ValueError unless the data have the actions and states of the world model."""
-    predictor: Any = model.config.predictor
-    for name, here in (("action_dim", proposal.action_dim), ("state_dim", proposal.state_dim)):
-        there = getattr(predictor, name)
-        if here != there and (name != "state_dim" or predictor.use_state):
-            raise ValueError(f"the datasets must have the {name} {there} of the world model, they have {here}")

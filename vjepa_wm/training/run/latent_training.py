@@ -7,7 +7,7 @@ are dealt out by its number, and divided among the processes that `torchrun` sta
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -145,6 +145,16 @@ def open_windows(
     moving = None if find_motion is None else [find_motion(train) for train, _ in parts]
     deal = partial(WindowMixture, num_frames=num_frames, weights=config.data_weights, seed=config.seed)
     return Windows(deal([train for train, _ in parts], moving=moving), deal([rest for _, rest in parts]))
+
+
+def check_data_fit(sets: Sequence[LatentSet], model: WorldModel) -> None:
+    """Raise a ValueError unless the data have the actions and states of a world model."""
+    predictor = model.config.predictor
+    wanted = (("action_dim", "actions", True), ("state_dim", "states", predictor.use_state))
+    for name, numbers, counts in wanted:
+        here, there = getattr(sets[0], numbers).shape[1], getattr(predictor, name)
+        if counts and here != there:
+            raise ValueError(f"the datasets must have the {name} {there} of the world model, they have {here}")
 
 
 def train_on_latents(
