@@ -48,6 +48,23 @@ def test_readings_are_compared_token_by_token():
         make_cost(config, ())
 
 
+def test_scenes_are_compared_without_the_robot():
+    config = CostConfig(energy="scene", steps="last")
+    seeing = Proposal(replace(PROPOSAL.config, scene_dim=3))
+    seeing.scene_unit.fill_(2.0)
+    with torch.no_grad():
+        codes, goal = seeing.scene_code(IMAGINED.z[:, -1]), seeing.scene_code(IMAGINED.z_goal[None])
+        costs = make_cost(config, (), proposal=seeing)(IMAGINED)
+    torch.testing.assert_close(costs, (codes - goal).square().sum(dim=-1) / 2.0)
+    assert config.latent_energy == "l2"
+    with pytest.raises(ValueError, match="the proposal has no code of the scene; train-proposal makes one unless"):
+        make_cost(config, (), proposal=PROPOSAL)
+    with pytest.raises(ValueError, match="energy must be l1, l2 or cosine for a world model without a proposal, got s"):
+        make_cost(config, ())
+    with pytest.raises(ValueError, match="patch_weights must be none for scene, which is no energy of patches"):
+        CostConfig(energy="scene", patch_weights="change")
+
+
 def test_patches_that_must_change_count_more():
     z_goal = IMAGINED.z_start.clone()
     z_goal[2] += 1.0
@@ -105,7 +122,7 @@ def test_parts_add_up_and_the_users_is_one():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"energy": "l3"}, "energy must be one of l1, l2, cosine, reading, got 'l3'"),
+        ({"energy": "l3"}, "energy must be one of l1, l2, cosine, reading, scene, got 'l3'"),
         ({"steps": "first"}, "steps must be one of last, sum, discounted, least, got 'first'"),
         ({"patch_weights": "all"}, "patch_weights must be one of none, change, got 'all'"),
         ({"discount": 0.0}, "discount must be above 0 and at most 1, got 0.0"),

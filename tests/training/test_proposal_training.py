@@ -93,6 +93,21 @@ def test_fine_tuning_goes_on_from_the_proposal_there_is(data, world_model, tmp_p
         torch.testing.assert_close(after.proposal.state_dict()[name], value, rtol=0, atol=1e-6)
 
 
+def test_the_code_of_the_scene_comes_and_goes_with_its_loss(data, world_model, tmp_path):
+    without = train_proposal(config(data, world_model, tmp_path / "without", scene_weight=0.0))
+    assert load_world_model(without).proposal.config.scene_dim == 0
+    learned = train_proposal(config(data, without, tmp_path / "with", fine_tune=True))
+    proposal = load_world_model(learned).proposal
+    assert proposal.config.scene_dim == 16 and proposal.scene_unit > 0
+    latents = encode_dataset(load_world_model(world_model).encoder, TrajectoryDataset(data))
+    rows, cpu = latents.window_starts(4), torch.device("cpu")
+    with torch.no_grad():
+        apart = proposal.scene_distance(latents.read_z(rows, cpu), latents.read_z(rows + 3, cpu)).mean()
+    assert 0.1 < apart < 10  # 1 is how far frames are from their goals in training
+    dropped = train_proposal(config(data, learned, tmp_path / "dropped", fine_tune=True, scene_weight=0.0))
+    assert load_world_model(dropped).proposal.config.scene_dim == 0
+
+
 def test_fine_tuning_needs_something_to_go_on_from(data, world_model, tmp_path):
     with pytest.raises(ValueError, match=r"fine_tune needs a world model with a proposal, .* has none"):
         train_proposal(config(data, world_model, tmp_path / "one", fine_tune=True))

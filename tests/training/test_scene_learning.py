@@ -11,7 +11,7 @@ from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.scene_contrast import SceneContrast
 from vjepa_wm.training.scene_learning import MAX_GAP, SceneLearner, draw_moments
 
-SIZES = {"encoder_dim": 8, "num_tokens": 9, "action_dim": 3, "state_dim": 3, "reader_dim": 4, "hidden_dim": 16}
+SIZES = {"encoder_dim": 8, "num_tokens": 9, "action_dim": 3, "state_dim": 3, "reader_dim": 4, "hidden_dim": 16, "scene_dim": 16}
 CPU = torch.device("cpu")
 
 
@@ -56,12 +56,12 @@ def one_of(latents, rows):
     return latents.z[rows].astype(np.float32)
 
 
-def test_the_loss_changes_the_reader_alone():
+def test_the_loss_changes_the_reader_and_the_code_alone():
     proposal = Proposal(ProposalConfig(**SIZES))
     moments = draw_moments([made_set()[0]], {0: 32}, torch.Generator().manual_seed(0), CPU)
     SceneLearner(proposal.config).loss(proposal, *moments).backward()
     changed = {name.split(".")[0] for name, value in proposal.named_parameters() if value.grad is not None}
-    assert changed == {"reader"}
+    assert changed == {"reader", "scene_linear", "scene_readout"}
 
 
 def test_codes_come_to_show_the_object_and_not_the_robot():
@@ -74,8 +74,7 @@ def test_codes_come_to_show_the_object_and_not_the_robot():
     def shares():
         """Return how much of the object's and of the robot's place a linear map reads off the codes."""
         with torch.no_grad():
-            read = proposal.read(torch.from_numpy(made.z).float())
-            codes = (learner.linear(read) + learner.mlp(read)).numpy()
+            codes = proposal.scene_code(torch.from_numpy(made.z).float()).numpy()
         codes = np.column_stack((codes, np.ones(len(codes))))
         told = []
         for truth in (objects, made.states):

@@ -21,7 +21,9 @@ from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.energy import EnergyName, token_energy
 from vjepa_wm.models.proposal import Proposal
 
-DistanceName = Literal["l1", "l2", "cosine", "reading"]
+DistanceName = Literal["l1", "l2", "cosine", "reading", "scene"]
+OF_PROPOSAL: tuple[DistanceName, ...] = ("reading", "scene")
+"""Distances of what a proposal leaves of latents."""
 StepsName = Literal["last", "sum", "discounted", "least"]
 PatchWeights = Literal["none", "change"]
 
@@ -57,7 +59,8 @@ class CostConfig:
     energy: DistanceName = "l2"
     """Distance of latents: l1 (V-JEPA 2-AC), l2 or cosine; or reading, which is l2 of what the proposal's reader leaves
     of both. The reader has learned what of the latents says how to act, where an object counts as much as the arm that
-    hides it."""
+    hides it. Or scene, which is l2 of the codes that the proposal has of the scene without the robot, in units of how
+    far frames are from their goals in training."""
     steps: StepsName = "sum"
     """last judges a plan by its last frame (V-JEPA 2-AC), sum by all its frames, discounted by all with the later ones
     counting less, least by the nearest of them. With a horizon above 1, last may put off the arrival at every step and
@@ -84,6 +87,8 @@ class CostConfig:
         for name, known in words:
             if getattr(self, name) not in get_args(known):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")
+        if self.energy == "scene" and self.patch_weights != "none":
+            raise ValueError(f"patch_weights must be none for scene, which is no energy of patches, got {self.patch_weights}")
         if not 0 < self.discount <= 1:
             raise ValueError(f"discount must be above 0 and at most 1, got {self.discount}")
         names = ("distance_weight", "state_weight", "prior_weight", "action_weight")
@@ -92,7 +97,7 @@ class CostConfig:
     @property
     def latent_energy(self) -> EnergyName:
         """Energy of the latents themselves, by which what is seen is far from the goal or near."""
-        return "l2" if self.energy == "reading" else self.energy
+        return "l2" if self.energy == "reading" or self.energy == "scene" else self.energy
 
 
 def over_steps(frames: Tensor, config: CostConfig) -> Tensor:
@@ -117,25 +122,35 @@ class GoalDistance:
             proposal: of the world model, which reads; None: there is none.
 
         Raises:
-            ValueError: if readings are to be compared and nothing reads.
+            ValueError: if readings or codes are to be compared and nothing gives them.
         """
-        if config.energy == "reading" and proposal is None:
-            raise ValueError("energy must be l1, l2 or cosine for a world model without a proposal, got reading")
+        if config.energy in OF_PROPOSAL and proposal is None:
+            raise ValueError(f"energy must be l1, l2 or cosine for a world model without a proposal, got {config.energy}")
+        if config.energy == "scene":
+            assert proposal is not None  # refused above
+            proposal.check_scene()
         self._config, self._proposal = config, proposal
 
     def __call__(self, imagined: Imagined) -> Tensor:
         """Return the distance of each candidate, (K,)."""
         config, z = self._config, imagined.z
+        if config.energy == "scene":
+            return over_steps(self._scenes_apart(z.flatten(0, 1), imagined.z_goal).unflatten(0, z.shape[:2]), config)
         tokens = self._apart(z.flatten(0, 1), imagined.z_goal)
         if config.patch_weights == "change":
             changes = self._apart(imagined.z_start.unsqueeze(0), imagined.z_goal)[0]
             tokens = tokens * (changes / changes.mean().clamp_min(1e-9))
         return over_steps(tokens.mean(dim=-1).unflatten(0, z.shape[:2]), config)
 
+    def _scenes_apart(self, z: Tensor, z_goal: Tensor) -> Tensor:
+        """Return how far the scenes of latents (B, N, D) are from the goal's (N, D), (B,)."""
+        assert self._proposal is not None  # refused before
+        return self._proposal.scene_distance(z, z_goal.unsqueeze(0))
+
     def _apart(self, z: Tensor, z_goal: Tensor) -> Tensor:
         """Return how far each token of latents (B, N, D) is from the goal's (N, D), (B, N)."""
         if self._config.energy != "reading":
-            return token_energy(z, z_goal, self._config.energy)
+            return token_energy(z, z_goal, self._config.latent_energy)
         assert self._proposal is not None  # refused before
         return token_energy(self._proposal.read_tokens(z), self._proposal.read_tokens(z_goal), "l2")
 

@@ -4,9 +4,10 @@ Why this file exists: search from scratch finds no way to a goal that lies beyon
 full of ways to whatever they show later. A proposal learns from them in hindsight what to do next on the way from one
 latent to another. What it makes of the tokens also serves two readouts that change nothing in it: the robot's state in
 a picture, which says whether a goal picture's pose is reached, and the steps that are left from one picture to another.
+A third one does change it: a code of the scene without the robot, by which a search can tell where objects are.
 It knows neither simulator nor planner; it is an optional part of a world model.
 
-Letters: B batch, N tokens per frame, D width of the encoder, R width of the reader, M modes, A action, P state.
+Letters: B batch, N tokens per frame, D width of the encoder, R width of the reader, M modes, A action, P state, C scene.
 
 Source: goal-conditioned behaviour cloning with hindsight goals (arXiv 1906.05838, 2004.11457); mixture density networks
 (Bishop 1994).
@@ -57,6 +58,8 @@ class ProposalConfig:
     """Gaussians M of the mixture."""
     use_state: bool = True
     """Whether the robot's state is given beside the latents."""
+    scene_dim: int = 0
+    """Numbers C of a code that shows the scene without the robot; 0: there is none."""
     object_dim: int = 0
     """Numbers that a readout of objects' poses gives, which is trained with labels; 0: there is none."""
     near_energy: float = 0.0
@@ -73,7 +76,7 @@ class ProposalConfig:
         """Check the sizes."""
         sizes = {name: getattr(self, name) for name in ("reader_dim", "hidden_dim", "depth", "num_modes", "num_tokens")}
         check_at_least(1, **sizes, relation_depth=self.relation_depth)
-        check_at_least(0, object_dim=self.object_dim, relation_dim=self.relation_dim)
+        check_at_least(0, object_dim=self.object_dim, relation_dim=self.relation_dim, scene_dim=self.scene_dim)
         if self.relation_dim and math.isqrt(self.num_tokens) ** 2 != self.num_tokens:
             raise ValueError(f"relation_dim must be 0 for {self.num_tokens} tokens, which are no square grid")
         for name, size in (("action_scale", self.action_dim), ("state_mean", self.state_dim)):
@@ -113,6 +116,10 @@ class Proposal(nn.Module):
         self.modes = nn.Linear(width, config.num_modes * (1 + 2 * config.action_dim))
         self.state_readout = _readout(read, config.state_dim)
         self.distance_readout = _readout(3 * read, 1)
+        if config.scene_dim:
+            self.scene_linear = nn.Linear(read, config.scene_dim)
+            self.scene_readout = _readout(read, config.scene_dim)
+            self.register_buffer("scene_unit", torch.ones(()))
         if config.object_dim:
             self.object_readout = _readout(read, config.object_dim)
         self.register_buffer("action_unit", torch.tensor(config.action_scale or (1.0,) * config.action_dim))
@@ -123,6 +130,8 @@ class Proposal(nn.Module):
     action_unit: Tensor
     state_offset: Tensor
     state_unit: Tensor
+    scene_unit: Tensor
+    """Squared distance of the codes of training frames and their goals, mean; where there are codes."""
     arrival_radius: Tensor
     """How far, by `state_distance`, nine of ten training frames that have arrived are at most; 0 where training did not
     say."""
@@ -199,6 +208,28 @@ class Proposal(nn.Module):
     def log_steps_left(self, z: Tensor, z_goal: Tensor) -> Tensor:
         """Return log(1 + steps left), (B,), which is what is trained."""
         return self.distance_readout(self.relate(z, z_goal).detach()).float().squeeze(-1)
+
+    def scene_code(self, z: Tensor) -> Tensor:
+        """Say of latents (B, N, D) what the scene is without the robot, (B, C).
+
+        Raises:
+            ValueError: if it has no such code.
+        """
+        self.check_scene()
+        read = self.read(z)
+        return (self.scene_linear(read) + self.scene_readout(read)).float()
+
+    def scene_distance(self, z: Tensor, z_goal: Tensor) -> Tensor:
+        """Return the squared distance of the codes of latents (B, N, D) and others (B or 1, N, D), (B,).
+
+        1 is what frames are from their goals in training. Raises as `scene_code`.
+        """
+        return (self.scene_code(z) - self.scene_code(z_goal)).square().sum(dim=-1) / self.scene_unit
+
+    def check_scene(self) -> None:
+        """Raise a ValueError unless there is a code of the scene."""
+        if not self.config.scene_dim:
+            raise ValueError("the proposal has no code of the scene; train-proposal makes one unless --scene-weight is 0")
 
     def read_objects(self, z: Tensor) -> Tensor:
         """Read the objects' poses off latents (B, N, D); only for a proposal that was trained with labels.

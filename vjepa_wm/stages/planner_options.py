@@ -39,8 +39,8 @@ METHODS = ("cem", "icem", "mppi", "random_shooting", "gradient", "polish")
 PROPOSED_SEARCH = CEMConfig(num_samples=25, num_elites=6, iterations=1, keep_mean=True, return_best=True)
 """A choice among what the proposal brings: refined further, plans find what the predictor does not know."""
 PROPOSED_HORIZON = 4
-PROPOSED_PRIOR = 0.001
-"""Weight of the proposal's word beside an energy of readings."""
+PROPOSED_PRIORS: dict[DistanceName, float] = {"reading": 0.001, "scene": 0.01}
+"""Weight of the proposal's word beside an energy."""
 
 
 SwitchName = Literal["clock", "arrival"]
@@ -64,8 +64,8 @@ class PlannerOptions:
     horizon: int | None = None
     """Actions per plan; the first is executed, then a new plan is made. None: 1, and 4 with a proposal."""
     energy: DistanceName | None = None
-    """Distance of latents, l1, l2 or cosine, or reading: l2 of what the proposal's reader leaves of them. None: the
-    preset's, and reading where the world model proposes."""
+    """Distance of latents, l1, l2 or cosine, or reading: l2 of what the proposal's reader leaves of them, or scene: of
+    its codes of the scene without the robot. None: the preset's, and reading where the world model proposes."""
     cost_steps: StepsName | None = None
     """Which imagined frames count: last, sum, discounted or least (the nearest). None: the preset's, and last where
     candidates are proposed."""
@@ -74,8 +74,8 @@ class PlannerOptions:
     action_weight: float = 0.0
     """Weight of how far actions lie beyond twice the deviation of the training actions."""
     prior_weight: float | None = None
-    """Weight of how unlikely the proposal calls a plan's first action; none: 0.001 beside an energy of readings where
-    candidates are proposed, else 0."""
+    """Weight of how unlikely the proposal calls a plan's first action; none: 0.001 beside an energy of readings, 0.01
+    beside one of the scene, where candidates are proposed, else 0."""
     distance_weight: float = 0.0
     """Weight of the steps that the proposal says are left from imagined frames."""
     state_weight: float = 0.0
@@ -209,7 +209,7 @@ class PlannerOptions:
     def _cost_config(self, *, proposed: bool = False, reads: bool = False) -> CostConfig:
         usual: DistanceName = "reading" if proposed and reads and self.preset == "cpu" else "l2"
         energy = self.energy or ("l1" if self.preset == "vjepa2" else usual)
-        usual_prior = PROPOSED_PRIOR if proposed and energy == "reading" else 0.0
+        usual_prior = PROPOSED_PRIORS.get(energy, 0.0) if proposed else 0.0
         return CostConfig(
             energy=energy,
             steps=self.cost_steps or ("sum" if self.preset == "cpu" and not proposed else "last"),

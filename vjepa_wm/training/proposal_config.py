@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,9 @@ from vjepa_wm.models.energy import l2_energy
 from vjepa_wm.models.proposal import ProposalConfig
 from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.training.run.latent_training import LatentRunConfig
+
+SCENE_DIM = 16
+"""Numbers in the code of the scene."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class TrainProposalConfig(LatentRunConfig):
     predictor imagines, for a search whose cost has it."""
     scene_weight: float = 0.3
     """Weight of a loss that makes the reader of tokens tell the scene without the robot, learned without labels: small
-    objects and their turns are noticed sooner. 0: none."""
+    objects and their turns are noticed sooner, and a search can go by the scene (energy scene). 0: none."""
     label_weight: float = 0.0
     """Weight of a loss that reads objects' poses, where the datasets tell them, off the same reader. Such a proposal
     is trained with labels and says so."""
@@ -88,6 +91,7 @@ def proposal_form(config: TrainProposalConfig, sets: tuple[LatentSet, ...]) -> P
         relation_depth=config.relation_depth,
         num_modes=config.num_modes,
         use_state=config.use_state,
+        scene_dim=SCENE_DIM if config.scene_weight else 0,
         object_dim=objects[0].shape[1] + 1 if config.label_weight else 0,
         near_energy=near_energy(sets),
         action_scale=actions["scale"],
@@ -108,7 +112,7 @@ def near_energy(sets: tuple[LatentSet, ...], max_pairs: int = 2048) -> float:
 
 
 def start_of(config: TrainProposalConfig, new: ProposalConfig, model: WorldModel) -> ProposalConfig:
-    """Return the form of the proposal that a run goes on from.
+    """Return the form of the proposal that a run goes on from; only its code of the scene may come or go.
 
     Args:
         config: the run.
@@ -127,4 +131,4 @@ def start_of(config: TrainProposalConfig, new: ProposalConfig, model: WorldModel
                 f"fine_tune needs the {name} {getattr(there, name)} of the proposal in {config.world_model}, the "
                 f"datasets and label_weight {config.label_weight:g} give {getattr(new, name)}"
             )
-    return there
+    return replace(there, scene_dim=new.scene_dim)

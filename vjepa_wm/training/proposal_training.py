@@ -70,7 +70,9 @@ class ProposalTrainer:
             self.proposal = Proposal(proposal).to(device)
             if config.fine_tune:
                 assert model.proposal is not None  # `start_of` refuses it
-                self.proposal.load_state_dict(model.proposal.state_dict())
+                own = self.proposal.state_dict()
+                there = {name: value for name, value in model.proposal.state_dict().items() if name in own}
+                self.proposal.load_state_dict(own | there)
             self.scene = SceneLearner(proposal).to(device) if config.scene_weight else None
         self.optimizer = make_optimizer(list(self.modules.values()), config.weight_decay)
         self.learning_rate = config.rate_schedule()
@@ -166,6 +168,9 @@ class ProposalTrainer:
         radius = arrival_radius(self.proposal, batch)
         if radius is not None:
             self.proposal.arrival_radius.copy_(radius)
+        if self.proposal.config.scene_dim:
+            apart = self.proposal.scene_distance(batch.z, batch.z_goal).mean()
+            self.proposal.scene_unit.mul_(apart.clamp_min(1e-6))
         self.proposal.train()
         return {f"val_{name}": float(loss) for name, loss in losses.items()}
 

@@ -18,12 +18,10 @@ from vjepa_wm.models.scene_contrast import SceneContrast
 
 MAX_GAP = 2
 """Most steps between two frames of one moment."""
-CODE_DIM = 16
-"""Numbers in the code of a frame."""
 
 
 class SceneLearner(nn.Module):
-    """A code above a proposal's reader, and the contrast that trains both; no part of what the proposal is."""
+    """The contrast that trains a proposal's reader and its code of the scene; no part of what the proposal is."""
 
     def __init__(self, proposal: ProposalConfig) -> None:
         """Draw the weights.
@@ -32,22 +30,18 @@ class SceneLearner(nn.Module):
             proposal: form of what is to learn.
         """
         super().__init__()
-        width = proposal.num_tokens * proposal.reader_dim
-        self.linear = nn.Linear(width, CODE_DIM)
-        self.mlp = nn.Sequential(nn.Linear(width, 256), nn.GELU(), nn.Linear(256, CODE_DIM))
         self.contrast = SceneContrast(proposal.state_dim)
 
     def loss(self, proposal: Proposal, z: Tensor, states: Tensor, frames: np.ndarray) -> Tensor:
-        """Return the loss of pairs of frames of one moment, which changes the proposal's reader alone.
+        """Return the loss of pairs of frames of one moment, which changes the proposal's reader and its code.
 
         Args:
-            proposal: whose reader learns.
+            proposal: what learns.
             z: latents, (2, B, N, D).
             states: of the robot, (2, B, P).
             frames: their numbers, (2, B); those of different episodes lie apart.
         """
-        read = proposal.read(z.flatten(0, 1))
-        codes = (self.linear(read) + self.mlp(read)).float().unflatten(0, z.shape[:2])
+        codes = proposal.scene_code(z.flatten(0, 1)).unflatten(0, z.shape[:2])
         return self.contrast.loss(codes, (states - proposal.state_offset) / proposal.state_unit, frames, MAX_GAP)
 
 

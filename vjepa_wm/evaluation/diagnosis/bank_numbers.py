@@ -47,7 +47,8 @@ def measure(banks: Iterable[StateBank], proposal: Proposal | None = None) -> Mea
         banks: of the states.
         proposal: of the world model, whose readings are compared too; None: there is none.
     """
-    energies = bank_energies(reading=proposal is not None)
+    has_scene = proposal is not None and proposal.config.scene_dim > 0
+    energies = bank_energies(reading=proposal is not None, scene=has_scene)
     parts = [GoalDistance(CostConfig(energy=energy, steps=steps), proposal) for energy, steps in energies]
     costs, starts, distances, reached, errors, moved = [], [], [], [], [], []
     sources, has_objects = np.array([]), False

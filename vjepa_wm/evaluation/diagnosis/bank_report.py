@@ -29,9 +29,10 @@ class BankEnergy(NamedTuple):
     """Which frames count."""
 
 
-def bank_energies(*, reading: bool) -> tuple[BankEnergy, ...]:
-    """Return all energies, those of what a proposal reads among them or not."""
-    names = [name for name in get_args(DistanceName) if reading or name != "reading"]
+def bank_energies(*, reading: bool, scene: bool = False) -> tuple[BankEnergy, ...]:
+    """Return all energies, those of what a proposal reads, or says of the scene, among them or not."""
+    left_out = {"reading": not reading, "scene": not scene}
+    names = [name for name in get_args(DistanceName) if not left_out.get(name)]
     return tuple(BankEnergy(name, steps) for name in names for steps in get_args(BankSteps))
 
 

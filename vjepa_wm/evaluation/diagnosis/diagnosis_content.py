@@ -155,7 +155,7 @@ def _sources(diagnosis: Diagnosis) -> DiagnosisSection:
         ]
     ]
     for source in dict.fromkeys(row.source for row in diagnosis.rows):
-        for energy, steps in (("l2", "last"), ("l2", "sum"), ("reading", "last")):
+        for energy, steps in (("l2", "last"), ("l2", "sum"), ("reading", "last"), ("scene", "last")):
             cells = [row for row in diagnosis.rows if (row.source, row.energy, row.steps) == (source, energy, steps)]
             if cells:  # without a proposal nothing reads
                 reachable = f"{cells[0].ranking.reachable:.0%}"
