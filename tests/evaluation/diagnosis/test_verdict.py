@@ -58,6 +58,7 @@ FIRST_ALONE = (DISTANCES < 0.04) & (SOURCES != "proposal")
         (evidence(bank(reached=FIRST_ALONE)), ["proposal"]),
         (evidence(success={"proposal_recovery": 0.6, "proposal_search": 0.4}), ["search"]),
         (evidence(success={"proposal": 0.3, "proposal_search": 0.4}), []),
+        (evidence(success={"proposal_recovery": 0.6, "world_model": 0.6}), []),  # the same row, no search
         (evidence(failures={"proposal": failed(stuck=4, fell_short=2)}), ["recovery"]),
         (evidence(failures={"proposal": failed(stuck=1, fell_short=5)}), []),
     ],

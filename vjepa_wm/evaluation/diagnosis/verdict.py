@@ -161,17 +161,18 @@ def _proposal(evidence: Evidence, thresholds: Thresholds) -> Finding:
 def _search(evidence: Evidence, thresholds: Thresholds) -> Finding:
     rates = evidence.success
     alone = next((name for name in ("proposal_recovery", "proposal", "zero") if name in rates), None)
-    searched = next((name for name in ("proposal_search", "world_model", "search") if name in rates), None)
+    proposes = evidence.numbers.source_names()[0] == "proposal"  # then the row world_model plays the proposal
+    rows = ("proposal_search", "search") if proposes else ("world_model", "search")
+    searched = next((name for name in rows if name in rates), None)
     if alone is not None and searched is not None:
         words = f"of the evaluation's episodes {searched} solves {rates[searched]:.0%}, {alone} {rates[alone]:.0%}"
         return Finding(part="search", limits=rates[searched] <= rates[alone], words=words)
     numbers, best = evidence.numbers, best_energy(evidence.rows)
     costs = numbers.costs[:, 1, numbers.energies.index((best.energy, best.steps))]
     picked = float(numbers.distances[np.arange(len(costs)), costs.argmin(axis=1)].mean())
-    first = numbers.source_names()[0]
     without, name = (
         (numbers.distances[:, 0], "the proposal's heaviest mode")
-        if first == "proposal"
+        if proposes
         else (
             numbers.starts,
             "standing still",
