@@ -2,12 +2,12 @@
 
 A pair is made of the same episodes, played forward and backward, so that every single frame fits both classes and what
 can be told from frames is the pair: half of the accuracy at most. Look and physics vary between episodes, and episodes
-of the test are none of the training. Measured are an encoder of random weights, the released encoder of the arm, and
-those that are named, each on clips and on the middle frame alone; then what the heads tell of the clips they are
+of the test are none of the training. Measured are the encoders that are named, at first one of random weights and the
+released one of the arm, each on clips and on the middle frame alone; then what the heads tell of the clips they are
 trained on and of the test clips over the epochs, which says whether they have learned what they will.
 
-    python benchmarks/bench_motion.py OUT [--episodes 40] [--encoder runs/pretrain ...] [--epochs 60] [--attentive-4]
-        [--finetune] [--heads linear knn] [--no-still] [--clips-only]
+    python benchmarks/bench_motion.py OUT [--episodes 40] [--encoders random released runs/pretrain] [--epochs 60]
+        [--attentive-4] [--finetune] [--heads linear knn] [--no-still] [--clips-only]
 
 Letters: S + 1 moments of an episode, T frames of a clip.
 """
@@ -121,6 +121,13 @@ def write_random_encoder(out: Path, seed: int) -> Path:
     return out / "random"
 
 
+def encoder_of(name: str, out: Path) -> Path:
+    """Return the folder of an encoder: one of random weights, the released one, or that of this path."""
+    if name == "random":
+        return write_random_encoder(out, 0)
+    return RELEASED if name == "released" else Path(name)
+
+
 def measure_one(config: ClassifyConfig) -> dict[str, Measured]:
     """Return what `classify` finds, by head."""
     print(f"{config.out.name}\n{classify(config)}", flush=True)
@@ -215,7 +222,7 @@ def main() -> None:
     parser.add_argument("--linear-rate", type=float, default=1e-2)
     parser.add_argument("--heads", nargs="+", default=["linear", "attentive-1", "knn"])
     parser.add_argument("--attentive-4", action="store_true", help="the attentive probe of depth 4 too")
-    parser.add_argument("--encoder", type=Path, nargs="*", default=[], help="folders of encoders to measure too")
+    parser.add_argument("--encoders", nargs="+", default=["random", "released"], help="these two, or folders")
     parser.add_argument("--finetune", action="store_true", help="rows of encoders trained with the head too")
     parser.add_argument("--finetune-epochs", type=int, default=10)
     parser.add_argument("--no-still", action="store_true", help="leave single frames out")
@@ -224,8 +231,7 @@ def main() -> None:
     make_clips(args.out / "clips", args.episodes, args.test_share, seed=0)
     if args.clips_only:
         return
-    encoders = {"random": write_random_encoder(args.out, 0), "released": RELEASED}
-    encoders |= {path.name: path for path in args.encoder}
+    encoders = {Path(name).name: encoder_of(name, args.out) for name in args.encoders}
     found: dict[str, dict[str, Measured]] = {}
     for name, config in (*probing_runs(args, encoders), *(tuning_runs(args, encoders) if args.finetune else ())):
         found.setdefault(name, {}).update(measure_one(config))
