@@ -144,8 +144,15 @@ def play_episode(
         raise ValueError(f"steps must fit the environment, which ended after {len(energies)} of {protocol.steps} steps")
     energies.append(agent.measure(seen[-1].obs["image"]))
     rollout = record(seen, protocol.steps)
-    result = EpisodeResult(
-        seed=episode.seed,
+    shown = goals if ordered is None else dict(zip(ordered.shown, goals.values(), strict=False))
+    pictures = {step: np.array(goal["image"]) for step, goal in shown.items()}
+    return EvaluatedEpisode(result=_result_of(rollout, energies, episode.seed), rollout=rollout, goal_pictures=pictures)
+
+
+def _result_of(rollout: Rollout, energies: list[float | None], seed: int) -> EpisodeResult:
+    """Return the record of an episode; energies (S + 1,) count only if there is one of every moment."""
+    return EpisodeResult(
+        seed=seed,
         distances=tuple(rollout.distances.tolist()),
         reached=tuple(rollout.reached.tolist()),
         energies=None if None in energies else tuple(number for number in energies if number is not None),
@@ -153,9 +160,6 @@ def play_episode(
         states=_rounded(rollout.states),
         objects=None if rollout.objects is None else _rounded(rollout.objects),
     )
-    shown = goals if ordered is None else dict(zip(ordered.shown, goals.values(), strict=False))
-    pictures = {step: np.array(goal["image"]) for step, goal in shown.items()}
-    return EvaluatedEpisode(result=result, rollout=rollout, goal_pictures=pictures)
 
 
 def _show(agent: Agent | ScriptedAgent, goal: Goal, seed: int | None = None) -> None:
