@@ -11,7 +11,15 @@ from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.scene_contrast import SceneContrast
 from vjepa_wm.training.scene_learning import MAX_GAP, SceneLearner, draw_moments
 
-SIZES = {"encoder_dim": 8, "num_tokens": 9, "action_dim": 3, "state_dim": 3, "reader_dim": 4, "hidden_dim": 16, "scene_dim": 16}
+SIZES = {
+    "encoder_dim": 8,
+    "num_tokens": 9,
+    "action_dim": 3,
+    "state_dim": 3,
+    "reader_dim": 4,
+    "hidden_dim": 16,
+    "scene_dim": 16,
+}
 CPU = torch.device("cpu")
 
 

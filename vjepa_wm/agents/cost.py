@@ -88,7 +88,9 @@ class CostConfig:
             if getattr(self, name) not in get_args(known):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")
         if self.energy == "scene" and self.patch_weights != "none":
-            raise ValueError(f"patch_weights must be none for scene, which is no energy of patches, got {self.patch_weights}")
+            raise ValueError(
+                f"patch_weights must be none for scene, which is no energy of patches, got {self.patch_weights}"
+            )
         if not 0 < self.discount <= 1:
             raise ValueError(f"discount must be above 0 and at most 1, got {self.discount}")
         names = ("distance_weight", "state_weight", "prior_weight", "action_weight")
@@ -125,7 +127,9 @@ class GoalDistance:
             ValueError: if readings or codes are to be compared and nothing gives them.
         """
         if config.energy in OF_PROPOSAL and proposal is None:
-            raise ValueError(f"energy must be l1, l2 or cosine for a world model without a proposal, got {config.energy}")
+            raise ValueError(
+                f"energy must be l1, l2 or cosine for a world model without a proposal, got {config.energy}"
+            )
         if config.energy == "scene":
             assert proposal is not None  # refused above
             proposal.check_scene()

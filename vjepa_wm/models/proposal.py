@@ -7,7 +7,8 @@ a picture, which says whether a goal picture's pose is reached, and the steps th
 A third one does change it: a code of the scene without the robot, by which a search can tell where objects are.
 It knows neither simulator nor planner; it is an optional part of a world model.
 
-Letters: B batch, N tokens per frame, D width of the encoder, R width of the reader, M modes, A action, P state, C scene.
+Letters: B batch, N tokens per frame, D width of the encoder, R width of the reader, M modes, A action, P state, C code
+of the scene.
 
 Source: goal-conditioned behaviour cloning with hindsight goals (arXiv 1906.05838, 2004.11457); mixture density networks
 (Bishop 1994).
@@ -229,7 +230,9 @@ class Proposal(nn.Module):
     def check_scene(self) -> None:
         """Raise a ValueError unless there is a code of the scene."""
         if not self.config.scene_dim:
-            raise ValueError("the proposal has no code of the scene; train-proposal makes one unless --scene-weight is 0")
+            raise ValueError(
+                "the proposal has no code of the scene; train-proposal makes one unless --scene-weight is 0"
+            )
 
     def read_objects(self, z: Tensor) -> Tensor:
         """Read the objects' poses off latents (B, N, D); only for a proposal that was trained with labels.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,7 +27,7 @@ from vjepa_wm.training.classification.measures import Accuracy, measure
 from vjepa_wm.training.classification.neighbours import neighbour_scores
 from vjepa_wm.training.classification.results import HeadResult
 from vjepa_wm.training.run.distributed import World
-from vjepa_wm.training.run.run_log import RunLog
+from vjepa_wm.training.run.run_log import open_log
 from vjepa_wm.training.run.training_state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -150,7 +149,7 @@ def train_grid(
     total = num_steps(config, len(data.trained))
     every = max(total // config.evaluations, 1)
     order, share = Epochs(config.seed, 0, len(data.trained)), config.batch_size // world.size
-    with state, open_log(config, world, first_step, total) as log:
+    with state, open_log(config, world, first_step, total, name="classify", samples="items") as log:
         for step in range(first_step, total):
             first = step * config.batch_size + world.rank * share
             numbers = data.trained[[order[place] for place in range(first, first + share)]]
@@ -173,23 +172,6 @@ def train_grid(
 def num_steps(config: ClassifyConfig, num_items: int) -> int:
     """Return the optimizer steps of a run."""
     return config.epochs * math.ceil(num_items / config.batch_size)
-
-
-def open_log(
-    config: ClassifyConfig, world: World, first_step: int, total: int
-) -> AbstractContextManager[RunLog | None]:
-    """Return the log of a run of so many steps in the process that writes it, None in the others."""
-    if not world.is_main:
-        return nullcontext()
-    return RunLog(
-        config.out,
-        first_step=first_step,
-        total_steps=total,
-        samples_per_step=config.batch_size,
-        tensorboard=config.tensorboard,
-        name="classify",
-        samples="items",
-    )
 
 
 def _best(grid: HeadGrid, values: Sequence[float], name: str, best: Callable[[list[float]], float]) -> dict[str, float]:

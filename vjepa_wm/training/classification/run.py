@@ -34,12 +34,12 @@ from vjepa_wm.training.classification.probing import (
     make_grid,
     measure_neighbours,
     num_steps,
-    open_log,
     train_grid,
 )
 from vjepa_wm.training.classification.results import HeadResult
 from vjepa_wm.training.classification.trained_heads import check_future, check_width, load_head, match_classes
 from vjepa_wm.training.run.distributed import World, joined_world
+from vjepa_wm.training.run.run_log import open_log
 from vjepa_wm.training.run.state_folder import has_training_state
 from vjepa_wm.training.run.training_state import TrainingState
 
@@ -172,7 +172,7 @@ def _fine_tune(config: ClassifyConfig, sets: Sets, encoder: VideoEncoder, device
         seed=config.seed,
         world=world,
     )
-    with state, open_log(config, world, first_step, total) as log:
+    with state, open_log(config, world, first_step, total, name="classify", samples="items") as log:
         for step, views, labels in batches:
             row = tuner.step(step, views, labels)
             if log:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from multiprocessing import get_all_start_methods
 from pathlib import Path
@@ -36,7 +35,7 @@ from vjepa_wm.training.pretrain.objective import Losses
 from vjepa_wm.training.pretrain.step import Pretrainer
 from vjepa_wm.training.run.distributed import World, joined_world, whole_state
 from vjepa_wm.training.run.metrics import effective_rank, feature_std
-from vjepa_wm.training.run.run_log import RunLog
+from vjepa_wm.training.run.run_log import RunLog, open_log
 from vjepa_wm.training.run.state_folder import has_training_state
 from vjepa_wm.training.run.training_state import TrainingState
 
@@ -126,7 +125,7 @@ def _train(config: PretrainConfig, world: World) -> None:
         logger.warning("%s has already been trained for %d steps; nothing to do", config.out, first_step)
         return
     bad: dict[Path, str] = {}
-    with state, _open_log(trainer, first_step) as log:
+    with state, open_log(config, world, first_step, config.steps, name="pretrain", samples="clips") as log:
         if world.is_main:
             config.record(RECORD)
         for stage, mixture, begin, end in _open_stages(config, world, first_step):
@@ -154,20 +153,6 @@ def _resume(trainer: Pretrainer) -> tuple[TrainingState, int]:
         done = state_in(config.start_from).load()
         logger.info("starting from step %d of %s", done, config.start_from)
     return state, first_step
-
-
-def _open_log(trainer: Pretrainer, first_step: int) -> AbstractContextManager[RunLog | None]:
-    """Return the log in the process that writes it, None in the others."""
-    config = trainer.config
-    if not trainer.world.is_main:
-        return nullcontext()
-    return RunLog(
-        config.out,
-        first_step=first_step,
-        total_steps=config.steps,
-        samples_per_step=config.batch_size,
-        tensorboard=config.tensorboard,
-    )
 
 
 def _open_stages(

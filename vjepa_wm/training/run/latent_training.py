@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,7 @@ from vjepa_wm.models.world_model import WorldModel, save_world_model
 from vjepa_wm.training.encoded_data import encode_good_episodes
 from vjepa_wm.training.run.distributed import World
 from vjepa_wm.training.run.run_config import RunConfig
-from vjepa_wm.training.run.run_log import RunLog
+from vjepa_wm.training.run.run_log import open_log
 from vjepa_wm.training.run.training_state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -180,7 +179,7 @@ def train_on_latents(
     config.check_same_run(record, first_step, **content)
     counts = windows.train.num_windows, windows.validation.num_windows
     logger.info("%d %s to train on and %d to validate on", counts[0], samples, counts[1])
-    with state, _open_log(config, world, first_step, name, samples) as log:
+    with state, open_log(config, world, first_step, config.steps, name=name, samples=samples) as log:
         if world.is_main:
             config.record(record, **content)
         for step in range(first_step, config.steps):
@@ -197,20 +196,3 @@ def train_on_latents(
                     save_world_model(trainer.model, folder)
                 state.save(step + 1)
     return folder
-
-
-def _open_log(
-    config: LatentRunConfig, world: World, first_step: int, name: str, samples: str
-) -> AbstractContextManager[RunLog | None]:
-    """Return the log in the process that writes it, None in the others."""
-    if not world.is_main:
-        return nullcontext()
-    return RunLog(
-        config.out,
-        first_step=first_step,
-        total_steps=config.steps,
-        samples_per_step=config.batch_size,
-        tensorboard=config.tensorboard,
-        name=name,
-        samples=samples,
-    )

@@ -11,14 +11,16 @@ import logging
 import sys
 import time
 from collections import deque
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import torch
 from tqdm import tqdm
 
 from vjepa_wm.training.run.curves import draw_curves
+from vjepa_wm.training.run.distributed import World
 from vjepa_wm.training.run.metrics import MetricsWriter
 
 if TYPE_CHECKING:
@@ -228,3 +230,39 @@ def duration(seconds: float) -> str:
 def short_number(value: float) -> str:
     """Return a number with three digits, or as an integer from 100 on."""
     return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
+
+
+class LoggedRun(Protocol):
+    """Options of a run that its log wants."""
+
+    @property
+    def out(self) -> Path:
+        """Folder of the run."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Samples per step."""
+        ...
+
+    @property
+    def tensorboard(self) -> bool:
+        """Whether to write TensorBoard files too."""
+        ...
+
+
+def open_log(
+    config: LoggedRun, world: World, first_step: int, total_steps: int, *, name: str, samples: str
+) -> AbstractContextManager[RunLog | None]:
+    """Return the log of a run, as of `RunLog`, in the process that writes it, None in the others."""
+    if not world.is_main:
+        return nullcontext()
+    return RunLog(
+        config.out,
+        first_step=first_step,
+        total_steps=total_steps,
+        samples_per_step=config.batch_size,
+        tensorboard=config.tensorboard,
+        name=name,
+        samples=samples,
+    )
