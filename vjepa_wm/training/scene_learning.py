@@ -11,15 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vjepa_wm.data.latents.hindsight import close_rows
+from vjepa_wm.data.latents.hindsight import PER_EPISODE, close_rows
 from vjepa_wm.data.latents.latent_set import LatentSet
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.scene_contrast import SceneContrast
 
 MAX_GAP = 2
 """Most steps between two frames of one moment."""
-PER_EPISODE = 8
-"""Pairs of an episode in a batch: where looks differ between episodes, only these tell what moves."""
 
 
 class SceneLearner(nn.Module):
@@ -64,8 +62,7 @@ def draw_moments(
     z, states, frames, base = [], [], [], 0
     for owner, count in counts.items():
         latents = sets[owner].part(np.flatnonzero(sets[owner].lengths > 1))
-        num = max(count, PER_EPISODE)
-        rows = close_rows(latents, num, max_gap=MAX_GAP, per_episode=PER_EPISODE, generator=generator)
+        rows = close_rows(latents, max(count, PER_EPISODE), max_gap=MAX_GAP, generator=generator)
         z.append(latents.read_z(rows, device))
         states.append(latents.read_states(rows, device))
         frames.append(base + rows)

@@ -12,6 +12,9 @@ import torch
 
 from vjepa_wm.data.latents.latent_set import LatentSet
 
+PER_EPISODE = 4
+"""Pairs of an episode among close ones: what moves within it must be told apart too."""
+
 
 def later_rows(
     latents: LatentSet, rows: np.ndarray, *, end_share: float, max_ahead: int | None, generator: torch.Generator
@@ -35,22 +38,19 @@ def later_rows(
     return np.where(at_end < end_share, ends, rows + ahead)
 
 
-def close_rows(
-    latents: LatentSet, num: int, *, max_gap: int, per_episode: int, generator: torch.Generator
-) -> np.ndarray:
+def close_rows(latents: LatentSet, num: int, *, max_gap: int, generator: torch.Generator) -> np.ndarray:
     """Draw pairs of frames that follow each other closely, several of each episode that is drawn.
 
     Args:
         latents: where the frames are, all its episodes of two frames and more.
         num: how many pairs, if there are episodes enough.
         max_gap: most steps from the first to the second.
-        per_episode: pairs of each episode; what moves within it is told apart by these alone.
         generator: what to draw from.
 
     Returns:
         Rows, (2, B).
     """
-    drawn = torch.randperm(latents.num_episodes, generator=generator)[: num // per_episode].numpy().repeat(per_episode)
+    drawn = torch.randperm(latents.num_episodes, generator=generator)[: num // PER_EPISODE].numpy().repeat(PER_EPISODE)
     share = torch.rand(len(drawn), generator=generator, dtype=torch.float64).numpy()
     rows = latents.firsts[drawn] + np.floor(share * (latents.lengths[drawn] - 1)).astype(np.int64)
     return np.stack((rows, later_rows(latents, rows, end_share=0.0, max_ahead=max_gap, generator=generator)))

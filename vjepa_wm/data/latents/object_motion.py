@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vjepa_wm.checks import check_at_least
-from vjepa_wm.data.latents.hindsight import close_rows
+from vjepa_wm.data.latents.hindsight import PER_EPISODE, close_rows
 from vjepa_wm.data.latents.latent_set import LatentSet, number_units
 from vjepa_wm.data.randomness import generator_for
 from vjepa_wm.models.frame_readout import FrameReadout
@@ -26,8 +26,6 @@ from vjepa_wm.models.scene_contrast import SceneContrast
 
 logger = logging.getLogger(__name__)
 FRAMES_AT_ONCE = 1024
-PER_EPISODE = 4
-"""Pairs of an episode in a batch: what moves within it must be told apart too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +145,7 @@ def _train(latents: LatentSet, config: ObjectMotionConfig, seed: int, device: to
     )
     longer = latents.part(np.flatnonzero(latents.lengths > 1))
     for step in range(config.steps):
-        generator, gap = generator_for(seed, step), config.max_gap
-        pairs = close_rows(longer, config.batch_size, max_gap=gap, per_episode=PER_EPISODE, generator=generator)
+        pairs = close_rows(longer, config.batch_size, max_gap=config.max_gap, generator=generator_for(seed, step))
         loss = code.loss(latents.read_z(pairs, device), latents.read_states(pairs, device), pairs, config.max_gap)
         optimizer.zero_grad()
         loss.backward()
