@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vjepa_wm.agents.cost import ActionPrior, CostConfig, GoalDistance, Imagined, StateDistance, make_cost
+from vjepa_wm.agents.cost import ActionPrior, CostConfig, GoalDistance, Imagined, StateDistance
+from vjepa_wm.agents.sum_of_parts import make_cost
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 
 GENERATOR = torch.Generator().manual_seed(0)

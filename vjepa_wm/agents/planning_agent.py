@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from vjepa_wm.agents.allowed_actions import StateLimits, allowed_from, check_state_limits
-from vjepa_wm.agents.cost import CostConfig, CostPart, Imagined, make_cost
+from vjepa_wm.agents.cost import CostConfig, CostPart, Imagined
 from vjepa_wm.agents.perception import Perception, one_thread
 from vjepa_wm.agents.policy_rollouts import Advance, Imagination, branched, roll_policy
 from vjepa_wm.agents.proposing import Proposes, proposal_of, trained_proposal
 from vjepa_wm.agents.recovery import Recovery
+from vjepa_wm.agents.sum_of_parts import make_cost
 from vjepa_wm.checks import check_at_least
 from vjepa_wm.models.energy import energy
 from vjepa_wm.models.pose import integrate_pose
