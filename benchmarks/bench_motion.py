@@ -228,6 +228,8 @@ def main() -> None:
     parser.add_argument("--no-still", action="store_true", help="leave single frames out")
     parser.add_argument("--clips-only", action="store_true")
     args = parser.parse_args()
+    if len({Path(name).name for name in args.encoders}) < len(args.encoders):
+        parser.error(f"--encoders must end in different names, which rows are called by, got {args.encoders}")
     make_clips(args.out / "clips", args.episodes, args.test_share, seed=0)
     if args.clips_only:
         return
