@@ -40,6 +40,7 @@ STAGES = {
     "pretrain": Stage("PretrainConfig", "pretrain a video encoder on any pile of videos and pictures"),
     "train-ac": Stage("TrainACConfig", "train a world model on robot trajectories, above a frozen encoder"),
     "train-proposal": Stage("TrainProposalConfig", "train a part of a world model that proposes actions"),
+    "train-looks": Stage("TrainLooksConfig", "teach the encoder of a world model new looks, as those it knows"),
     "classify": Stage("ClassifyConfig", "tell what an encoder is worth on labelled videos and pictures"),
     "dense": Stage("DenseConfig", "tell what single patches know: classes, depth, objects of a video"),
     "predict": Stage("PredictConfig", "tell what videos and pictures show, by a probe"),

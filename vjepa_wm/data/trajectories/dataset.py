@@ -179,6 +179,26 @@ class TrajectoryDataset:
         number = self._number(i)
         return self._stored.frames(number, self._choose_camera(camera), self._kept(number))
 
+    def some_frames(self, i: int, chosen: np.ndarray) -> np.ndarray:
+        """Read some frames of one episode.
+
+        Args:
+            i: its place in this part, 0 to num_episodes - 1.
+            chosen: which of the episode's frames, increasing, (T,).
+
+        Returns:
+            uint8 RGB, (T, H, W, 3).
+
+        Raises:
+            IndexError: if i or a frame is out of range.
+            EpisodeError: if the file is missing or damaged, or holds another number of frames than there should be.
+        """
+        number = self._number(i)
+        try:
+            return self._stored.frames(number, self.camera, self._kept(number)[chosen])
+        except (TrajectoryError, VideoError, OSError) as error:
+            raise EpisodeError(number, error) from error
+
     def objects(self, i: int) -> np.ndarray | None:
         """Read where the objects of one episode are, without its frames.
 
