@@ -107,7 +107,7 @@ def test_every_task_is_drawn_and_its_object_is_seen(task):
         assert all(name in made[0].factors[factor].drawn for factor, name in info["variation"].items())
         seen_names.add(tuple(info["variation"].values()))
         picture = obs["image"].astype(int)
-        assert picture.mean() > 50 and picture.std() > 15
+        assert picture.mean() > 25 and picture.std() > 15
         if others:  # that differ in the colour of the object alone
             pairs = [[obs["image"].astype(int), info["goal"]["image"].astype(int)] for obs, info in others]
             differ = (np.abs(np.subtract(*pairs)).max(axis=-1) > 60).sum(axis=(-2, -1))

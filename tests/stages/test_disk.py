@@ -18,7 +18,7 @@ from vjepa_wm.models.load import load_encoder, load_world_model
 from vjepa_wm.training.run.training_state import TrainingState
 
 pytestmark = pytest.mark.usefixtures("without_curves")
-TRAINING = ("train-ac", "train-proposal", "pretrain")
+TRAINING = ("train-ac", "train-proposal", "train-looks", "pretrain")
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from vjepa_wm.training.run.state_folder import has_training_state
 STAGES = {
     "train-ac": f"{COMMANDS['train-ac']} --latents LATENTS --steps 4",
     "train-proposal": f"{COMMANDS['train-proposal']} --latents LATENTS --steps 4",
+    "train-looks": f"{COMMANDS['train-looks']} --latents LATENTS --steps 4",
     "evaluate": f"{COMMANDS['evaluate']} --episodes 2",
     "features": COMMANDS["features"],
     "convert": COMMANDS["convert"],
@@ -30,7 +31,7 @@ CASES = [
     *((stage, "SIGKILL", number) for stage in STAGES for number in range(KILLS)),
     *((stage, "SIGINT", number) for stage in STAGES for number in range(STOPS.get(stage, 2))),
 ]
-DERIVED = ("report.html", "results.json", ".png", ".lock", "train_ac.json", "train_proposal.json")
+DERIVED = ("report.html", "results.json", ".png", ".lock", "train_ac.json", "train_proposal.json", "train_looks.json")
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,8 @@ OTHER_RUNS = [
     ("train-ac", "--read.actions from_states", "read.actions None, asked for from_states"),
     ("train-proposal", "--world-model OTHER_WORLD", "world_model "),
     ("train-proposal", "--goal-within 3", "goal_within None, asked for 3"),
+    ("train-looks", "--data OTHER_DARK_SET", "data "),
+    ("train-looks", "--old-share 0.5", "old_share 0.15, asked for 0.5"),
     ("pretrain", "--seed 1", "seed 0, asked for 1"),
     ("pretrain", "--fps 4", "fps 5.0, asked for 4.0"),
     ("pretrain", "--data OTHER_VIDEOS", "data "),
@@ -44,6 +46,7 @@ SAME_RUNS = [
     ("train-ac", "--data COPIED_SET --latents LATENTS"),
     ("train-ac", "--log-every 2 --save-every 1 --steps 3"),
     ("train-proposal", "--world-model COPIED_WORLD --steps 3"),
+    ("train-looks", "--targets COPIED_SET --latents LATENTS --steps 3"),
     ("pretrain", "--loader.workers 1 --loader.cache-gib 1 --compute.micro-batch-size 2 --steps 3"),
     ("pretrain", "--steps 4 --stages steps=3 steps=1,num_frames=6"),
     ("collect", "--episodes 3 --workers 1"),
@@ -86,7 +89,9 @@ def test_what_cannot_matter_may_differ(stage, change, begun, places, tmp_path):
     assert give(stage, out, f"{COMMANDS[stage]} {change}", places) == 0
 
 
-@pytest.mark.parametrize("stage", ["train-ac", "train-proposal", "pretrain", "collect", "evaluate", "features"])
+@pytest.mark.parametrize(
+    "stage", ["train-ac", "train-proposal", "train-looks", "pretrain", "collect", "evaluate", "features"]
+)
 def test_a_second_writer_is_told_who_writes(stage, places, tmp_path, capsys):
     with FolderLock(tmp_path / "out", "meta/.lock" if stage == "collect" else ".lock"):
         assert give(stage, tmp_path / "out", COMMANDS[stage], places) == 1

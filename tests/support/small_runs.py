@@ -20,6 +20,7 @@ SEARCH = "--planner.num-samples 16 --planner.iterations 1 --precision fp32"
 COMMANDS = {
     "train-ac": f"--data SET --encoder ENCODER --predictor-dim 24 --validation-share 0.3 {SHORT}",
     "train-proposal": f"--data SET --world-model WORLD --hidden-dim 32 --validation-share 0.3 {SHORT}",
+    "train-looks": f"--data DARK_SET --targets SET --world-model WORLD --validation-share 0.3 {SHORT}",
     "pretrain": f"--data VIDEOS --encoder.image-size 32 --encoder.patch-size 8 --encoder.embed-dim 24 {SHORT} "
     "--encoder.depth 1 --encoder.num-heads 2 --predictor-dim 16 --predictor-depth 1 --predictor-heads 2",
     "collect": "--env two_room --episodes 2 --steps 3 --image-size 32 --workers 0",
@@ -36,6 +37,8 @@ def write_places(root):
     """Write what the commands read, and return each place by the word that stands for it."""
     write_slides(root / "set", num_episodes=6)
     write_slides(root / "longer_set", num_episodes=7)
+    for name, look in (("dark", (90, 10)), ("other_dark", (80, 20))):
+        write_slides(root / f"{name}_set", num_episodes=6, look=look)
     encoder = VideoEncoderConfig(image_size=32, patch_size=8, **SIZE)
     predictor = ActionConditionedPredictorConfig(encoder_dim=24, **SIZE)
     for seed, name in enumerate(("", "other_")):

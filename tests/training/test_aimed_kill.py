@@ -51,7 +51,7 @@ def whole(places, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("place", "when", "number"), PLACES)
-@pytest.mark.parametrize("stage", ["train-ac", "train-proposal"])
+@pytest.mark.parametrize("stage", ["train-ac", "train-proposal", "train-looks"])
 def test_a_kill_within_a_save_changes_nothing(stage, place, when, number, whole, places, tmp_path):
     script = str(Path(__file__).parents[1] / "support/killed_run.py")
     words = words_of(stage, tmp_path / "out", f"{COMMANDS[stage]} {STEPS}", places)

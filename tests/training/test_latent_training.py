@@ -25,6 +25,7 @@ RUN = "--steps 6 --batch-size 8 --log-every 1 --save-every 3 --precision fp32 --
 FORMS = {
     "train-ac": "--predictor-dim 24 --predictor-depth 1 --predictor-heads 2 --inverse-weight 0.5",
     "train-proposal": "--reader-dim 8 --hidden-dim 32 --num-modes 3 --z-noise 0.1",
+    "train-looks": "--num-frames 3 --old-share 0.5",
 }
 
 
@@ -34,16 +35,27 @@ def inputs(tmp_path_factory):
     folder, model = tmp_path_factory.mktemp("inputs"), tiny_world_model()
     for seed, name in enumerate(("data", "more")):
         write_slides(folder / name, seed=seed)
+        write_slides(folder / f"dark_{name}", seed=seed, look=(90, 10))
     save_model(model.encoder, "video_encoder", model.config.encoder, folder / "encoder")
     save_world_model(model, folder / "world_model")
     return folder
 
 
 def arguments(inputs, form, out, *options):
-    parts = {"train-ac": ["--encoder", "encoder"], "train-proposal": ["--world-model", "world_model"]}
-    option, name = parts[form]
+    option, name = ("encoder", "encoder") if form == "train-ac" else ("world-model", "world_model")
     data = ["--data", str(inputs / "data"), str(inputs / "more"), "--data-weights", "1", "2"]
-    return [form, *data, option, str(inputs / name), "--out", str(out), *shlex.split(f"{RUN} {FORMS[form]}"), *options]
+    if form == "train-looks":
+        data = ["--targets", *data[1:], "--data", str(inputs / "dark_data"), str(inputs / "dark_more")]
+    return [
+        form,
+        *data,
+        f"--{option}",
+        str(inputs / name),
+        "--out",
+        str(out),
+        *shlex.split(f"{RUN} {FORMS[form]}"),
+        *options,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +90,8 @@ def test_two_processes_train_as_one(runs, form):
     alone = rows(runs / form / "one")
     assert len(alone) == 6 and np.ptp([row["grad_norm"] for row in alone]) > 1e-3
     assert_same_rows(rows(runs / form / "two"), alone)
-    torch.testing.assert_close(weights(runs / form / "two"), weights(runs / form / "one"), atol=1e-4, rtol=0)
+    off = (weights(runs / form / "two") - weights(runs / form / "one")).abs()
+    assert off.mean() < 1e-6 and off.max() < 1e-3  # of next to no gradient Adam makes a whole step
 
 
 @pytest.mark.parametrize("form", FORMS)

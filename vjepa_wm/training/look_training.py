@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from vjepa_wm.checks import check_at_least, check_within
+from vjepa_wm.data.latents.latent_folder import PICTURES_COMPARED, pictures_number
 from vjepa_wm.data.latents.latent_set import LatentSet
 from vjepa_wm.data.latents.latent_store import fingerprint
 from vjepa_wm.data.latents.window_mixture import WindowMixture, share_of
@@ -271,7 +272,11 @@ def train_looks(config: TrainLooksConfig) -> Path:
         windows = open_windows(targets, model.encoder, config.num_frames, world, antialias=model.config.antialias)
         whole = map(whole_set, windows.train.sets, windows.validation.sets)
         pairs = [PairedFrames(*three) for three in zip(new, old, whole, strict=True)]
-        content = {"world_model": fingerprint(model)}
+        content = {
+            "world_model": fingerprint(model),
+            "data": [some_pictures(one) for one in new],
+            "targets": [one.content() for one in windows.train.sets],
+        }
         trainer = LooksTrainer(config, model, pairs, windows.train.sets[0], world)
         return train_on_latents(trainer, windows, name="train-looks", samples="windows", content=content)
 
@@ -282,3 +287,9 @@ def whole_set(train: LatentSet, validation: LatentSet) -> LatentSet:
     order = np.argsort(firsts)
     lengths = np.concatenate((train.lengths, validation.lengths))
     return replace(train, firsts=firsts[order], lengths=lengths[order])
+
+
+def some_pictures(dataset: TrajectoryDataset) -> str:
+    """Return text that tells a dataset's pictures from others, by those of a few episodes."""
+    some = np.unique(np.linspace(0, dataset.num_episodes - 1, PICTURES_COMPARED).astype(int)).tolist()
+    return " ".join(f"{pictures_number(dataset.episode(i)):x}" for i in some)

@@ -29,7 +29,7 @@ class VariationConfig:
 
     Each factor is `default` (as always), `sampled` (drawn at every reset from the default and the training values),
     `held_out` (drawn at every reset from the values kept from training), `drawn` (at every reset one of thousands that
-    a rule makes between the training values, as drawn_00412) or the name of one value, which `vjepa-wm envs` lists.
+    a rule makes all round the held-out values, as drawn_00412) or the name of one value, which `vjepa-wm envs` lists.
     The draw depends on the seed alone, and starts and goals are the same as without variation.
     """
 

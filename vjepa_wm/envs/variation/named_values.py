@@ -1,7 +1,7 @@
 """The values of each factor that have names of their own: colours, lights, cameras, distractors, friction, mass.
 
-Held-out values lie outside what the training values span: hues of objects from 250 to 340 degrees against 5 to 220,
-cameras that turn and rise more than twice as far, other shapes, scales beyond the smallest and the largest.
+Held-out values lie outside what the training values here span: hues of objects from 250 to 340 degrees against 5 to
+220, cameras that turn and rise more than twice as far, other shapes, scales beyond the smallest and the largest.
 
 Any colour of an object and of its mark is told apart from any table's: at least 40 units of CIELAB lie between.
 """

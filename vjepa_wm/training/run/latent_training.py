@@ -166,7 +166,7 @@ def train_on_latents(
         windows: what on.
         name: of the command, for the log.
         samples: what the samples are called there.
-        content: what is read beside the data, as of `RunConfig.record`.
+        content: what is read beside the numbers of the data, as of `RunConfig.record`.
 
     Raises:
         CheckpointError: if the folder of the run holds another run.
@@ -175,7 +175,7 @@ def train_on_latents(
     config, world = trainer.config, trainer.world
     state = TrainingState(config.out, modules=trainer.modules, optimizer=trainer.optimizer, world=world)
     first_step, folder, record = state.load(), config.out / "world_model", f"{name.replace('-', '_')}.json"
-    content = {**content, "data": [one.content() for one in windows.train.sets]}
+    content = {"data": [one.content() for one in windows.train.sets], **content}
     config.check_same_run(record, first_step, **content)
     counts = windows.train.num_windows, windows.validation.num_windows
     logger.info("%d %s to train on and %d to validate on", counts[0], samples, counts[1])

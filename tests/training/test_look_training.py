@@ -1,0 +1,139 @@
+"""New looks for a world model: what its encoder learns, what stays, and recordings that are no pairs."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sliding_square import write_slides
+from tiny_world_model import tiny_world_model
+
+from vjepa_wm.cli import main
+from vjepa_wm.data.latents.latent_store import encode_dataset
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
+from vjepa_wm.models.load import load_world_model
+from vjepa_wm.models.proposal import Proposal, ProposalConfig
+from vjepa_wm.models.world_model import save_world_model
+from vjepa_wm.training.look_training import PairedFrames, TrainLooksConfig, train_looks
+
+pytestmark = pytest.mark.usefixtures("without_curves")
+LOOKS = {"known": (40, 230), "dark": (90, 10)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The same episodes in two looks, and a world model with a proposal."""
+    folder = tmp_path_factory.mktemp("looks")
+    for name, look in LOOKS.items():
+        write_slides(folder / name, num_episodes=12, look=look)
+    write_slides(folder / "small", num_episodes=12, scale=2)
+    model, size = tiny_world_model(), {"reader_dim": 8, "hidden_dim": 16, "depth": 1}
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model.attach_proposal(Proposal(ProposalConfig(encoder_dim=24, num_tokens=4, action_dim=7, state_dim=7, **size)))
+    save_world_model(model, folder / "world_model")
+    return folder
+
+
+def config(folder, out, data="dark", targets="known", **options):
+    options = {"steps": 100, "batch_size": 8, "num_frames": 12, "save_every": 100, "validation_share": 0.25, **options}
+    return TrainLooksConfig(
+        data=(folder / data,),
+        targets=(folder / targets,),
+        world_model=folder / "world_model",
+        out=out,
+        precision="fp32",
+        **options,
+    )
+
+
+def last_row(out):
+    with (out / "metrics.csv").open(newline="") as file:
+        return {name: float(value or "nan") for name, value in list(csv.DictReader(file))[-1].items()}
+
+
+def test_the_encoder_sees_the_new_look_as_the_known_one(folder, tmp_path):
+    trained = load_world_model(train_looks(config(folder, tmp_path / "out", learning_rate=3e-3, old_share=0.5)))
+    row = last_row(tmp_path / "out")
+    assert row["val_over_before"] < 0.6 and row["val_old"] < 0.6 * row["val_latent"] / row["val_over_before"]
+    assert 0 < row["val_reading"] < 1
+    before = load_world_model(folder / "world_model")
+    new, known = (TrajectoryDataset(folder / name).episode(0).frames[None] for name in ("dark", "known"))
+    wanted = before.encode(torch.from_numpy(known))
+    off = [float((model.encode(torch.from_numpy(new)) - wanted).abs().mean()) for model in (trained, before)]
+    assert off[0] < 0.6 * off[1]
+    for part in ("predictor", "proposal"):
+        ours, theirs = getattr(trained, part).state_dict(), getattr(before, part).state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_without_a_proposal_or_a_weight_nothing_is_read(folder, tmp_path):
+    save_world_model(tiny_world_model(), tmp_path / "world_model")
+    for name, options in (("none", {"reading_weight": 0.0}), ("bare", {"world_model": tmp_path / "world_model"})):
+        words = {**vars(config(folder, tmp_path / name, steps=2)), **options}
+        train_looks(TrainLooksConfig(**words))
+        assert "val_reading" not in last_row(tmp_path / name) and last_row(tmp_path / name)["val_latent"] > 0
+
+
+def test_the_old_look_is_shown_as_often_as_asked(folder, tmp_path):
+    rows = {}
+    for share in (0.0, 1.0):
+        train_looks(config(folder, tmp_path / str(share), steps=1, old_share=share, reading_weight=0.0))
+        rows[share] = last_row(tmp_path / str(share))
+    assert rows[1.0]["latent_loss"] < 1e-3 < 0.1 < rows[0.0]["latent_loss"]  # what it sees is what it is to see
+
+
+def test_frames_of_a_window_are_those_of_its_rows(folder):
+    new, old = (TrajectoryDataset(folder / name) for name in ("dark", "known"))
+    latents = encode_dataset(tiny_world_model().encoder, old, store=folder / "store")
+    pairs = PairedFrames(new, old, latents)
+    start = int(latents.firsts[3]) + 2
+    for is_old, dataset in ((False, new), (True, old)):
+        np.testing.assert_array_equal(pairs.read(start, 5, old=is_old), dataset.episode(3).frames[2:7])
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"num_episodes": 11}, "they are 11 episodes, 132 frames and 12 episodes, 144 frames"),
+        ({"num_episodes": 12, "seed": 1}, "episode 0 has other states"),
+    ],
+)
+def test_other_episodes_are_no_pairs(other, message, folder, tmp_path):
+    write_slides(tmp_path / "other", look=(90, 10), **other)
+    with pytest.raises(TrajectoryError, match=f"must be the same episodes in two looks, as of one seed; .*{message}"):
+        train_looks(config(folder, tmp_path / "out", data=tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"targets": (Path("one"), Path("two"))}, "targets must be one for each of 1 datasets, got 2"),
+        ({"max_bad_share": 0.1}, "max_bad_share must be 0: an episode that cannot be read has no pair"),
+        ({"num_frames": 0}, "num_frames must be at least 1"),
+        ({"old_share": 2.0}, "old_share must be from 0 to 1"),
+    ],
+)
+def test_options_that_cannot_be(options, message, folder, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        TrainLooksConfig(**{**vars(config(folder, tmp_path)), **options})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--num-frames", "13"], "no episode holds a window of 13 frames; ask for fewer"),
+        (["--target-camera", "wrist"], "unknown camera 'wrist'"),
+        (["--targets", "small"], "pictures of data and targets must be of one size, got [(32, 32), (64, 64)]"),
+    ],
+)
+def test_mistakes_are_told(words, message, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    usual = ["--data", "dark", "--targets", "known", "--world-model", "world_model", "--out", str(tmp_path / "out")]
+    short = ["--steps", "1", "--validation-share", "0.2", "--old-share", "0.5"]
+    assert main(["train-looks", *usual, *short, *words]) == 1
+    assert message in capsys.readouterr().err
