@@ -39,7 +39,11 @@ def main() -> None:
                 protocol = make_protocol(
                     env, name=name + suffix, steps=steps, goal_steps=goal_steps, variation=variation, **settings
                 )
-            save_protocol(replace(protocol, version=VERSIONS.get(name + suffix, 1)), FOLDER / f"{name}{suffix}.json")
+            protocol = replace(protocol, version=VERSIONS.get(name + suffix, 1))
+            save_protocol(protocol, FOLDER / f"{name}{suffix}.json")
+            if goal_steps:  # the same episodes with the last picture alone
+                final = replace(protocol, name=f"{name}{suffix}_final", goal_steps=())
+                save_protocol(final, FOLDER / f"{final.name}.json")
         with closing(make(task, image_size=32)) as env:
             if ahead := AHEAD.get(name):
                 policy = partial(task.make_policy, "noisy_expert", env)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -18,6 +19,7 @@ PINNED = {
     "grasp": (1, [(0.1000, 0.5558, 0.0625), (0.1000, 0.5228, -0.0036), (0.1000, 0.5740, 0.0966)]),
     "lever": (1, [(0.4374, 0.5559, -0.1457), (0.0935, 0.5075, -0.0708), (0.1652, 0.5390, -0.0435)]),
     "pick_place": (1, [(0.2240, 0.5558, 0.0625), (0.1487, 0.5228, -0.0036), (0.1860, 0.5740, 0.0966)]),
+    "pick_place_final": (1, [(0.2240, 0.5558, 0.0625), (0.1487, 0.5228, -0.0036), (0.1860, 0.5740, 0.0966)]),
     "point_maze": (2, [(0.8135, 0.3841, -0.0499), (0.9384, -0.4020, 0.0877), (0.5898, 0.2113, 0.1710)]),
     "point_maze_held_out": (1, [(0.6995, 0.3992, 0.0645), (0.9384, -0.4020, 0.0877), (0.6213, 0.2144, 0.2514)]),
     "push": (1, [(0.2115, 0.5679, -0.1554), (0.1582, 0.4957, -0.1224), (0.1536, 0.5427, -0.0008)]),
@@ -53,7 +55,8 @@ def starts(env, protocol, num_episodes):
 
 
 def test_every_task_ships_one_and_some_more():
-    assert set(shipped_protocols()) == {*TASKS, "push_ahead", "point_maze_held_out", "two_room_held_out"}
+    more = {"push_ahead", "pick_place_final", "point_maze_held_out", "two_room_held_out"}
+    assert set(shipped_protocols()) == {*TASKS, *more}
 
 
 @pytest.mark.parametrize("task", ["point_maze", "two_room"])
@@ -75,7 +78,7 @@ def test_it_is_of_a_task_and_has_its_budget(name):
     assert protocol.name == name and task.name == protocol.task and name.startswith(protocol.task)
     assert len(protocol.episodes) == len({episode.seed for episode in protocol.episodes}) == 100
     assert protocol.steps <= task.usual_steps
-    assert bool(protocol.goal_steps) == task.ordered_goals
+    assert bool(protocol.goal_steps) == (task.ordered_goals and not name.endswith("_final"))
 
 
 @pytest.mark.parametrize("name", PINNED)
@@ -93,6 +96,12 @@ def test_no_episode_starts_solved(made, name, num_episodes):
     protocol = load_protocol(name)
     found = list(starts(made(protocol.task, protocol.variation), protocol, num_episodes))
     assert len(found) == num_episodes and not any(info["is_success"] for _, info in found)
+
+
+def test_the_final_picture_alone_is_shown_of_the_same_episodes():
+    ordered, final = load_protocol("pick_place"), load_protocol("pick_place_final")
+    assert final == replace(ordered, name="pick_place_final", goal_steps=())
+    assert list(final.goals({"image": 0, "subgoals": [1, 2, 3]})) == [0]
 
 
 def test_ordered_goals_of_pick_place_are_shown_in_order(made):
