@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "vjepa-wm: stopped; collect, pretrain, train-ac, classify, evaluate and diagnose go on when the same "
+            "vjepa-wm: stopped; collect, classify, evaluate, diagnose, pretrain and the trainings go on when the same "
             "command is given again",
             file=sys.stderr,
         )

@@ -35,8 +35,14 @@ from vjepa_wm.training.ac_objective import Reading, world_model_losses
 from vjepa_wm.training.imagined_objects import report_imagined_objects
 from vjepa_wm.training.losses import prediction_loss
 from vjepa_wm.training.run.distributed import World, joined_world
-from vjepa_wm.training.run.latent_training import LatentRunConfig, check_data_fit, open_windows, train_on_latents
-from vjepa_wm.training.run.optimizer import make_optimizer, take_step
+from vjepa_wm.training.run.latent_training import (
+    LatentRunConfig,
+    check_data_fit,
+    descend,
+    open_windows,
+    train_on_latents,
+)
+from vjepa_wm.training.run.optimizer import make_optimizer
 
 OF_NEW_PREDICTORS = (
     "predictor_dim",
@@ -171,14 +177,7 @@ class ACTrainer:
             loss = loss + losses["inverse"] + config.inverse_weight * losses["imagined_inverse"]
         if self.reading is not None:
             loss = loss + config.reading_weight * losses["reading"]
-        grad_norm = take_step(
-            self.optimizer,
-            [loss],
-            learning_rate=self.learning_rate(step),
-            weight_decay=config.decay_at(step),
-            clip_grad_norm=config.clip_grad_norm,
-            world=world,
-        )
+        grad_norm = descend(self, step, loss)
         return {f"{name}_loss": value.detach() for name, value in losses.items()} | {"grad_norm": grad_norm}
 
     @torch.no_grad()

@@ -39,8 +39,8 @@ from vjepa_wm.models.world_model import WorldModel, encode_frames
 from vjepa_wm.training.ac_objective import Reading
 from vjepa_wm.training.losses import prediction_loss
 from vjepa_wm.training.run.distributed import World, joined_world
-from vjepa_wm.training.run.latent_training import LatentRunConfig, open_windows, train_on_latents
-from vjepa_wm.training.run.optimizer import make_optimizer, take_step
+from vjepa_wm.training.run.latent_training import LatentRunConfig, descend, open_windows, train_on_latents
+from vjepa_wm.training.run.optimizer import make_optimizer
 
 OLD = 1
 """Purpose of the draw that says which windows are shown in the old look."""
@@ -196,14 +196,7 @@ class LooksTrainer:
         loss = losses["latent"]
         if self._reading is not None:
             loss = loss + config.reading_weight * losses["reading"]
-        grad_norm = take_step(
-            self.optimizer,
-            [loss],
-            learning_rate=self.learning_rate(step),
-            weight_decay=config.decay_at(step),
-            clip_grad_norm=config.clip_grad_norm,
-            world=world,
-        )
+        grad_norm = descend(self, step, loss)
         return {f"{name}_loss": value.detach() for name, value in losses.items()} | {"grad_norm": grad_norm}
 
     @torch.no_grad()

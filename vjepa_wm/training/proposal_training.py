@@ -25,8 +25,8 @@ from vjepa_wm.models.world_model import WorldModel
 from vjepa_wm.training.proposal_config import TrainProposalConfig, proposal_form, start_of
 from vjepa_wm.training.proposal_losses import HindsightBatch, arrival_radius, distance_loss, proposal_losses
 from vjepa_wm.training.run.distributed import World, joined_world
-from vjepa_wm.training.run.latent_training import Windows, check_data_fit, open_windows, train_on_latents
-from vjepa_wm.training.run.optimizer import make_optimizer, take_step
+from vjepa_wm.training.run.latent_training import Windows, check_data_fit, descend, open_windows, train_on_latents
+from vjepa_wm.training.run.optimizer import make_optimizer
 from vjepa_wm.training.run.run_config import step_generator
 from vjepa_wm.training.scene_learning import SceneLearner, draw_moments
 
@@ -149,14 +149,7 @@ class ProposalTrainer:
             num_imagined = round(config.imagined_share * len(batch.z))
             if num_imagined:
                 losses["imagined"] = self._distance_imagined(batch, num_imagined)
-        grad_norm = take_step(
-            self.optimizer,
-            [torch.stack(list(losses.values())).sum()],
-            learning_rate=self.learning_rate(step),
-            weight_decay=config.decay_at(step),
-            clip_grad_norm=config.clip_grad_norm,
-            world=world,
-        )
+        grad_norm = descend(self, step, torch.stack(list(losses.values())).sum())
         return {name: loss.detach() for name, loss in losses.items()} | {"grad_norm": grad_norm}
 
     @torch.no_grad()

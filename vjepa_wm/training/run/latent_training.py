@@ -28,6 +28,7 @@ from vjepa_wm.models.precision import pick_device, pick_dtype
 from vjepa_wm.models.world_model import WorldModel, save_world_model
 from vjepa_wm.training.encoded_data import encode_good_episodes
 from vjepa_wm.training.run.distributed import World
+from vjepa_wm.training.run.optimizer import take_step
 from vjepa_wm.training.run.run_config import RunConfig
 from vjepa_wm.training.run.run_log import open_log
 from vjepa_wm.training.run.training_state import TrainingState
@@ -97,6 +98,10 @@ class LatentTrainer(Protocol):
     def optimizer(self) -> torch.optim.Optimizer:
         """Of these networks."""
 
+    @property
+    def learning_rate(self) -> Callable[[int], float]:
+        """That of each step."""
+
     def step(self, step: int, windows: WindowMixture) -> dict[str, Tensor]:
         """Train on the share of a step that is this process's, and return the scalars of this share."""
 
@@ -154,6 +159,22 @@ def check_data_fit(sets: Sequence[LatentSet], model: WorldModel) -> None:
         here, there = getattr(sets[0], numbers).shape[1], getattr(predictor, name)
         if counts and here != there:
             raise ValueError(f"the datasets must have the {name} {there} of the world model, they have {here}")
+
+
+def descend(trainer: LatentTrainer, step: int, loss: Tensor) -> Tensor:
+    """Move what a trainer trains down the gradient of a step's loss, and return its norm before clipping.
+
+    Raises:
+        FloatingPointError: if the loss is not finite.
+    """
+    return take_step(
+        trainer.optimizer,
+        [loss],
+        learning_rate=trainer.learning_rate(step),
+        weight_decay=trainer.config.decay_at(step),
+        clip_grad_norm=trainer.config.clip_grad_norm,
+        world=trainer.world,
+    )
 
 
 def train_on_latents(
