@@ -32,9 +32,11 @@ from vjepa_wm.data.latents.window_mixture import WindowMixture, share_of
 from vjepa_wm.data.randomness import generator_for
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
+from vjepa_wm.models.action_mixture import ActionMixture
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
+from vjepa_wm.models.proposal import Proposal
 from vjepa_wm.models.world_model import WorldModel, encode_frames
 from vjepa_wm.training.ac_objective import Reading
 from vjepa_wm.training.losses import prediction_loss
@@ -64,8 +66,14 @@ class TrainLooksConfig(LatentRunConfig):
     reading_weight: float = 0.3
     """Weight of a loss that compares what the proposal's reader leaves of latents and of what they are to be, so that
     small objects count; without a proposal there is none."""
+    proposal_weight: float = 0.05
+    """Weight of how much less likely the proposal calls what it would do, on the way to the last frame, when it sees
+    latents than when it sees what they are to be: what is small beside the robot may decide what to do. Without a
+    proposal there is none."""
+    start_from: Path | None = None
+    """World model of an earlier run of this kind, whose encoder goes on; none: that of world_model."""
     num_frames: int = 8
-    """Frames that follow each other in a window."""
+    """Frames of a window, spread evenly from its first to the last of the episode."""
     max_bad_share: float = 0.0
     steps: int = 3_000
     batch_size: int = 32
@@ -75,8 +83,8 @@ class TrainLooksConfig(LatentRunConfig):
     def __post_init__(self) -> None:
         """Check what is not checked by the parts."""
         super().__post_init__()
-        check_at_least(1, num_frames=self.num_frames)
-        check_at_least(0, reading_weight=self.reading_weight)
+        check_at_least(2, num_frames=self.num_frames)
+        check_at_least(0, reading_weight=self.reading_weight, proposal_weight=self.proposal_weight)
         check_within(0, 1, old_share=self.old_share)
         if len(self.targets) != len(self.data):
             raise ValueError(f"targets must be one for each of {len(self.data)} datasets, got {len(self.targets)}")
@@ -125,17 +133,15 @@ class PairedFrames:
                         f"episode {new.episodes[i]} has other {name}"
                     )
 
-    def read(self, start: int, num_frames: int, *, old: bool) -> np.ndarray:
-        """Read the frames of a window, (T, height, width, 3) uint8.
+    def read(self, rows: np.ndarray, *, old: bool) -> np.ndarray:
+        """Read frames of an episode, (T, height, width, 3) uint8.
 
         Args:
-            start: row of its first frame.
-            num_frames: how many.
+            rows: of the frames, increasing, (T,).
             old: whether in the look that is known.
         """
-        i = int(np.searchsorted(self.latents.firsts, start, side="right")) - 1
-        dataset = self._looks[old]
-        return dataset.some_frames(i, start - int(self.latents.firsts[i]) + np.arange(num_frames))
+        i = int(np.searchsorted(self.latents.firsts, rows[0], side="right")) - 1
+        return self._looks[old].some_frames(i, rows - int(self.latents.firsts[i]))
 
 
 class LooksTrainer:
@@ -152,6 +158,7 @@ class LooksTrainer:
         pairs: Sequence[PairedFrames],
         frames: LatentSet,
         world: World | None = None,
+        start: VideoEncoder | None = None,
     ) -> None:
         """Keep a copy of the encoder as it was, to compare with.
 
@@ -161,14 +168,18 @@ class LooksTrainer:
             pairs: the pictures of each dataset.
             frames: training episodes that tell the unit of readings.
             world: the processes that train together; None: this one.
+            start: whose weights the encoder begins with; None: its own.
         """
         self.config, self.model, self.world, self._pairs = config, model, world or World(), pairs
         self.device = pick_device(config.device)
         self.dtype = pick_dtype(config.precision, self.device)
         self._before = copy.deepcopy(model.encoder)
+        if start is not None:
+            model.encoder.load_state_dict(start.state_dict())
         self._reading = None
-        if config.reading_weight and model.proposal is not None:
-            self._reading = Reading(model.proposal, frames)
+        self._proposal = None if model.proposal is None else model.proposal.requires_grad_(False)
+        if self._proposal is not None:
+            self._reading = Reading(self._proposal, frames)
         model.encoder.requires_grad_(True)
         self.optimizer = make_optimizer([model.encoder], config.weight_decay)
         self.learning_rate = config.rate_schedule()
@@ -191,11 +202,9 @@ class LooksTrainer:
             old = draws[place : place + len(starts)] < config.old_share
             drawn.append((owner, np.stack((starts, old))))
             place += len(starts)
-        frames, z = self._read(windows, share_of(drawn, world.rank, world.size))
-        losses = self._losses(self.model.encoder, frames, z)
-        loss = losses["latent"]
-        if self._reading is not None:
-            loss = loss + config.reading_weight * losses["reading"]
+        losses = self._losses(self.model.encoder, *self._read(windows, share_of(drawn, world.rank, world.size)))
+        weights = {"latent": 1.0, "reading": config.reading_weight, "proposal": config.proposal_weight}
+        loss = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         grad_norm = descend(self, step, loss)
         return {f"{name}_loss": value.detach() for name, value in losses.items()} | {"grad_norm": grad_norm}
 
@@ -208,39 +217,65 @@ class LooksTrainer:
         spread = windows.spread(max_windows)
         sums: dict[str, float] = {}
         for old, encoder, names in (
-            (0, self.model.encoder, {"latent": "val_latent", "reading": "val_reading"}),
+            (0, self.model.encoder, {name: f"val_{name}" for name in ("latent", "reading", "proposal")}),
             (0, self._before, {"latent": "val_over_before"}),
             (1, self.model.encoder, {"latent": "val_old"}),
         ):
             for owner, starts in spread:
-                frames, z = self._read(windows, [(owner, np.stack((starts, np.full_like(starts, old))))])
-                losses = self._losses(encoder, frames, z)
+                drawn = [(owner, np.stack((starts, np.full_like(starts, old))))]
+                losses = self._losses(encoder, *self._read(windows, drawn))
                 for name in losses.keys() & names.keys():
                     sums[names[name]] = sums.get(names[name], 0.0) + float(losses[name]) * len(starts)
         means = {name: value / sum(len(starts) for _, starts in spread) for name, value in sums.items()}
         return means | {"val_over_before": means["val_latent"] / max(means["val_over_before"], 1e-12)}
 
-    def _losses(self, encoder: VideoEncoder, frames: Tensor, z: Tensor) -> dict[str, Tensor]:
+    def _losses(self, encoder: VideoEncoder, frames: Tensor, z: Tensor, states: Tensor) -> dict[str, Tensor]:
         """Compare what an encoder makes of frames (B, T, height, width, 3) with latents (B, T, N, D)."""
         with autocast(self.device, self.dtype):
             seen = encode_frames(encoder, frames, antialias=self.model.config.antialias)
         losses = {"latent": prediction_loss(seen, z)}
-        if self._reading is not None:
+        if self._reading is not None and self._proposal is not None:
             losses["reading"] = self._reading.error(seen, z)
+            losses["proposal"] = proposal_gap(self._proposal, seen, z, states)
         return losses
 
-    def _read(self, windows: WindowMixture, drawn: list[tuple[int, np.ndarray]]) -> tuple[Tensor, Tensor]:
-        """Read frames and what is to be made of them; `drawn` are first rows and whether in the old look, (2, B)."""
-        num, frames, latents = self.config.num_frames, [], []
+    def _read(self, windows: WindowMixture, drawn: list[tuple[int, np.ndarray]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Read frames, what is to be made of them, and states; `drawn` are first rows and whether of the old look."""
+        frames, latents, states = [], [], []
         for owner, (starts, olds) in drawn:
-            frames += [
-                self._pairs[owner].read(int(start), num, old=bool(old)) for start, old in zip(starts, olds, strict=True)
-            ]
-            latents.append(windows.sets[owner].windows(starts, num, self.device)[0])
+            one = windows.sets[owner]
+            rows = np.linspace(starts, one.episode_ends(starts), self.config.num_frames).astype(np.int64).T
+            frames += [self._pairs[owner].read(which, old=bool(old)) for which, old in zip(rows, olds, strict=True)]
+            latents.append(one.read_z(rows, self.device))
+            states.append(one.read_states(rows, self.device))
         sizes = {window.shape[1:3] for window in frames}
         if len(sizes) > 1:
             raise ValueError(f"pictures of data and targets must be of one size, got {sorted(sizes)}")
-        return torch.from_numpy(np.stack(frames)).to(self.device), torch.cat(latents)
+        return torch.from_numpy(np.stack(frames)).to(self.device), torch.cat(latents), torch.cat(states)
+
+
+def proposal_gap(proposal: Proposal, seen: Tensor, z: Tensor, states: Tensor) -> Tensor:
+    """Return how much less likely a proposal calls its own modes when it sees other latents.
+
+    Args:
+        proposal: what proposes, on the way from each frame but the last to the last.
+        seen: latents of episodes' frames, (B, T, N, D); they get the gradient.
+        z: what they are to be, (B, T, N, D).
+        states: of the robot, (B, T, P).
+
+    Returns:
+        The difference of the logarithms at the means of its modes for `z`, by their weights; mean over frames.
+    """
+
+    def propose(latents: Tensor) -> ActionMixture:
+        goal = latents[:, -1:].expand_as(latents[:, :-1])
+        return proposal(latents[:, :-1].flatten(0, 1), states[:, :-1].flatten(0, 1), goal.flatten(0, 1))
+
+    with torch.no_grad():
+        wanted = propose(z)
+    found = propose(seen)
+    gaps = [wanted.log_prob(mean) - found.log_prob(mean) for mean in wanted.mean.unbind(dim=1)]
+    return (wanted.log_weights.exp() * torch.stack(gaps, dim=1)).sum(dim=1).mean()
 
 
 def train_looks(config: TrainLooksConfig) -> Path:
@@ -259,6 +294,9 @@ def train_looks(config: TrainLooksConfig) -> Path:
     device = pick_device(config.device)
     with joined_world(device) as world:
         model = load_world_model(config.world_model).to(device)
+        start = None if config.start_from is None else load_world_model(config.start_from).encoder
+        if start is not None and start.config != model.encoder.config:
+            raise ValueError(f"start_from {config.start_from} must have an encoder of the form of the world model's")
         targets = config.of_targets
         new = [TrajectoryDataset(path, config.read) for path in config.data]
         old = [TrajectoryDataset(path, targets.read) for path in targets.data]
@@ -267,10 +305,11 @@ def train_looks(config: TrainLooksConfig) -> Path:
         pairs = [PairedFrames(*three) for three in zip(new, old, whole, strict=True)]
         content = {
             "world_model": fingerprint(model),
+            "start_from": None if start is None else fingerprint(start),
             "data": [some_pictures(one) for one in new],
             "targets": [one.content() for one in windows.train.sets],
         }
-        trainer = LooksTrainer(config, model, pairs, windows.train.sets[0], world)
+        trainer = LooksTrainer(config, model, pairs, windows.train.sets[0], world, start)
         return train_on_latents(trainer, windows, name="train-looks", samples="windows", content=content)
 
 
