@@ -39,7 +39,7 @@ from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.proposal import Proposal
 from vjepa_wm.models.world_model import WorldModel, encode_frames
 from vjepa_wm.training.ac_objective import Reading
-from vjepa_wm.training.losses import prediction_loss
+from vjepa_wm.training.losses import token_loss
 from vjepa_wm.training.run.distributed import World, joined_world
 from vjepa_wm.training.run.latent_training import LatentRunConfig, descend, open_windows, train_on_latents
 from vjepa_wm.training.run.optimizer import make_optimizer
@@ -63,6 +63,9 @@ class TrainLooksConfig(LatentRunConfig):
     """Camera of the targets; none: as read.camera says."""
     old_share: float = 0.15
     """Share of the windows that are shown in the old look, so that it is not forgotten."""
+    change_share: float = 0.5
+    """Share of the loss on latents in which each patch counts by how much it changes within its episode in the known
+    look: what moves may be a single patch, and most of a picture stands still."""
     reading_weight: float = 0.3
     """Weight of a loss that compares what the proposal's reader leaves of latents and of what they are to be, so that
     small objects count; without a proposal there is none."""
@@ -85,7 +88,7 @@ class TrainLooksConfig(LatentRunConfig):
         super().__post_init__()
         check_at_least(2, num_frames=self.num_frames)
         check_at_least(0, reading_weight=self.reading_weight, proposal_weight=self.proposal_weight)
-        check_within(0, 1, old_share=self.old_share)
+        check_within(0, 1, old_share=self.old_share, change_share=self.change_share)
         if len(self.targets) != len(self.data):
             raise ValueError(f"targets must be one for each of {len(self.data)} datasets, got {len(self.targets)}")
         if self.max_bad_share:
@@ -203,7 +206,12 @@ class LooksTrainer:
             drawn.append((owner, np.stack((starts, old))))
             place += len(starts)
         losses = self._losses(self.model.encoder, *self._read(windows, share_of(drawn, world.rank, world.size)))
-        weights = {"latent": 1.0, "reading": config.reading_weight, "proposal": config.proposal_weight}
+        weights = {
+            "latent": 1 - config.change_share,
+            "moving": config.change_share,
+            "reading": config.reading_weight,
+            "proposal": config.proposal_weight,
+        }
         loss = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         grad_norm = descend(self, step, loss)
         return {f"{name}_loss": value.detach() for name, value in losses.items()} | {"grad_norm": grad_norm}
@@ -217,7 +225,7 @@ class LooksTrainer:
         spread = windows.spread(max_windows)
         sums: dict[str, float] = {}
         for old, encoder, names in (
-            (0, self.model.encoder, {name: f"val_{name}" for name in ("latent", "reading", "proposal")}),
+            (0, self.model.encoder, {name: f"val_{name}" for name in ("latent", "moving", "reading", "proposal")}),
             (0, self._before, {"latent": "val_over_before"}),
             (1, self.model.encoder, {"latent": "val_old"}),
         ):
@@ -233,7 +241,8 @@ class LooksTrainer:
         """Compare what an encoder makes of frames (B, T, height, width, 3) with latents (B, T, N, D)."""
         with autocast(self.device, self.dtype):
             seen = encode_frames(encoder, frames, antialias=self.model.config.antialias)
-        losses = {"latent": prediction_loss(seen, z)}
+        off = token_loss(seen, z)
+        losses = {"latent": off.mean(), "moving": (change_weights(z) * off).mean()}
         if self._reading is not None and self._proposal is not None:
             losses["reading"] = self._reading.error(seen, z)
             losses["proposal"] = proposal_gap(self._proposal, seen, z, states)
@@ -252,6 +261,13 @@ class LooksTrainer:
         if len(sizes) > 1:
             raise ValueError(f"pictures of data and targets must be of one size, got {sorted(sizes)}")
         return torch.from_numpy(np.stack(frames)).to(self.device), torch.cat(latents), torch.cat(states)
+
+
+def change_weights(z: Tensor) -> Tensor:
+    """Return how much each patch of latents (B, T, N, D) differs from its mean over T, (B, T, N), 1 on average."""
+    change = (z - z.mean(dim=1, keepdim=True)).abs().mean(dim=-1)
+    weights: Tensor = change / change.mean().clamp_min(1e-6)
+    return weights
 
 
 def proposal_gap(proposal: Proposal, seen: Tensor, z: Tensor, states: Tensor) -> Tensor:
