@@ -18,7 +18,13 @@ from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import save_world_model
-from vjepa_wm.training.look_training import PairedFrames, TrainLooksConfig, train_looks
+from vjepa_wm.training.look_training import (
+    PairedFrames,
+    TrainLooksConfig,
+    change_weights,
+    proposal_gap,
+    train_looks,
+)
 
 pytestmark = pytest.mark.usefixtures("without_curves")
 LOOKS = {"known": (40, 230), "dark": (90, 10)}
@@ -71,18 +77,55 @@ def test_the_encoder_sees_the_new_look_as_the_known_one(folder, tmp_path):
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_without_a_proposal_or_a_weight_nothing_is_read(folder, tmp_path):
+def test_without_a_proposal_nothing_is_read(folder, tmp_path):
     save_world_model(tiny_world_model(), tmp_path / "world_model")
-    for name, options in (("none", {"reading_weight": 0.0}), ("bare", {"world_model": tmp_path / "world_model"})):
-        words = {**vars(config(folder, tmp_path / name, steps=2)), **options}
-        train_looks(TrainLooksConfig(**words))
-        assert "val_reading" not in last_row(tmp_path / name) and last_row(tmp_path / name)["val_latent"] > 0
+    train_looks(
+        TrainLooksConfig(**{**vars(config(folder, tmp_path, steps=2)), "world_model": tmp_path / "world_model"})
+    )
+    assert {"val_latent", "val_moving"} <= set(last_row(tmp_path)) and "val_reading" not in last_row(tmp_path)
+
+
+def test_a_run_begins_with_the_encoder_of_an_earlier_one(folder, tmp_path):
+    first = train_looks(config(folder, tmp_path / "first", steps=30, learning_rate=3e-3))
+    options = {"steps": 1, "start_from": first, "learning_rate": 1e-9}
+    train_looks(config(folder, tmp_path / "next", **options))
+    ends, goes_on = (last_row(tmp_path / name) for name in ("first", "next"))
+    assert goes_on["val_latent"] == pytest.approx(ends["val_latent"], rel=1e-4)
+    assert goes_on["val_over_before"] == pytest.approx(ends["val_over_before"], rel=1e-4)  # and has the same targets
+    save_world_model(tiny_world_model(in_channels=1), tmp_path / "grey")
+    with pytest.raises(ValueError, match="must have an encoder of the form of the world model's"):
+        train_looks(config(folder, tmp_path / "other", start_from=tmp_path / "grey"))
+
+
+def test_patches_count_by_how_much_they_change():
+    z = torch.zeros(2, 3, 4, 5)
+    z[0, 1, 2] = 3.0
+    weights = change_weights(z)
+    torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
+    assert weights[0, 1, 2] == 12 and weights[0, 0, 2] == 6 and weights[1].sum() == weights[0, :, [0, 1, 3]].sum() == 0
+    assert torch.isfinite(change_weights(torch.zeros(1, 2, 3, 4))).all()
+
+
+def test_the_gap_of_a_proposal_is_what_its_modes_lose(folder):
+    proposal = load_world_model(folder / "world_model").proposal.requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    z, other = torch.randn((2, 3, 4, 4, 24), generator=generator)
+    states = torch.randn((3, 4, 7), generator=generator)
+    assert float(proposal_gap(proposal, z, z, states)) == 0
+    wanted, found = (
+        proposal(latents[:1, 0], states[:1, 0], latents[:1, -1]) for latents in (z[:, [0, -1]], other[:, [0, -1]])
+    )
+    gap = sum(
+        weight * (wanted.log_prob(mean[None]) - found.log_prob(mean[None]))
+        for weight, mean in zip(wanted.log_weights[0].exp(), wanted.mean[0], strict=True)
+    )
+    torch.testing.assert_close(proposal_gap(proposal, other[:1, [0, -1]], z[:1, [0, -1]], states[:1, [0, -1]]), gap[0])
 
 
 def test_the_old_look_is_shown_as_often_as_asked(folder, tmp_path):
     rows = {}
     for share in (0.0, 1.0):
-        train_looks(config(folder, tmp_path / str(share), steps=1, old_share=share, reading_weight=0.0))
+        train_looks(config(folder, tmp_path / str(share), steps=1, old_share=share))
         rows[share] = last_row(tmp_path / str(share))
     assert rows[1.0]["latent_loss"] < 1e-3 < 0.1 < rows[0.0]["latent_loss"]  # what it sees is what it is to see
 
@@ -91,9 +134,9 @@ def test_frames_of_a_window_are_those_of_its_rows(folder):
     new, old = (TrajectoryDataset(folder / name) for name in ("dark", "known"))
     latents = encode_dataset(tiny_world_model().encoder, old, store=folder / "store")
     pairs = PairedFrames(new, old, latents)
-    start = int(latents.firsts[3]) + 2
+    rows = int(latents.firsts[3]) + np.array([2, 5, 11])
     for is_old, dataset in ((False, new), (True, old)):
-        np.testing.assert_array_equal(pairs.read(start, 5, old=is_old), dataset.episode(3).frames[2:7])
+        np.testing.assert_array_equal(pairs.read(rows, old=is_old), dataset.episode(3).frames[[2, 5, 11]])
 
 
 @pytest.mark.parametrize(
@@ -114,7 +157,7 @@ def test_other_episodes_are_no_pairs(other, message, folder, tmp_path):
     [
         ({"targets": (Path("one"), Path("two"))}, "targets must be one for each of 1 datasets, got 2"),
         ({"max_bad_share": 0.1}, "max_bad_share must be 0: an episode that cannot be read has no pair"),
-        ({"num_frames": 0}, "num_frames must be at least 1"),
+        ({"num_frames": 1}, "num_frames must be at least 2"),
         ({"old_share": 2.0}, "old_share must be from 0 to 1"),
     ],
 )

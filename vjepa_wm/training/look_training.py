@@ -39,7 +39,7 @@ from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
 from vjepa_wm.models.proposal import Proposal
 from vjepa_wm.models.world_model import WorldModel, encode_frames
 from vjepa_wm.training.ac_objective import Reading
-from vjepa_wm.training.losses import token_loss
+from vjepa_wm.training.losses import LossName, token_loss
 from vjepa_wm.training.run.distributed import World, joined_world
 from vjepa_wm.training.run.latent_training import LatentRunConfig, descend, open_windows, train_on_latents
 from vjepa_wm.training.run.optimizer import make_optimizer
@@ -63,7 +63,9 @@ class TrainLooksConfig(LatentRunConfig):
     """Camera of the targets; none: as read.camera says."""
     old_share: float = 0.15
     """Share of the windows that are shown in the old look, so that it is not forgotten."""
-    change_share: float = 0.5
+    loss: LossName = "l2"
+    """Distance of latents. By l1 the best answer is the likeliest one, which leaves out what is seldom at a place."""
+    change_share: float = 0.7
     """Share of the loss on latents in which each patch counts by how much it changes within its episode in the known
     look: what moves may be a single patch, and most of a picture stands still."""
     reading_weight: float = 0.3
@@ -241,7 +243,7 @@ class LooksTrainer:
         """Compare what an encoder makes of frames (B, T, height, width, 3) with latents (B, T, N, D)."""
         with autocast(self.device, self.dtype):
             seen = encode_frames(encoder, frames, antialias=self.model.config.antialias)
-        off = token_loss(seen, z)
+        off = token_loss(seen, z, self.config.loss)
         losses = {"latent": off.mean(), "moving": (change_weights(z) * off).mean()}
         if self._reading is not None and self._proposal is not None:
             losses["reading"] = self._reading.error(seen, z)
