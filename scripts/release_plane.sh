@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Make the released world model of the plane again: about two hours on two CPU cores, above the encoder of the arm's.
-# Every stage resumes, so the same command goes on after an interruption. Usage: scripts/release_plane.sh [OUT]
+# Make the released world model of the plane again: about two hours on two CPU cores, above the encoder that
+# release_arm.sh pretrains. Every stage resumes, so the same command goes on after an interruption.
+# Usage: scripts/release_plane.sh [OUT [OUT of release_arm.sh]]
 set -euo pipefail
 OUT=${1:-runs/plane}
+ARM=${2:-runs/arm}
 HERE=$(dirname "$0")
 BIN=${BIN:-$HERE/../.venv/bin}
 D=$OUT/data
@@ -13,7 +15,7 @@ expert two_room 2000 24 drawn rooms
 expert point_maze 1500 24 sampled known_mazes
 expert two_room 1500 24 sampled known_rooms
 "$BIN"/vjepa-wm collect --env point_maze --episodes 500 --steps 30 --seed 7 --variation.layout sampled --out "$D/play"
-"$BIN"/vjepa-wm train-ac --encoder "$HERE/../vjepa_wm/weights/arm" --out "$OUT/ac" \
+"$BIN"/vjepa-wm train-ac --encoder "$ARM/pretrain/encoder" --out "$OUT/ac" \
     --data "$D"/{play,known_mazes,known_rooms} --data-weights 0.4 0.3 0.3 --steps 800 --batch-size 32
 "$BIN"/vjepa-wm train-proposal --world-model "$OUT/ac/world_model" --out "$OUT/any_layout" \
     --data "$D"/{mazes,rooms} --data-weights 0.75 0.25 --relation-dim 64 --relation-depth 8 --scene-weight 0 --steps 10000
