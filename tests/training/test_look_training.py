@@ -21,7 +21,7 @@ from vjepa_wm.models.world_model import save_world_model
 from vjepa_wm.training.look_training import (
     PairedFrames,
     TrainLooksConfig,
-    change_weights,
+    patch_changes,
     proposal_gap,
     train_looks,
 )
@@ -97,13 +97,21 @@ def test_a_run_begins_with_the_encoder_of_an_earlier_one(folder, tmp_path):
         train_looks(config(folder, tmp_path / "other", start_from=tmp_path / "grey"))
 
 
-def test_patches_count_by_how_much_they_change():
+def test_a_patch_changes_by_how_far_it_is_from_its_mean():
     z = torch.zeros(2, 3, 4, 5)
     z[0, 1, 2] = 3.0
-    weights = change_weights(z)
-    torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
-    assert weights[0, 1, 2] == 12 and weights[0, 0, 2] == 6 and weights[1].sum() == weights[0, :, [0, 1, 3]].sum() == 0
-    assert torch.isfinite(change_weights(torch.zeros(1, 2, 3, 4))).all()
+    changes = patch_changes(z)
+    assert changes[0, :, 2].tolist() == [1.0, 2.0, 1.0]
+    assert changes.sum() == 4.0
+
+
+def test_what_moves_counts_in_units_of_its_mean_change(folder, tmp_path):
+    row = {}
+    for share in (0.0, 1.0):
+        train_looks(config(folder, tmp_path / str(share), steps=1, old_share=0.0, change_share=share))
+        row[share] = last_row(tmp_path / str(share))
+    assert row[0.0]["moving_loss"] == row[1.0]["moving_loss"] > 1.2 * row[0.0]["latent_loss"]  # the square is not seen
+    assert row[0.0]["grad_norm"] != row[1.0]["grad_norm"]
 
 
 def test_the_gap_of_a_proposal_is_what_its_modes_lose(folder):

@@ -44,6 +44,8 @@ from vjepa_wm.training.run.distributed import World, joined_world
 from vjepa_wm.training.run.latent_training import LatentRunConfig, descend, open_windows, train_on_latents
 from vjepa_wm.training.run.optimizer import make_optimizer
 
+UNIT_WINDOWS = 128
+"""Windows that tell how much patches change on average."""
 OLD = 1
 """Purpose of the draw that says which windows are shown in the old look."""
 
@@ -171,7 +173,7 @@ class LooksTrainer:
             config: the run.
             model: what is trained.
             pairs: the pictures of each dataset.
-            frames: training episodes that tell the unit of readings.
+            frames: training episodes that tell the units of readings and of changes.
             world: the processes that train together; None: this one.
             start: whose weights the encoder begins with; None: its own.
         """
@@ -185,6 +187,10 @@ class LooksTrainer:
         self._proposal = None if model.proposal is None else model.proposal.requires_grad_(False)
         if self._proposal is not None:
             self._reading = Reading(self._proposal, frames)
+        starts = frames.window_starts(config.num_frames)
+        some = starts[np.linspace(0, len(starts) - 1, min(UNIT_WINDOWS, len(starts))).astype(np.int64)]
+        rows = spread_rows(frames, some, config.num_frames)
+        self._change = patch_changes(frames.read_z(rows, self.device)).mean().clamp_min(1e-6)
         model.encoder.requires_grad_(True)
         self.optimizer = make_optimizer([model.encoder], config.weight_decay)
         self.learning_rate = config.rate_schedule()
@@ -244,7 +250,7 @@ class LooksTrainer:
         with autocast(self.device, self.dtype):
             seen = encode_frames(encoder, frames, antialias=self.model.config.antialias)
         off = token_loss(seen, z, self.config.loss)
-        losses = {"latent": off.mean(), "moving": (change_weights(z) * off).mean()}
+        losses = {"latent": off.mean(), "moving": (patch_changes(z) * off).mean() / self._change}
         if self._reading is not None and self._proposal is not None:
             losses["reading"] = self._reading.error(seen, z)
             losses["proposal"] = proposal_gap(self._proposal, seen, z, states)
@@ -255,7 +261,7 @@ class LooksTrainer:
         frames, latents, states = [], [], []
         for owner, (starts, olds) in drawn:
             one = windows.sets[owner]
-            rows = np.linspace(starts, one.episode_ends(starts), self.config.num_frames).astype(np.int64).T
+            rows = spread_rows(one, starts, self.config.num_frames)
             frames += [self._pairs[owner].read(which, old=bool(old)) for which, old in zip(rows, olds, strict=True)]
             latents.append(one.read_z(rows, self.device))
             states.append(one.read_states(rows, self.device))
@@ -265,11 +271,14 @@ class LooksTrainer:
         return torch.from_numpy(np.stack(frames)).to(self.device), torch.cat(latents), torch.cat(states)
 
 
-def change_weights(z: Tensor) -> Tensor:
-    """Return how much each patch of latents (B, T, N, D) differs from its mean over T, (B, T, N), 1 on average."""
-    change = (z - z.mean(dim=1, keepdim=True)).abs().mean(dim=-1)
-    weights: Tensor = change / change.mean().clamp_min(1e-6)
-    return weights
+def spread_rows(latents: LatentSet, starts: np.ndarray, num_frames: int) -> np.ndarray:
+    """Return rows spread evenly from first ones (B,) to the last of their episodes, (B, T)."""
+    return np.linspace(starts, latents.episode_ends(starts), num_frames).astype(np.int64).T
+
+
+def patch_changes(z: Tensor) -> Tensor:
+    """Return how much each patch of latents (B, T, N, D) differs from its mean over T, (B, T, N)."""
+    return (z - z.mean(dim=1, keepdim=True)).abs().mean(dim=-1)
 
 
 def proposal_gap(proposal: Proposal, seen: Tensor, z: Tensor, states: Tensor) -> Tensor:
