@@ -29,6 +29,7 @@ OTHER_RUNS = [
     ("train-proposal", "--world-model OTHER_WORLD", "world_model "),
     ("train-proposal", "--goal-within 3", "goal_within None, asked for 3"),
     ("train-looks", "--data OTHER_DARK_SET", "data "),
+    ("train-looks", "--targets OTHER_DARK_SET", "targets "),
     ("train-looks", "--old-share 0.5", "old_share 0.15, asked for 0.5"),
     ("pretrain", "--seed 1", "seed 0, asked for 1"),
     ("pretrain", "--fps 4", "fps 5.0, asked for 4.0"),

@@ -25,13 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from vjepa_wm.checks import check_at_least, check_within
-from vjepa_wm.data.latents.latent_folder import PICTURES_COMPARED, pictures_number
 from vjepa_wm.data.latents.latent_set import LatentSet
 from vjepa_wm.data.latents.latent_store import fingerprint
 from vjepa_wm.data.latents.window_mixture import WindowMixture, share_of
 from vjepa_wm.data.randomness import generator_for
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
-from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
 from vjepa_wm.models.action_mixture import ActionMixture
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.load import load_world_model
@@ -40,8 +38,15 @@ from vjepa_wm.models.proposal import Proposal
 from vjepa_wm.models.world_model import WorldModel, encode_frames
 from vjepa_wm.training.ac_objective import Reading
 from vjepa_wm.training.losses import LossName, token_loss
+from vjepa_wm.training.paired_frames import PairedFrames, check_pairs, check_sizes, some_pictures, whole_set
 from vjepa_wm.training.run.distributed import World, joined_world
-from vjepa_wm.training.run.latent_training import LatentRunConfig, descend, open_windows, train_on_latents
+from vjepa_wm.training.run.latent_training import (
+    LatentRunConfig,
+    check_data_fit,
+    descend,
+    open_windows,
+    train_on_latents,
+)
 from vjepa_wm.training.run.optimizer import make_optimizer
 
 UNIT_WINDOWS = 128
@@ -74,9 +79,8 @@ class TrainLooksConfig(LatentRunConfig):
     """Weight of a loss that compares what the proposal's reader leaves of latents and of what they are to be, so that
     small objects count; without a proposal there is none."""
     proposal_weight: float = 0.05
-    """Weight of how much less likely the proposal calls what it would do, on the way to the last frame, when it sees
-    latents than when it sees what they are to be: what is small beside the robot may decide what to do. Without a
-    proposal there is none."""
+    """Weight of how far what the proposal says, on the way to the last frame, diverges from what it says of what the
+    latents are to be: what is small beside the robot may decide what to do. Without a proposal there is none."""
     start_from: Path | None = None
     """World model of an earlier run of this kind, whose encoder goes on; none: that of world_model."""
     num_frames: int = 8
@@ -95,6 +99,8 @@ class TrainLooksConfig(LatentRunConfig):
         check_within(0, 1, old_share=self.old_share, change_share=self.change_share)
         if len(self.targets) != len(self.data):
             raise ValueError(f"targets must be one for each of {len(self.data)} datasets, got {len(self.targets)}")
+        if (self.out / "world_model").resolve() == self.world_model.resolve():
+            raise ValueError(f"out must be another folder than that of world_model, got {self.out}")
         if self.max_bad_share:
             raise ValueError("max_bad_share must be 0: an episode that cannot be read has no pair; see read.episodes")
 
@@ -103,52 +109,6 @@ class TrainLooksConfig(LatentRunConfig):
         """The same run on the targets alone."""
         camera = self.read.camera if self.target_camera is None else self.target_camera
         return replace(self, data=self.targets, read=replace(self.read, camera=camera))
-
-
-class PairedFrames:
-    """Pictures of the rows of latents, in the new look or in the old one.
-
-    Attributes:
-        latents: of the old look.
-    """
-
-    def __init__(self, new: TrajectoryDataset, old: TrajectoryDataset, latents: LatentSet) -> None:
-        """Make sure that both are of the same episodes.
-
-        Args:
-            new: episodes in new looks.
-            old: the same in the look that is known.
-            latents: of these, all episodes.
-
-        Raises:
-            TrajectoryError: if they are not.
-        """
-        self.latents = latents
-        self._looks = new, old
-        if new.lengths != old.lengths:
-            counts = tuple(f"{one.num_episodes} episodes, {sum(one.lengths)} frames" for one in self._looks)
-            raise TrajectoryError(
-                f"{new.root} and {old.root} must be the same episodes in two looks, as of one seed; they are "
-                f"{counts[0]} and {counts[1]}"
-            )
-        for i, (first, length) in enumerate(zip(latents.firsts, latents.lengths, strict=True)):
-            there, rows = new.numbers(i), slice(first, first + length)
-            for name in ("states", "actions"):
-                if not np.array_equal(getattr(there, name), getattr(latents, name)[rows]):
-                    raise TrajectoryError(
-                        f"{new.root} and {old.root} must be the same episodes in two looks, as of one seed; "
-                        f"episode {new.episodes[i]} has other {name}"
-                    )
-
-    def read(self, rows: np.ndarray, *, old: bool) -> np.ndarray:
-        """Read frames of an episode, (T, height, width, 3) uint8.
-
-        Args:
-            rows: of the frames, increasing, (T,).
-            old: whether in the look that is known.
-        """
-        i = int(np.searchsorted(self.latents.firsts, rows[0], side="right")) - 1
-        return self._looks[old].some_frames(i, rows - int(self.latents.firsts[i]))
 
 
 class LooksTrainer:
@@ -240,7 +200,7 @@ class LooksTrainer:
             for owner, starts in spread:
                 drawn = [(owner, np.stack((starts, np.full_like(starts, old))))]
                 losses = self._losses(encoder, *self._read(windows, drawn))
-                for name in losses.keys() & names.keys():
+                for name in (name for name in names if name in losses):
                     sums[names[name]] = sums.get(names[name], 0.0) + float(losses[name]) * len(starts)
         means = {name: value / sum(len(starts) for _, starts in spread) for name, value in sums.items()}
         return means | {"val_over_before": means["val_latent"] / max(means["val_over_before"], 1e-12)}
@@ -265,9 +225,6 @@ class LooksTrainer:
             frames += [self._pairs[owner].read(which, old=bool(old)) for which, old in zip(rows, olds, strict=True)]
             latents.append(one.read_z(rows, self.device))
             states.append(one.read_states(rows, self.device))
-        sizes = {window.shape[1:3] for window in frames}
-        if len(sizes) > 1:
-            raise ValueError(f"pictures of data and targets must be of one size, got {sorted(sizes)}")
         return torch.from_numpy(np.stack(frames)).to(self.device), torch.cat(latents), torch.cat(states)
 
 
@@ -282,7 +239,7 @@ def patch_changes(z: Tensor) -> Tensor:
 
 
 def proposal_gap(proposal: Proposal, seen: Tensor, z: Tensor, states: Tensor) -> Tensor:
-    """Return how much less likely a proposal calls its own modes when it sees other latents.
+    """Return how far what a proposal says diverges when it sees other latents; 0, without gradient, for the same ones.
 
     Args:
         proposal: what proposes, on the way from each frame but the last to the last.
@@ -291,7 +248,8 @@ def proposal_gap(proposal: Proposal, seen: Tensor, z: Tensor, states: Tensor) ->
         states: of the robot, (B, T, P).
 
     Returns:
-        The difference of the logarithms at the means of its modes for `z`, by their weights; mean over frames.
+        The Kullback-Leibler divergence of modes and of the Gaussians of each, which is at least that of the mixtures;
+        mean over frames.
     """
 
     def propose(latents: Tensor) -> ActionMixture:
@@ -301,8 +259,9 @@ def proposal_gap(proposal: Proposal, seen: Tensor, z: Tensor, states: Tensor) ->
     with torch.no_grad():
         wanted = propose(z)
     found = propose(seen)
-    gaps = [wanted.log_prob(mean) - found.log_prob(mean) for mean in wanted.mean.unbind(dim=1)]
-    return (wanted.log_weights.exp() * torch.stack(gaps, dim=1)).sum(dim=1).mean()
+    off, ratio = (wanted.mean - found.mean) / found.std, wanted.std / found.std
+    of_modes = 0.5 * (ratio.square() + off.square() - 1).sum(dim=-1) - ratio.log().sum(dim=-1)
+    return (wanted.log_weights.exp() * (wanted.log_weights - found.log_weights + of_modes)).sum(dim=1).mean()
 
 
 def train_looks(config: TrainLooksConfig) -> Path:
@@ -327,28 +286,20 @@ def train_looks(config: TrainLooksConfig) -> Path:
         targets = config.of_targets
         new = [TrajectoryDataset(path, config.read) for path in config.data]
         old = [TrajectoryDataset(path, targets.read) for path in targets.data]
+        for both in zip(new, old, strict=True):
+            check_pairs(*both)
+        check_sizes([*new, *old])
         windows = open_windows(targets, model.encoder, config.num_frames, world, antialias=model.config.antialias)
+        check_data_fit(windows.train.sets, model)
         whole = map(whole_set, windows.train.sets, windows.validation.sets)
         pairs = [PairedFrames(*three) for three in zip(new, old, whole, strict=True)]
         content = {
             "world_model": fingerprint(model),
             "start_from": None if start is None else fingerprint(start),
             "data": [some_pictures(one) for one in new],
-            "targets": [one.content() for one in windows.train.sets],
+            "targets": [
+                f"{one.content()} {some_pictures(known)}" for one, known in zip(windows.train.sets, old, strict=True)
+            ],
         }
         trainer = LooksTrainer(config, model, pairs, windows.train.sets[0], world, start)
         return train_on_latents(trainer, windows, name="train-looks", samples="windows", content=content)
-
-
-def whole_set(train: LatentSet, validation: LatentSet) -> LatentSet:
-    """Put the two parts of a set together again, all episodes in order."""
-    firsts = np.concatenate((train.firsts, validation.firsts))
-    order = np.argsort(firsts)
-    lengths = np.concatenate((train.lengths, validation.lengths))
-    return replace(train, firsts=firsts[order], lengths=lengths[order])
-
-
-def some_pictures(dataset: TrajectoryDataset) -> str:
-    """Return text that tells a dataset's pictures from others, by those of a few episodes."""
-    some = np.unique(np.linspace(0, dataset.num_episodes - 1, PICTURES_COMPARED).astype(int)).tolist()
-    return " ".join(f"{pictures_number(dataset.episode(i)):x}" for i in some)

@@ -1,0 +1,91 @@
+"""The same episodes recorded in two looks: that they are pairs, and pictures of either.
+
+Letters: T frames of a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vjepa_wm.data.latents.latent_folder import PICTURES_COMPARED, pictures_number
+from vjepa_wm.data.latents.latent_set import LatentSet
+from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
+from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
+from vjepa_wm.training.encoded_data import find_bad_episodes
+
+
+class PairedFrames:
+    """Pictures of the rows of latents, in the new look or in the old one.
+
+    Attributes:
+        latents: of the old look.
+    """
+
+    def __init__(self, new: TrajectoryDataset, old: TrajectoryDataset, latents: LatentSet) -> None:
+        """Keep what is read.
+
+        Args:
+            new: episodes in new looks.
+            old: the same in the look that is known, as `check_pairs` found.
+            latents: of these, all episodes.
+        """
+        self.latents = latents
+        self._looks = new, old
+
+    def read(self, rows: np.ndarray, *, old: bool) -> np.ndarray:
+        """Read frames of an episode, (T, height, width, 3) uint8.
+
+        Args:
+            rows: of the frames, increasing, (T,).
+            old: whether in the look that is known.
+        """
+        i = int(np.searchsorted(self.latents.firsts, rows[0], side="right")) - 1
+        return self._looks[old].some_frames(i, rows - int(self.latents.firsts[i]))
+
+
+def check_pairs(new: TrajectoryDataset, old: TrajectoryDataset) -> None:
+    """Make sure that two datasets are of the same episodes, and that all of the first can be read.
+
+    Raises:
+        TrajectoryError: if they are not, with the first episode that differs, or one is damaged.
+    """
+    same = f"{new.root} and {old.root} must be the same episodes in two looks, as of one seed; "
+    if new.root.resolve() == old.root.resolve() and new.camera == old.camera:
+        raise TrajectoryError(f"targets must be other pictures than data, got {new.root} for both")
+    counts = tuple(f"{one.num_episodes} episodes, {sum(one.lengths)} frames" for one in (new, old))
+    if new.num_episodes != old.num_episodes:
+        raise TrajectoryError(f"{same}they are {counts[0]} and {counts[1]}")
+    bad = find_bad_episodes(new)
+    for number, reason in bad.items():
+        raise TrajectoryError(f"episode {number} of {new.root}: {reason} (read.episodes leaves it out)")
+    for i, lengths in enumerate(zip(new.lengths, old.lengths, strict=True)):
+        if lengths[0] != lengths[1]:
+            raise TrajectoryError(f"{same}episode {new.episodes[i]} has {lengths[0]} and {lengths[1]} frames")
+        numbers = new.numbers(i), old.numbers(i)
+        for name in ("states", "actions"):
+            if not np.array_equal(*(getattr(one, name) for one in numbers)):
+                raise TrajectoryError(f"{same}episode {new.episodes[i]} has other {name}")
+
+
+def check_sizes(datasets: Sequence[TrajectoryDataset]) -> None:
+    """Raise a ValueError unless all datasets have pictures of one size, by those of their first episodes."""
+    sizes = {one.some_frames(0, np.zeros(1, np.int64)).shape[1:3] for one in datasets}
+    if len(sizes) > 1:
+        raise ValueError(f"pictures of data and targets must be of one size, got {sorted(sizes)}")
+
+
+def whole_set(train: LatentSet, validation: LatentSet) -> LatentSet:
+    """Put the two parts of a set together again, all episodes in order."""
+    firsts = np.concatenate((train.firsts, validation.firsts))
+    order = np.argsort(firsts)
+    lengths = np.concatenate((train.lengths, validation.lengths))
+    return replace(train, firsts=firsts[order], lengths=lengths[order])
+
+
+def some_pictures(dataset: TrajectoryDataset) -> str:
+    """Return text that tells a dataset's pictures from others, by those of a few episodes."""
+    some = np.unique(np.linspace(0, dataset.num_episodes - 1, PICTURES_COMPARED).astype(int)).tolist()
+    return " ".join(f"{pictures_number(dataset.episode(i)):x}" for i in some)
