@@ -18,10 +18,9 @@ from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.proposal import Proposal, ProposalConfig
 from vjepa_wm.models.world_model import save_world_model
+from vjepa_wm.training.look_losses import patch_changes, proposal_gap
 from vjepa_wm.training.look_training import (
     TrainLooksConfig,
-    patch_changes,
-    proposal_gap,
     train_looks,
 )
 from vjepa_wm.training.paired_frames import PairedFrames

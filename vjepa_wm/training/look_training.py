@@ -30,13 +30,12 @@ from vjepa_wm.data.latents.latent_store import fingerprint
 from vjepa_wm.data.latents.window_mixture import WindowMixture, share_of
 from vjepa_wm.data.randomness import generator_for
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
-from vjepa_wm.models.action_mixture import ActionMixture
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.load import load_world_model
 from vjepa_wm.models.precision import autocast, pick_device, pick_dtype
-from vjepa_wm.models.proposal import Proposal
 from vjepa_wm.models.world_model import WorldModel, encode_frames
 from vjepa_wm.training.ac_objective import Reading
+from vjepa_wm.training.look_losses import patch_changes, proposal_gap
 from vjepa_wm.training.losses import LossName, token_loss
 from vjepa_wm.training.paired_frames import PairedFrames, check_pairs, check_sizes, some_pictures, whole_set
 from vjepa_wm.training.run.distributed import World, joined_world
@@ -231,37 +230,6 @@ class LooksTrainer:
 def spread_rows(latents: LatentSet, starts: np.ndarray, num_frames: int) -> np.ndarray:
     """Return rows spread evenly from first ones (B,) to the last of their episodes, (B, T)."""
     return np.linspace(starts, latents.episode_ends(starts), num_frames).astype(np.int64).T
-
-
-def patch_changes(z: Tensor) -> Tensor:
-    """Return how much each patch of latents (B, T, N, D) differs from its mean over T, (B, T, N)."""
-    return (z - z.mean(dim=1, keepdim=True)).abs().mean(dim=-1)
-
-
-def proposal_gap(proposal: Proposal, seen: Tensor, z: Tensor, states: Tensor) -> Tensor:
-    """Return how far what a proposal says diverges when it sees other latents; 0, without gradient, for the same ones.
-
-    Args:
-        proposal: what proposes, on the way from each frame but the last to the last.
-        seen: latents of episodes' frames, (B, T, N, D); they get the gradient.
-        z: what they are to be, (B, T, N, D).
-        states: of the robot, (B, T, P).
-
-    Returns:
-        The Kullback-Leibler divergence of modes and of the Gaussians of each, which is at least that of the mixtures;
-        mean over frames.
-    """
-
-    def propose(latents: Tensor) -> ActionMixture:
-        goal = latents[:, -1:].expand_as(latents[:, :-1])
-        return proposal(latents[:, :-1].flatten(0, 1), states[:, :-1].flatten(0, 1), goal.flatten(0, 1))
-
-    with torch.no_grad():
-        wanted = propose(z)
-    found = propose(seen)
-    off, ratio = (wanted.mean - found.mean) / found.std, wanted.std / found.std
-    of_modes = 0.5 * (ratio.square() + off.square() - 1).sum(dim=-1) - ratio.log().sum(dim=-1)
-    return (wanted.log_weights.exp() * (wanted.log_weights - found.log_weights + of_modes)).sum(dim=1).mean()
 
 
 def train_looks(config: TrainLooksConfig) -> Path:
