@@ -91,7 +91,9 @@ def test_two_processes_train_as_one(runs, form):
     assert len(alone) == 6 and np.ptp([row["grad_norm"] for row in alone]) > 1e-3
     assert_same_rows(rows(runs / form / "two"), alone)
     off = (weights(runs / form / "two") - weights(runs / form / "one")).abs()
-    assert off.mean() < 1e-6 and off.max() < 1e-3  # of next to no gradient Adam makes a whole step
+    assert (
+        (off > 1e-4).sum() <= 4 and off.mean() < 1e-6 and off.max() < 1e-3
+    )  # of next to no gradient Adam makes a whole step
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +50,9 @@ def config(folder, out, data="dark", targets="known", **options):
     return TrainLooksConfig(
         data=(folder / data,),
         targets=(folder / targets,),
-        world_model=folder / "world_model",
         out=out,
         precision="fp32",
-        **options,
+        **{"world_model": folder / "world_model", **options},
     )
 
 
@@ -141,10 +141,13 @@ def test_the_old_look_is_shown_as_often_as_asked(folder, tmp_path):
 def test_frames_of_a_window_are_those_of_its_rows(folder):
     new, old = (TrajectoryDataset(folder / name) for name in ("dark", "known"))
     latents = encode_dataset(tiny_world_model().encoder, old, store=folder / "store")
-    pairs = PairedFrames(new, old, latents)
+    pairs = PairedFrames(new, old)
     rows = int(latents.firsts[3]) + np.array([2, 5, 11])
     for is_old, dataset in ((False, new), (True, old)):
         np.testing.assert_array_equal(pairs.read(rows, old=is_old), dataset.episode(3).frames[[2, 5, 11]])
+        for wrong in (-1, 12):
+            with pytest.raises(IndexError):
+                dataset.some_frames(3, np.array([wrong]))
 
 
 @pytest.mark.parametrize(
@@ -189,3 +192,14 @@ def test_mistakes_are_told(words, message, folder, tmp_path, capsys, monkeypatch
     short = ["--steps", "1", "--validation-share", "0.2", "--old-share", "0.5"]
     assert main(["train-looks", *usual, *short, *words]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damaged", ["dark", "known"])
+def test_a_damaged_video_is_told_before_anything_is_encoded(damaged, folder, tmp_path):
+    for name in LOOKS:
+        shutil.copytree(folder / name, tmp_path / name, ignore=shutil.ignore_patterns(".vjepa_wm"))
+    video = sorted((tmp_path / damaged).rglob("*.mp4"))[0]
+    video.write_bytes(video.read_bytes()[:-40])
+    with pytest.raises(TrajectoryError, match=rf"episode 0 of .*{damaged}: .*read.episodes leaves it out"):
+        train_looks(config(tmp_path, tmp_path / "out", world_model=folder / "world_model"))
+    assert not list(tmp_path.rglob("z.bin"))

@@ -37,7 +37,7 @@ from vjepa_wm.models.world_model import WorldModel, encode_frames
 from vjepa_wm.training.ac_objective import Reading
 from vjepa_wm.training.look_losses import patch_changes, proposal_gap
 from vjepa_wm.training.losses import LossName, token_loss
-from vjepa_wm.training.paired_frames import PairedFrames, check_pairs, check_sizes, some_pictures, whole_set
+from vjepa_wm.training.paired_frames import PairedFrames, check_pairs, check_sizes, some_pictures
 from vjepa_wm.training.run.distributed import World, joined_world
 from vjepa_wm.training.run.latent_training import (
     LatentRunConfig,
@@ -259,8 +259,7 @@ def train_looks(config: TrainLooksConfig) -> Path:
         check_sizes([*new, *old])
         windows = open_windows(targets, model.encoder, config.num_frames, world, antialias=model.config.antialias)
         check_data_fit(windows.train.sets, model)
-        whole = map(whole_set, windows.train.sets, windows.validation.sets)
-        pairs = [PairedFrames(*three) for three in zip(new, old, whole, strict=True)]
+        pairs = [PairedFrames(*both) for both in zip(new, old, strict=True)]
         content = {
             "world_model": fingerprint(model),
             "start_from": None if start is None else fingerprint(start),

@@ -6,34 +6,27 @@ Letters: T frames of a window.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from vjepa_wm.data.latents.latent_folder import PICTURES_COMPARED, pictures_number
-from vjepa_wm.data.latents.latent_set import LatentSet
+from vjepa_wm.data.latents.latent_folder import compared_episodes, pictures_number
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
 from vjepa_wm.training.encoded_data import find_bad_episodes
 
 
 class PairedFrames:
-    """Pictures of the rows of latents, in the new look or in the old one.
+    """Pictures of the rows of a dataset's latents, in the new look or in the old one."""
 
-    Attributes:
-        latents: of the old look.
-    """
-
-    def __init__(self, new: TrajectoryDataset, old: TrajectoryDataset, latents: LatentSet) -> None:
+    def __init__(self, new: TrajectoryDataset, old: TrajectoryDataset) -> None:
         """Keep what is read.
 
         Args:
             new: episodes in new looks.
-            old: the same in the look that is known, as `check_pairs` found.
-            latents: of these, all episodes.
+            old: the same in the look that is known, as `check_pairs` found; all of them are encoded.
         """
-        self.latents = latents
         self._looks = new, old
+        self._firsts = np.cumsum(old.lengths) - old.lengths
 
     def read(self, rows: np.ndarray, *, old: bool) -> np.ndarray:
         """Read frames of an episode, (T, height, width, 3) uint8.
@@ -42,12 +35,12 @@ class PairedFrames:
             rows: of the frames, increasing, (T,).
             old: whether in the look that is known.
         """
-        i = int(np.searchsorted(self.latents.firsts, rows[0], side="right")) - 1
-        return self._looks[old].some_frames(i, rows - int(self.latents.firsts[i]))
+        i = int(np.searchsorted(self._firsts, rows[0], side="right")) - 1
+        return self._looks[old].some_frames(i, rows - self._firsts[i])
 
 
 def check_pairs(new: TrajectoryDataset, old: TrajectoryDataset) -> None:
-    """Make sure that two datasets are of the same episodes, and that all of the first can be read.
+    """Make sure that two datasets are of the same episodes, and that all can be read.
 
     Raises:
         TrajectoryError: if they are not, with the first episode that differs, or one is damaged.
@@ -55,12 +48,12 @@ def check_pairs(new: TrajectoryDataset, old: TrajectoryDataset) -> None:
     same = f"{new.root} and {old.root} must be the same episodes in two looks, as of one seed; "
     if new.root.resolve() == old.root.resolve() and new.camera == old.camera:
         raise TrajectoryError(f"targets must be other pictures than data, got {new.root} for both")
-    counts = tuple(f"{one.num_episodes} episodes, {sum(one.lengths)} frames" for one in (new, old))
     if new.num_episodes != old.num_episodes:
+        counts = [f"{one.num_episodes} episodes, {sum(one.lengths)} frames" for one in (new, old)]
         raise TrajectoryError(f"{same}they are {counts[0]} and {counts[1]}")
-    bad = find_bad_episodes(new)
-    for number, reason in bad.items():
-        raise TrajectoryError(f"episode {number} of {new.root}: {reason} (read.episodes leaves it out)")
+    for one in (new, old):
+        for number, reason in find_bad_episodes(one).items():
+            raise TrajectoryError(f"episode {number} of {one.root}: {reason} (read.episodes leaves it out)")
     for i, lengths in enumerate(zip(new.lengths, old.lengths, strict=True)):
         if lengths[0] != lengths[1]:
             raise TrajectoryError(f"{same}episode {new.episodes[i]} has {lengths[0]} and {lengths[1]} frames")
@@ -77,15 +70,7 @@ def check_sizes(datasets: Sequence[TrajectoryDataset]) -> None:
         raise ValueError(f"pictures of data and targets must be of one size, got {sorted(sizes)}")
 
 
-def whole_set(train: LatentSet, validation: LatentSet) -> LatentSet:
-    """Put the two parts of a set together again, all episodes in order."""
-    firsts = np.concatenate((train.firsts, validation.firsts))
-    order = np.argsort(firsts)
-    lengths = np.concatenate((train.lengths, validation.lengths))
-    return replace(train, firsts=firsts[order], lengths=lengths[order])
-
-
 def some_pictures(dataset: TrajectoryDataset) -> str:
     """Return text that tells a dataset's pictures from others, by those of a few episodes."""
-    some = np.unique(np.linspace(0, dataset.num_episodes - 1, PICTURES_COMPARED).astype(int)).tolist()
+    some = compared_episodes(dataset.num_episodes)
     return " ".join(f"{pictures_number(dataset.episode(i)):x}" for i in some)

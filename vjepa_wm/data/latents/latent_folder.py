@@ -153,7 +153,7 @@ class LatentFolder:
             for name, values in numbers_of(dataset.numbers(index)).items():
                 if not np.array_equal(getattr(latents, name)[rows], values):
                     return False
-        some = np.unique(np.linspace(0, num - 1, PICTURES_COMPARED).astype(int)).tolist()
+        some = compared_episodes(num)
         return all(stored["pictures"][index] == pictures_number(dataset.episode(index)) for index in some)
 
 
@@ -217,6 +217,11 @@ def numbers_of(episode: TrajectoryNumbers) -> dict[str, np.ndarray]:
     """Return what is kept of an episode beside its latents, by name of the array."""
     numbers = {"states": episode.states, "actions": episode.actions}
     return numbers if episode.objects is None else numbers | {"objects": episode.objects}
+
+
+def compared_episodes(num: int) -> list[int]:
+    """Return the places, of so many episodes, of those whose pictures stand for all."""
+    return np.unique(np.linspace(0, num - 1, PICTURES_COMPARED).astype(int)).tolist()
 
 
 def pictures_number(episode: Trajectory) -> int:

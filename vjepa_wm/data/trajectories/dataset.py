@@ -194,6 +194,8 @@ class TrajectoryDataset:
             EpisodeError: if the file is missing or damaged, or holds another number of frames than there should be.
         """
         number = self._number(i)
+        if np.min(chosen, initial=0) < 0:
+            raise IndexError(f"chosen must be frames of the episode, got {np.min(chosen)}")
         try:
             return self._stored.frames(number, self.camera, self._kept(number)[chosen])
         except (TrajectoryError, VideoError, OSError) as error:
