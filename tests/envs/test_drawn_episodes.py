@@ -67,7 +67,25 @@ def test_all_drawn_is_sampled_where_there_is_no_rule():
         ValueError, match=r"variation.layout has no value 'drawn'; known are: default, sampled, held_out, middle"
     ):
         VariationConfig(layout="drawn").chosen(rooms)
+    assert VariationConfig(all="half_drawn").chosen(rooms) == {"layout": "sampled"}
+    with pytest.raises(ValueError, match="variation.layout has no value 'half_drawn'"):
+        VariationConfig(layout="half_drawn").chosen(rooms)
     assert Values({"default": 1}, {}).index("default") == 0
+
+
+def test_half_drawn_is_as_always_in_half_of_the_episodes_each_factor_for_itself():
+    values = VALUES | {"layout": MAZES}
+    rng = np.random.default_rng(0)
+    chosen = VariationConfig(all="half_drawn", camera="default").chosen(values)
+    episodes = [draw(chosen, values, rng) for _ in range(400)]
+    varied = np.array([[names[factor] != "default" for factor in FACTORS] for names in episodes], dtype=float)
+    camera = FACTORS.index("camera")
+    assert not varied[:, camera].any()
+    others = np.delete(varied, camera, axis=1)
+    assert np.abs(others.mean(axis=0) - 0.5).max() < 0.1  # four deviations of 400 tosses
+    assert np.abs(np.corrcoef(others.T) - np.eye(others.shape[1])).max() < 0.2
+    drawn = [names[factor] for names in episodes for factor in FACTORS if names[factor] != "default"]
+    assert len(set(drawn)) > 1000 and all(any(name in values[factor].drawn for factor in FACTORS) for name in drawn)
 
 
 def test_many_values_are_drawn():

@@ -55,6 +55,9 @@ class ProposalConfig:
     and its neighbours; 0: none, and what lies where is learned for each place of its own."""
     relation_depth: int = 2
     """Blocks of such convolutions; each sees a patch further."""
+    relation_rounds: int = 1
+    """How often what the patches say goes through all blocks, with the same weights: a way through a maze is found by
+    one rule, applied as often as the way is long."""
     num_modes: int = 8
     """Gaussians M of the mixture."""
     use_state: bool = True
@@ -76,7 +79,7 @@ class ProposalConfig:
     def __post_init__(self) -> None:
         """Check the sizes."""
         sizes = {name: getattr(self, name) for name in ("reader_dim", "hidden_dim", "depth", "num_modes", "num_tokens")}
-        check_at_least(1, **sizes, relation_depth=self.relation_depth)
+        check_at_least(1, **sizes, relation_depth=self.relation_depth, relation_rounds=self.relation_rounds)
         check_at_least(0, object_dim=self.object_dim, relation_dim=self.relation_dim, scene_dim=self.scene_dim)
         if self.relation_dim and math.isqrt(self.num_tokens) ** 2 != self.num_tokens:
             raise ValueError(f"relation_dim must be 0 for {self.num_tokens} tokens, which are no square grid")
@@ -107,7 +110,7 @@ class Proposal(nn.Module):
         width = 3 * read + (config.state_dim if config.use_state else 0)
         self.relation = None
         if config.relation_dim:
-            self.relation = _Relation(3 * config.reader_dim, config.relation_dim, config.relation_depth)
+            self.relation = _Relation(3 * config.reader_dim, config)
             width += config.num_tokens * (config.relation_dim // 4)
         layers: list[nn.Module] = []
         for _ in range(config.depth):
@@ -262,12 +265,13 @@ class Proposal(nn.Module):
 class _Relation(nn.Module):
     """Residual blocks of convolutions over a square grid of tokens."""
 
-    def __init__(self, width: int, dim: int, depth: int) -> None:
+    def __init__(self, width: int, config: ProposalConfig) -> None:
         super().__init__()
+        dim, self.rounds = config.relation_dim, config.relation_rounds
         self.widen = nn.Conv2d(width, dim, 1)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.GroupNorm(1, dim), nn.Conv2d(dim, dim, 3, padding=1), nn.GELU(), nn.Conv2d(dim, dim, 1))
-            for _ in range(depth)
+            for _ in range(config.relation_depth)
         )
         self.narrow = nn.Conv2d(dim, dim // 4, 1)
 
@@ -275,8 +279,9 @@ class _Relation(nn.Module):
         """Turn tokens (B, N, C) into numbers (B, N * dim // 4)."""
         side = math.isqrt(tokens.shape[1])
         x = self.widen(tokens.transpose(1, 2).unflatten(2, (side, side)))
-        for block in self.blocks:
-            x = x + block(x)
+        for _ in range(self.rounds):
+            for block in self.blocks:
+                x = x + block(x)
         return self.narrow(F.gelu(x)).flatten(1)
 
 

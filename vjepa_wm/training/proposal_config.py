@@ -44,6 +44,8 @@ class TrainProposalConfig(LatentRunConfig):
     long and sees small turns of an object sooner."""
     relation_depth: int = 2
     """Blocks of such convolutions; a maze wants as many as the way has turns."""
+    relation_rounds: int = 1
+    """How often these blocks are passed, with the same weights: more reach without more weights."""
     num_modes: int = 8
     """Gaussians of the mixture."""
     use_state: bool = True
@@ -69,7 +71,8 @@ class TrainProposalConfig(LatentRunConfig):
         super().__post_init__()
         check_within(0, 1, goal_at_end=self.goal_at_end, imagined_share=self.imagined_share)
         check_at_least(1, goal_within=self.goal_within, reader_dim=self.reader_dim, hidden_dim=self.hidden_dim)
-        check_at_least(1, depth=self.depth, relation_depth=self.relation_depth, num_modes=self.num_modes)
+        check_at_least(1, depth=self.depth, num_modes=self.num_modes)
+        check_at_least(1, relation_depth=self.relation_depth, relation_rounds=self.relation_rounds)
         check_at_least(0, z_noise=self.z_noise, scene_weight=self.scene_weight, label_weight=self.label_weight)
 
 
@@ -89,6 +92,7 @@ def proposal_form(config: TrainProposalConfig, sets: tuple[LatentSet, ...]) -> P
         depth=config.depth,
         relation_dim=config.relation_dim,
         relation_depth=config.relation_depth,
+        relation_rounds=config.relation_rounds,
         num_modes=config.num_modes,
         use_state=config.use_state,
         scene_dim=SCENE_DIM if config.scene_weight else 0,

@@ -20,7 +20,9 @@ from vjepa_wm.envs.variation.values import VALUES
 FACTORS = (*VALUES, "layout")
 """Names of all factors; a task has some of them."""
 
-Mode = Literal["default", "sampled", "held_out", "drawn"]
+Mode = Literal["default", "sampled", "held_out", "drawn", "half_drawn"]
+BY_RULE = ("drawn", "half_drawn")
+"""Modes that only factors with a rule have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +31,13 @@ class VariationConfig:
 
     Each factor is `default` (as always), `sampled` (drawn at every reset from the default and the training values),
     `held_out` (drawn at every reset from the values kept from training), `drawn` (at every reset one of thousands that
-    a rule makes all round the held-out values, as drawn_00412) or the name of one value, which `vjepa-wm envs` lists.
+    a rule makes all round the held-out values, as drawn_00412), `half_drawn` (so in half of the episodes, each factor
+    for itself, and as always in the others) or the name of one value, which `vjepa-wm envs` lists.
     The draw depends on the seed alone, and starts and goals are the same as without variation.
     """
 
     all: Mode = "default"
-    """Every factor of the task that is not set itself; `drawn`: sampled, of one that has no rule."""
+    """Every factor of the task that is not set itself; `drawn` and `half_drawn`: sampled, of one that has no rule."""
     table: str | None = None
     """Colour of the table or the floor."""
     object: str | None = None
@@ -104,7 +107,7 @@ class VariationConfig:
         if self.layout is not None:
             _check_value("layout", self.layout, values["layout"])
         asked = {factor: getattr(self, factor) or self.all for factor in FACTORS if factor in values}
-        lacks_rule = {factor for factor, name in asked.items() if name == "drawn" and values[factor].drawn is None}
+        lacks_rule = {factor for factor, name in asked.items() if name in BY_RULE and values[factor].drawn is None}
         return {factor: "sampled" if factor in lacks_rule else name for factor, name in asked.items()}
 
 
@@ -122,7 +125,10 @@ def draw(chosen: Mapping[str, str], values: Mapping[str, Values], rng: np.random
     drawn = {}
     for factor, share in zip(FACTORS, rng.random(len(FACTORS)), strict=True):
         if factor in values:
-            among = _among(values[factor], chosen[factor])
+            asked = chosen[factor]
+            if asked == "half_drawn":
+                asked, share = ("default", 0.0) if share < 0.5 else ("drawn", 2 * share - 1)
+            among = _among(values[factor], asked)
             drawn[factor] = among[int(share * len(among))]
     return drawn
 
@@ -139,7 +145,7 @@ def _among(values: Values, asked: str) -> Sequence[str]:
 def _check_value(factor: str, name: str, values: Values) -> None:
     if name in values:  # of which there may be too many to list
         return
-    modes = tuple(mode for mode in get_args(Mode) if mode != "drawn" or values.drawn is not None)
+    modes = tuple(mode for mode in get_args(Mode) if mode not in BY_RULE or values.drawn is not None)
     _check_name(factor, name, (*modes, *values.names()), values.drawn)
 
 
