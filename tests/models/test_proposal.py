@@ -82,6 +82,22 @@ def test_convolutions_see_present_and_goal_of_neighbours():
         proposal(num_tokens=12, relation_dim=8)
 
 
+def test_rounds_pass_the_same_blocks_again():
+    form = {"num_tokens": 16, "relation_dim": 8, "relation_depth": 1}
+    once, thrice = proposal(**form).relation, proposal(**form, relation_rounds=3).relation
+    assert [*once.state_dict()] == [*thrice.state_dict()]
+    unrolled = proposal(**form | {"relation_depth": 3}).relation
+    for block in unrolled.blocks:
+        block.load_state_dict(thrice.blocks[0].state_dict())
+    unrolled.widen.load_state_dict(thrice.widen.state_dict())
+    unrolled.narrow.load_state_dict(thrice.narrow.state_dict())
+    tokens = torch.randn(2, 16, 12)
+    torch.testing.assert_close(thrice(tokens), unrolled(tokens))
+    assert not torch.allclose(thrice(tokens), once(tokens), atol=1e-3)
+    with pytest.raises(ValueError, match="relation_rounds must be at least 1, got 0"):
+        proposal(**form, relation_rounds=0)
+
+
 def test_one_goal_serves_a_batch_and_states_count_only_if_used():
     z, state, z_goal = inputs()
     one = proposal()(z, state, z_goal[:1])
