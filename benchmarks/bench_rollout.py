@@ -36,7 +36,7 @@ from reference_checkout import open_checkout
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.energy import l1_energy
 from vjepa_wm.models.pose import integrate_pose

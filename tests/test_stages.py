@@ -17,7 +17,7 @@ from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
 from vjepa_wm.envs import TASKS, VariationConfig, make
 from vjepa_wm.envs.policy import PolicyName
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig

@@ -25,7 +25,7 @@ from vjepa_wm.evaluation.evaluated_episode import EpisodeResult
 from vjepa_wm.evaluation.protocol import Episode, EvaluationProtocol
 from vjepa_wm.evaluation.protocol_files import save_protocol
 from vjepa_wm.evaluation.results_folder import ResultsFolder, save_episode
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import VIDEO_ENCODER, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig

@@ -68,7 +68,7 @@ def test_all_drawn_is_sampled_where_there_is_no_rule():
     ):
         VariationConfig(layout="drawn").chosen(rooms)
     assert VariationConfig(all="half_drawn").chosen(rooms) == {"layout": "sampled"}
-    with pytest.raises(ValueError, match="variation.layout has no value 'half_drawn'"):
+    with pytest.raises(ValueError, match=r"variation.layout has no value 'half_drawn'"):
         VariationConfig(layout="half_drawn").chosen(rooms)
     assert Values({"default": 1}, {}).index("default") == 0
 

@@ -1,11 +1,8 @@
 import pytest
 import torch
 
-from vjepa_wm.models.ac_predictor import (
-    ActionConditionedPredictor,
-    ActionConditionedPredictorConfig,
-    frame_causal_mask,
-)
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, frame_causal_mask
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.key_value_cache import KeyValueCache
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from foreign_files import TINY, ac_predictor, encoder, predictor, prefixed, probe
 
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictor
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.attentive_probe import AttentiveProbe, AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import CheckpointError, build_meta
 from vjepa_wm.models.encoder import VideoEncoder

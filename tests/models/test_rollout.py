@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vjepa_wm.models import rollout
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.pose import integrate_pose, pose_difference
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig

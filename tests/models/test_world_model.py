@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.load import load_world_model

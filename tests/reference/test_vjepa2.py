@@ -15,7 +15,8 @@ from reference_checkout import open_checkout
 from torch import nn
 
 from vjepa_wm.data.labelled.clip_views import ClipOptions
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictor
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.attentive_probe import AttentiveProbe, AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, save_model
 from vjepa_wm.models.encoder import VideoEncoder

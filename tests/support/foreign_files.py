@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictor
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.attentive_probe import AttentiveProbe, AttentiveProbeConfig
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig

@@ -8,7 +8,7 @@ from sliding_square import write_slides
 
 from vjepa_wm.cli import main
 from vjepa_wm.data.media.video import write_video
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import VIDEO_ENCODER, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.world_model import WorldModel, WorldModelConfig
 

@@ -8,7 +8,7 @@ from sliding_square import write_slides
 from vjepa_wm.cli import main
 from vjepa_wm.data.latents.latent_store import encode_dataset
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.load import load_world_model

@@ -12,74 +12,18 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 3; AdaLN: DiT (arXiv 2212.09748), s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from vjepa_wm.checks import check_at_least, check_positive
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.adaptive_block import AdaptiveBlock
 from vjepa_wm.models.key_value_cache import KeyValueCache
-from vjepa_wm.models.layers import NORM_EPS, Block, Projected, check_width, init_weights, make_blocks
-from vjepa_wm.models.rope import RopeForm, RotaryTables, check_rope, rotary_tables
+from vjepa_wm.models.layers import NORM_EPS, Block, Projected, init_weights, make_blocks
+from vjepa_wm.models.rope import RotaryTables, rotary_tables
 
 EXTRINSICS_DIM = 6
-Conditioning = Literal["tokens", "adaln"]
-"""How action, state and extrinsics reach the patches: as tokens of their step, or through the norms of the blocks."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActionConditionedPredictorConfig:
-    """Size and form of an `ActionConditionedPredictor`."""
-
-    encoder_dim: int
-    """Width of the encoder's tokens."""
-    embed_dim: int = 1024
-    """Width of the predictor."""
-    depth: int = 24
-    """Number of blocks."""
-    num_heads: int = 16
-    """Attention heads."""
-    mlp_ratio: float = 4.0
-    """Hidden width of the MLP over `embed_dim`."""
-    action_dim: int = 7
-    """Numbers in an action."""
-    state_dim: int = 7
-    """Numbers in a state."""
-    use_state: bool = True
-    """Whether each step has a token for the robot's state."""
-    use_extrinsics: bool = False
-    """Whether camera poses (6 numbers per step) can be given; the published weights have room for them, untrained."""
-    rope: RopeForm = "true"
-    """Rotary form: `tiled` for V-JEPA 2-AC weights, `true` for new training."""
-    action_scale: tuple[float, ...] = ()
-    """Unit of each action number; actions are divided by it. Empty: raw, as V-JEPA 2-AC."""
-    state_mean: tuple[float, ...] = ()
-    """Subtracted from states. Empty: raw, as V-JEPA 2-AC."""
-    state_scale: tuple[float, ...] = ()
-    """Unit of each state number; states are divided by it. Empty: raw, as V-JEPA 2-AC."""
-    conditioning: Conditioning = "tokens"
-    """How action and state reach the patches: as tokens of their step (V-JEPA 2-AC), or by adaptive norms (AdaLN)."""
-
-    def __post_init__(self) -> None:
-        check_at_least(1, encoder_dim=self.encoder_dim, depth=self.depth, action_dim=self.action_dim)
-        check_at_least(1, state_dim=self.state_dim)
-        check_positive(mlp_ratio=self.mlp_ratio)
-        check_width(self.embed_dim, self.num_heads)
-        check_rope(self.rope, None, self.embed_dim // self.num_heads)
-        if self.conditioning not in get_args(Conditioning):
-            raise ValueError(f"conditioning must be tokens or adaln, got {self.conditioning!r}")
-        if self.rope is None:
-            raise ValueError("rope must be tiled or true for this predictor, got None")
-        for name, values, size in (
-            ("action_scale", self.action_scale, self.action_dim),
-            ("state_mean", self.state_mean, self.state_dim),
-            ("state_scale", self.state_scale, self.state_dim),
-        ):
-            if values and len(values) != size:
-                raise ValueError(f"{name} must be empty or hold {size} numbers, got {len(values)}")
 
 
 def frame_causal_mask(num_steps: int, tokens_per_step: int, past_steps: int, device: torch.device) -> Tensor | None:

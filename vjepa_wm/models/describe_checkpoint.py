@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.attentive_probe import AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,

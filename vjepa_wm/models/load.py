@@ -14,7 +14,8 @@ from typing import Any, cast
 
 from torch import nn
 
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictor
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.attentive_probe import AttentiveProbe
 from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,

@@ -15,7 +15,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictor
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.attentive_probe import AttentiveProbe, AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import (
     AC_PREDICTOR,

@@ -14,7 +14,8 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictor, ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor import ActionConditionedPredictor
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.checkpoint import WORLD_MODEL, save_model
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig

@@ -23,7 +23,7 @@ from vjepa_wm.data.latents.latent_set import LatentSet, number_units
 from vjepa_wm.data.latents.latent_store import fingerprint
 from vjepa_wm.data.latents.object_motion import moving_frames
 from vjepa_wm.data.latents.window_mixture import WindowMixture
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig, Conditioning
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig, Conditioning
 from vjepa_wm.models.encoder import VideoEncoder
 from vjepa_wm.models.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
 from vjepa_wm.models.layers import check_width

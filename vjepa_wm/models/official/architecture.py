@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vjepa_wm.models.ac_predictor import ActionConditionedPredictorConfig
+from vjepa_wm.models.ac_predictor_config import ActionConditionedPredictorConfig
 from vjepa_wm.models.attentive_probe import AttentiveProbeConfig
 from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.encoder_config import VideoEncoderConfig, level_blocks
