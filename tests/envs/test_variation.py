@@ -254,7 +254,7 @@ def test_distractors_touch_nothing_and_are_out_of_reach(make):
         ),
         (
             {"camera": "overhead"},
-            "variation.camera has no value 'overhead'; known are: default, sampled, held_out, drawn, left,",
+            "variation.camera has no value 'overhead'; known are: default, sampled, held_out, drawn, half_drawn, left,",
         ),
         ({"friction": "2"}, "variation.friction has no value '2'"),
         ({"all": "yes"}, "variation.all has no value 'yes'; known are: default, sampled, held_out"),
