@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the lab notebook compares at equal budget (docs/experiments.md, rounds 30 to 34), one part at a time: an hour of
-# one CPU core each. Every stage resumes. Usage: scripts/equal_budget.sh PART [OUT], PART one of
+# What the lab notebook compares at equal budget (docs/experiments.md, rounds 30 to 34), one part at a time, each
+# about an hour of one CPU core. Every stage resumes. Usage: scripts/equal_budget.sh PART [OUT], PART one of
 #   encoders  random weights, V-JEPA 2's loss, V-JEPA 2.1's, patches of 8: a proposal of grasp above each
 #   episodes  10, 25, 50 and 100 % of 3,000 episodes of push
 #   labels    proposals with and without poses of objects
@@ -35,7 +35,7 @@ encoders)
     encoder random --steps 1 --learning-rate 1e-9
     encoder vjepa2 --steps 400 --objective.context-loss-weight 0
     encoder vjepa21 --steps 400
-    encoder patches_of_8 --steps 90 --encoder.patch-size 8 # as much processor time
+    encoder patches_of_8 --steps 90 --encoder.patch-size 8 # a guess at as much processor time; metrics.csv tells
     ;;
 episodes)
     expert push 3000 30
