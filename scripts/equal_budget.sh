@@ -35,7 +35,7 @@ encoders)
     encoder random --steps 1 --learning-rate 1e-9
     encoder vjepa2 --steps 400 --objective.context-loss-weight 0
     encoder vjepa21 --steps 400
-    encoder patches_of_8 --steps 90 --encoder.patch-size 8 # a guess at as much processor time; metrics.csv tells
+    encoder patches_of_8 --steps 90 --encoder.patch-size 8 # a guess at as much processor time, not run yet
     ;;
 episodes)
     expert push 3000 30
