@@ -13,6 +13,7 @@ import pytest
 import runs_in_turn
 import torch
 from several_processes import finish, start
+from sliding_square import write_slides
 
 from vjepa_wm.cli import main
 from vjepa_wm.data.media.video import write_video
@@ -28,7 +29,8 @@ VJEPA21 = shlex.split(
     "--encoder.levels 0 1 --encoder.image-tokenizer --encoder.modality-embedding --compute.micro-batch-size 2"
 )
 HALVES = ("--stages", "steps=3", "steps=3")
-FORMS = {"V-JEPA 2": [], "V-JEPA 2.1 in micro batches": VJEPA21}
+INVERSE = ["--inverse.weight", "1", "--inverse.data"]  # and the dataset
+FORMS = {"V-JEPA 2": [], "V-JEPA 2.1 in micro batches": VJEPA21, "inverse dynamics": INVERSE}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,9 @@ def weights(out):
 def runs(videos, tmp_path_factory):
     """Runs of this process alone and of two together, which train in every way one after the other."""
     out, together = tmp_path_factory.mktemp("runs"), []
+    slides = str(write_slides(out / "slides", num_episodes=4))
     for name, options in FORMS.items():
+        options = [*options, slides] if options is INVERSE else options
         assert main(arguments(videos, out / name / "one", *options)) == 0
         for parallel in ("ddp", "fsdp"):
             words = arguments(videos, out / name / parallel, "--compute.parallel", parallel, *options)

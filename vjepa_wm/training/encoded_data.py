@@ -92,6 +92,12 @@ def find_bad_episodes(dataset: TrajectoryDataset) -> dict[int, str]:
     return reasons
 
 
+def refuse_bad_episodes(dataset: TrajectoryDataset) -> None:
+    """Raise a TrajectoryError with the number of the first episode that is bad, as far as that shows undecoded."""
+    for number, reason in find_bad_episodes(dataset).items():
+        raise TrajectoryError(f"episode {number} of {dataset.root}: {reason} (read.episodes leaves it out)")
+
+
 def _note(dataset: TrajectoryDataset, store: Path) -> Path:
     """Return the file in which lies what was found out of a data set whose files are as they are now."""
     read = hashlib.blake2b(repr(dataset.options).encode(), digest_size=4).hexdigest()

@@ -256,7 +256,7 @@ def train_looks(config: TrainLooksConfig) -> Path:
         old = [TrajectoryDataset(path, targets.read) for path in targets.data]
         for both in zip(new, old, strict=True):
             check_pairs(*both)
-        check_sizes([*new, *old])
+        check_sizes("data and targets", [*new, *old])
         windows = open_windows(targets, model.encoder, config.num_frames, world, antialias=model.config.antialias)
         check_data_fit(windows.train.sets, model)
         pairs = [PairedFrames(*both) for both in zip(new, old, strict=True)]

@@ -12,7 +12,7 @@ import numpy as np
 from vjepa_wm.data.latents.latent_folder import compared_episodes, pictures_number
 from vjepa_wm.data.trajectories.dataset import TrajectoryDataset
 from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
-from vjepa_wm.training.encoded_data import find_bad_episodes
+from vjepa_wm.training.encoded_data import refuse_bad_episodes
 
 
 class PairedFrames:
@@ -52,8 +52,7 @@ def check_pairs(new: TrajectoryDataset, old: TrajectoryDataset) -> None:
         counts = [f"{one.num_episodes} episodes, {sum(one.lengths)} frames" for one in (new, old)]
         raise TrajectoryError(f"{same}they are {counts[0]} and {counts[1]}")
     for one in (new, old):
-        for number, reason in find_bad_episodes(one).items():
-            raise TrajectoryError(f"episode {number} of {one.root}: {reason} (read.episodes leaves it out)")
+        refuse_bad_episodes(one)
     for i, lengths in enumerate(zip(new.lengths, old.lengths, strict=True)):
         if lengths[0] != lengths[1]:
             raise TrajectoryError(f"{same}episode {new.episodes[i]} has {lengths[0]} and {lengths[1]} frames")
@@ -63,11 +62,16 @@ def check_pairs(new: TrajectoryDataset, old: TrajectoryDataset) -> None:
                 raise TrajectoryError(f"{same}episode {new.episodes[i]} has other {name}")
 
 
-def check_sizes(datasets: Sequence[TrajectoryDataset]) -> None:
-    """Raise a ValueError unless all datasets have pictures of one size, by those of their first episodes."""
+def check_sizes(names: str, datasets: Sequence[TrajectoryDataset]) -> None:
+    """Raise a ValueError unless all datasets have pictures of one size, by those of their first episodes.
+
+    Args:
+        names: options that name the datasets, for the message.
+        datasets: which they are.
+    """
     sizes = {one.some_frames(0, np.zeros(1, np.int64)).shape[1:3] for one in datasets}
     if len(sizes) > 1:
-        raise ValueError(f"pictures of data and targets must be of one size, got {sorted(sizes)}")
+        raise ValueError(f"pictures of {names} must be of one size, got {sorted(sizes)}")
 
 
 def some_pictures(dataset: TrajectoryDataset) -> str:

@@ -23,6 +23,8 @@ from vjepa_wm.data.clips.crops import cut_clip, finish_clip
 from vjepa_wm.data.masks.mask import Mask
 from vjepa_wm.data.media.video import VideoError
 from vjepa_wm.data.randomness import generator_for
+from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
+from vjepa_wm.training.pretrain.action_pairs import ActionPairs, Pairs
 from vjepa_wm.training.pretrain.config import PretrainConfig
 from vjepa_wm.training.pretrain.curriculum import FullStage
 from vjepa_wm.training.pretrain.streams import Stream
@@ -45,6 +47,8 @@ class MicroBatch:
     """Weight of the loss on visible tokens beside that on hidden ones."""
     is_last: bool = True
     """Whether no other of its stream follows in the step."""
+    pairs: Pairs | None = None
+    """For each clip a pair of frames and the action between them, where inverse dynamics is learned too."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,14 @@ class Cuts:
     """Weight of the loss on visible tokens beside that on hidden ones."""
     is_last: bool
     """Whether no other of its stream follows in the step."""
+    pairs: Pairs | None
+    """For each clip a pair of frames and the action between them, where inverse dynamics is learned too."""
 
     def pin_memory(self) -> Cuts:
         """Return a copy that a GPU can fetch by itself."""
         masks = [Mask(*(ids.pin_memory() for ids in mask)) for mask in self.masks]
-        return replace(self, pixels=self.pixels.pin_memory(), masks=masks)
+        pairs = self.pairs and self.pairs.pin_memory()
+        return replace(self, pixels=self.pixels.pin_memory(), masks=masks, pairs=pairs)
 
     def prepare(self, device: torch.device) -> MicroBatch:
         """Resize, flip and normalise the clips on a device."""
@@ -83,7 +90,8 @@ class Cuts:
             for cut, shape, flip in zip(pixels, self.shapes, self.flips, strict=True)
         ]
         masks = [Mask(*(ids.to(device, non_blocking=True) for ids in mask)) for mask in self.masks]
-        return MicroBatch(torch.stack(clips), masks, self.share, self.context_weight, self.is_last)
+        pairs = self.pairs and self.pairs.to(device)
+        return MicroBatch(torch.stack(clips), masks, self.share, self.context_weight, self.is_last, pairs)
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,14 @@ class StepData:
 class StepBatches(Dataset[StepData]):
     """The batches of one process in one stage, by the number of the step."""
 
-    def __init__(self, config: PretrainConfig, stage: FullStage, mixture: ClipMixture, world: World) -> None:
+    def __init__(
+        self,
+        config: PretrainConfig,
+        stage: FullStage,
+        mixture: ClipMixture,
+        world: World,
+        pairs: ActionPairs | None = None,
+    ) -> None:
         """Check that the batches can be shared out.
 
         Args:
@@ -113,11 +128,12 @@ class StepBatches(Dataset[StepData]):
             stage: the stretch of it whose clips they are.
             mixture: where clips and pictures are drawn from.
             world: the processes that train together.
+            pairs: where pairs of frames for inverse dynamics are drawn from; None: there are none.
 
         Raises:
             ValueError: if a batch does not divide by the number of processes, or by the micro batches of each.
         """
-        self.config, self.mixture, self.world = config, mixture, world
+        self.config, self.mixture, self.world, self._pairs = config, mixture, world, pairs
         self.streams = config.streams(stage)
         self._num_parts = self._count_parts(stage.micro_batch_size)
 
@@ -148,7 +164,7 @@ class StepBatches(Dataset[StepData]):
         """Make what this process computes at a step."""
         try:
             parts = [self._part(stream, step, part) for stream in self.streams for part in range(self._num_parts)]
-        except VideoError as error:  # raised where the training runs, not with the traces of a worker
+        except (VideoError, TrajectoryError) as error:  # raised where the training runs, without a worker's traces
             return StepData([], dict(self.mixture.bad), str(error))
         return StepData(parts, dict(self.mixture.bad))
 
@@ -158,7 +174,8 @@ class StepBatches(Dataset[StepData]):
         num_rows = own // self._num_parts
         first = self.world.rank * own + part * num_rows
         cuts, flips = [], []
-        for number in range(step * stream.batch_size + first, step * stream.batch_size + first + num_rows):
+        numbers = range(step * stream.batch_size + first, step * stream.batch_size + first + num_rows)
+        for number in numbers:
             frames = stream.draw(self.mixture, self.config.seed, number)
             generator = generator_for(self.config.seed, _CROPS, stream.number, number)
             cut, flip = cut_clip(frames, self.config.augmentation, generator)
@@ -174,6 +191,7 @@ class StepBatches(Dataset[StepData]):
             share=stream.loss_share / self._num_parts,
             context_weight=self.config.context_weight(step, stream),
             is_last=part == self._num_parts - 1,
+            pairs=self._pairs.draw(numbers, self.config.seed) if self._pairs and stream is self.streams[0] else None,
         )
 
     def _masks(self, stream: Stream, step: int, first: int, num_rows: int) -> list[Mask]:
@@ -199,7 +217,7 @@ def load_steps(batches: StepBatches, first_step: int, end: int, *, pin: bool) ->
         pin: whether to put the data where a GPU can fetch it by itself.
 
     Raises:
-        VideoError: if too many of the files are bad.
+        VideoError: if too many of the files are bad, or a pair of frames cannot be decoded.
     """
     steps = range(first_step, end)
     workers = batches.config.loader.workers

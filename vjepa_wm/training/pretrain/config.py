@@ -19,6 +19,7 @@ from vjepa_wm.models.encoder_config import VideoEncoderConfig, vit_micro
 from vjepa_wm.models.layers import check_width
 from vjepa_wm.models.predictor import MaskedPredictorConfig, masked_predictor_for
 from vjepa_wm.models.rope import check_rope
+from vjepa_wm.training.pretrain.action_pairs import InverseConfig
 from vjepa_wm.training.pretrain.curriculum import FullStage, Stage, StageArgument
 from vjepa_wm.training.pretrain.objective import ObjectiveConfig
 from vjepa_wm.training.pretrain.streams import MasksConfig, PicturesConfig, Stream
@@ -117,6 +118,8 @@ class PretrainConfig(RunConfig):
     """Momentum at the last step."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     """The losses and their weights."""
+    inverse: InverseConfig = field(default_factory=InverseConfig)
+    """Actions to be read off what the encoder makes of successive frames."""
     teacher: Path | None = None
     """A frozen encoder whose last features are the targets (distillation); none: the slow copy's."""
     start_from: Path | None = None

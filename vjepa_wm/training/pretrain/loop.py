@@ -28,6 +28,7 @@ from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, write_fo
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.precision import pick_device
 from vjepa_wm.training.losses import LossName, prediction_loss
+from vjepa_wm.training.pretrain.action_pairs import open_action_pairs
 from vjepa_wm.training.pretrain.batches import StepBatches, load_steps
 from vjepa_wm.training.pretrain.config import PretrainConfig
 from vjepa_wm.training.pretrain.curriculum import FullStage
@@ -111,6 +112,7 @@ def pretrain(config: PretrainConfig) -> Path:
     Raises:
         FileNotFoundError: if a source does not exist or holds nothing.
         VideoError: if too many of the files are bad.
+        TrajectoryError: if a dataset of `config.inverse` lacks what is needed or has a bad episode.
         CheckpointError: if `config.out` holds a run of another architecture, or `start_from` or `teacher` do not fit.
     """
     with joined_world(pick_device(config.device)) as world:
@@ -119,7 +121,8 @@ def pretrain(config: PretrainConfig) -> Path:
 
 
 def _train(config: PretrainConfig, world: World) -> None:
-    trainer = Pretrainer(config, world)
+    pairs = open_action_pairs(config.inverse)
+    trainer = Pretrainer(config, world, None if pairs is None else pairs.action_scale)
     state, first_step = _resume(trainer)
     if first_step >= config.steps:
         logger.warning("%s has already been trained for %d steps; nothing to do", config.out, first_step)
@@ -129,7 +132,7 @@ def _train(config: PretrainConfig, world: World) -> None:
         if world.is_main:
             config.record(RECORD)
         for stage, mixture, begin, end in _open_stages(config, world, first_step):
-            batches = StepBatches(config, stage, mixture, world)
+            batches = StepBatches(config, stage, mixture, world, pairs)
             for step, data in load_steps(batches, begin, end, pin=trainer.device.type == "cuda"):
                 result = trainer.step(step, (cuts.prepare(trainer.device) for cuts in data.micro_batches))
                 bad |= data.bad
@@ -174,6 +177,8 @@ def _write_log(
     """Write a row of metrics and the list of bad files; every process must call it."""
     config, world = trainer.config, trainer.world
     values = health(world, result, config.objective.loss)
+    if trainer.inverse is None:
+        del values["inverse_loss"]
     values |= {"learning_rate": trainer.learning_rate(step), "ema": trainer.momentum(step)}
     known = {path: reason for found in world.gather_objects(bad) for path, reason in found.items()}
     if log:

@@ -69,6 +69,8 @@ class Losses(NamedTuple):
     """On channels of the encoder's features that hardly vary."""
     covariance_loss: Tensor | float
     """On channels that vary together."""
+    inverse_loss: Tensor | float = 0.0
+    """On actions read off successive frames, where there are any."""
 
     def scaled(self, factor: float) -> Losses:
         """Return all of them times a factor."""
