@@ -1,15 +1,19 @@
 """Inverse dynamics in pretraining: what the encoder learns of actions, and what is refused."""
 
 import csv
+import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from sliding_square import write_slides
 
 from vjepa_wm.cli import main
 from vjepa_wm.data.masks.multi_block import MultiBlockMask
-from vjepa_wm.data.media.video import VideoError
 from vjepa_wm.data.trajectories.metadata_checks import TrajectoryError
+from vjepa_wm.data.trajectories.trajectory_options import TrajectoryOptions
+from vjepa_wm.data.trajectories.writer import TrajectoryWriter
+from vjepa_wm.models.checkpoint import CheckpointError
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.load import load_encoder
 from vjepa_wm.training.pretrain.action_pairs import ActionPairs, InverseConfig
@@ -17,7 +21,7 @@ from vjepa_wm.training.pretrain.batches import StepBatches
 from vjepa_wm.training.pretrain.config import ComputeConfig, PretrainConfig
 from vjepa_wm.training.pretrain.loop import open_stage_mixture, pretrain
 from vjepa_wm.training.pretrain.step import Pretrainer
-from vjepa_wm.training.pretrain.streams import MasksConfig
+from vjepa_wm.training.pretrain.streams import MasksConfig, PicturesConfig
 from vjepa_wm.training.run.distributed import World
 
 pytestmark = pytest.mark.usefixtures("without_curves")
@@ -60,7 +64,7 @@ def test_the_gradient_of_actions_reaches_the_encoder(slides, tmp_path):
     gradients = []
     for weight in (1.0, 3.0):
         heavier = config(slides, tmp_path, inverse=InverseConfig(weight=weight, data=(slides,)))
-        trainer = Pretrainer(heavier, action_scale=pairs.action_scale)
+        trainer = Pretrainer(heavier, action_units=pairs.action_units)
         trainer.step(0, micro_batches(heavier, pairs))
         gradients.append(torch.cat([p.grad.flatten() for p in trainer.encoder.parameters() if p.grad is not None]))
     assert (gradients[0] - gradients[1]).norm() > 0.01 * gradients[0].norm()
@@ -101,7 +105,7 @@ def test_a_batch_in_parts_is_the_same_step(slides, tmp_path):
         pairs = ActionPairs(settings.inverse)
         parts = micro_batches(settings, pairs)
         drawn.append(torch.cat([part.pairs.frames for part in parts]))
-        results.append(Pretrainer(settings, action_scale=pairs.action_scale).step(0, parts))
+        results.append(Pretrainer(settings, action_units=pairs.action_units).step(0, parts))
     assert torch.equal(*drawn)
     for name in ("inverse_loss", "grad_norm"):
         torch.testing.assert_close(results[0][name], results[1][name], atol=1e-5, rtol=1e-5)
@@ -109,15 +113,54 @@ def test_a_batch_in_parts_is_the_same_step(slides, tmp_path):
 
 def test_pairs_are_successive_frames_and_the_action_between_them(slides, tmp_path):
     pairs = ActionPairs(InverseConfig(weight=1.0, data=(slides,)))
-    some = pairs.draw(range(40), 0)
+    some = pairs.draw(range(40), 0, 1.0)
     assert some.frames.shape[:2] == (40, 2) and some.frames.shape[-1] == 3
     bright = (some.frames.float().mean(-1) > 128).float()
     rows = torch.arange(bright.shape[-2])
     places = (bright.sum(-1) * rows).sum(-1) / bright.sum((-2, -1))  # (40, 2) [px]
     moved = places[:, 1] - places[:, 0]
     assert torch.corrcoef(torch.stack((moved, some.actions[:, 0])))[0, 1] > 0.99
-    assert torch.equal(pairs.draw([7], 0).frames[0], some.frames[7])
-    assert not torch.equal(pairs.draw(range(40), 1).actions, some.actions)
+    assert torch.equal(pairs.draw([7], 0, 1.0).frames[0], some.frames[7])
+    assert not torch.equal(pairs.draw(range(40), 1, 1.0).actions, some.actions)
+
+
+def test_a_number_that_never_changes_counts_nothing(tmp_path):
+    with TrajectoryWriter(tmp_path / "data", fps=5, image_size=32) as writer:
+        rng = np.random.default_rng(0)
+        for _ in range(4):
+            actions = np.ones((8, 7), np.float32)
+            actions[:, 0] = rng.normal(3.0, 0.1, 8)
+            actions[-1] = 0
+            frames = rng.integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
+            writer.add_episode(frames, np.zeros((8, 7), np.float32), actions, "hold")
+    pretrain(config(tmp_path / "data", tmp_path / "out"))
+    assert losses(tmp_path / "out")[0] < 1
+
+
+def test_the_loss_is_that_of_pairs_whatever_share_pictures_have(slides, tmp_path):
+    encoder = dataclasses.replace(ENCODER, image_tokenizer=True, modality_embedding=True)
+    for share in (0.25, 0.75):
+        out = tmp_path / str(share)
+        pretrain(config(slides, out, encoder=encoder, pictures=PicturesConfig(share=share), steps=1))
+    assert losses(tmp_path / "0.25") == pytest.approx(losses(tmp_path / "0.75"), rel=1e-5)
+
+
+def test_a_cooldown_has_inverse_dynamics_where_its_start_had(slides, tmp_path):
+    start = tmp_path / "start"
+    pretrain(config(slides, start))
+    pretrain(config(slides, tmp_path / "with", start_from=start))
+    with pytest.raises(CheckpointError, match="was trained with inverse dynamics, which this run is not"):
+        pretrain(config(slides, tmp_path / "without", start_from=start, inverse=InverseConfig()))
+
+
+def test_a_bad_episode_is_named_and_left_out(tmp_path, caplog):
+    data = write_slides(tmp_path / "data", num_episodes=12)
+    sorted((data / "videos").rglob("*.mp4"))[3].unlink()
+    inverse = InverseConfig(weight=1.0, data=(data,))
+    assert len({int(place) for place in ActionPairs(inverse, 0.1)._places[:, 1]}) == 11
+    assert "bad episode 3" in caplog.text
+    with pytest.raises(TrajectoryError, match="1 of 12 episodes"):
+        ActionPairs(inverse, 0.05)
 
 
 def test_what_cannot_be_is_refused(slides, tmp_path, capsys):
@@ -128,6 +171,11 @@ def test_what_cannot_be_is_refused(slides, tmp_path, capsys):
     other = write_slides(tmp_path / "other", num_episodes=3, scale=2)
     with pytest.raises(ValueError, match=r"pictures of inverse\.data must be of one size"):
         ActionPairs(InverseConfig(weight=1.0, data=(slides, other)))
+    one = write_slides(tmp_path / "one", num_episodes=1, num_frames=2)
+    with pytest.raises(ValueError, match=r"inverse\.data must hold two pairs of frames at least, got 1"):
+        ActionPairs(InverseConfig(weight=1.0, data=one))
+    with pytest.raises(ValueError, match=r"inverse\.read must be left out without inverse\.weight"):
+        InverseConfig(read=TrajectoryOptions(camera="top"))
     with pytest.raises(FileNotFoundError, match="nowhere"):
         ActionPairs(InverseConfig(weight=1.0, data=(tmp_path / "nowhere",)))
     words = ["pretrain", "--data", str(slides), "--out", str(tmp_path / "out"), "--inverse.weight", "-1"]
@@ -142,5 +190,5 @@ def test_a_damaged_video_is_named(tmp_path):
     pairs = ActionPairs(settings.inverse)
     video = next((data / "videos").rglob("*.mp4"))
     video.write_bytes(video.read_bytes()[:200])
-    with pytest.raises((TrajectoryError, VideoError), match=video.name):
-        pairs.draw(range(4), 0)
+    with pytest.raises(TrajectoryError, match=rf"episode \d+ of .*{video.name}"):
+        pairs.draw(range(4), 0, 1.0)

@@ -28,6 +28,8 @@ class InverseDynamicsConfig:
     """Tokens of a frame."""
     action_scale: tuple[float, ...]
     """Unit of each number of the action."""
+    action_mean: tuple[float, ...] = ()
+    """Subtracted from actions; empty: nothing."""
     reader_dim: int = 32
     """Width to which each token is reduced."""
     hidden_dim: int = 256
@@ -38,6 +40,8 @@ class InverseDynamicsConfig:
         check_at_least(1, num_tokens=self.num_tokens, reader_dim=self.reader_dim, hidden_dim=self.hidden_dim)
         if not self.action_scale:
             raise ValueError("action_scale must hold a unit for each number of the action, got none")
+        if self.action_mean and len(self.action_mean) != len(self.action_scale):
+            raise ValueError(f"action_mean must be empty or as long as action_scale, got {len(self.action_mean)}")
 
 
 class InverseDynamics(nn.Module):
@@ -60,10 +64,16 @@ class InverseDynamics(nn.Module):
         )
 
     def forward(self, z: Tensor, z_next: Tensor) -> Tensor:
-        """Read the actions that lead from `z` to `z_next`, both (..., N, D), in units of `action_scale`: (..., A)."""
+        """Read the actions that lead from `z` to `z_next`, both (..., N, D).
+
+        Returns:
+            Their differences from `action_mean` in units of `action_scale`, (..., A).
+        """
         here, there = (self.reader(part).flatten(-2) for part in (z, z_next))
         return self.trunk(torch.cat((here, there - here), dim=-1)).float()
 
     def loss(self, z: Tensor, z_next: Tensor, actions: Tensor) -> Tensor:
         """Return the mean squared error of the actions (..., A) as read, in units of `action_scale`."""
-        return F.mse_loss(self(z, z_next), actions / actions.new_tensor(self.config.action_scale))
+        config = self.config
+        centred = actions - actions.new_tensor(config.action_mean) if config.action_mean else actions
+        return F.mse_loss(self(z, z_next), centred / actions.new_tensor(config.action_scale))

@@ -236,8 +236,9 @@ def ac_predictor_config(
 def inverse_dynamics_config(sets: Sequence[LatentSet]) -> InverseDynamicsConfig:
     """Return the network that reads actions off latents, with units taken from the training episodes."""
     num_tokens, encoder_dim = sets[0].z.shape[1:]
+    units = number_units(sets, "actions")
     return InverseDynamicsConfig(
-        encoder_dim=encoder_dim, num_tokens=num_tokens, action_scale=number_units(sets, "actions")["scale"]
+        encoder_dim=encoder_dim, num_tokens=num_tokens, action_mean=units["mean"], action_scale=units["scale"]
     )
 
 

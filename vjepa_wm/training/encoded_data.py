@@ -92,6 +92,21 @@ def find_bad_episodes(dataset: TrajectoryDataset) -> dict[int, str]:
     return reasons
 
 
+def good_episodes(path: Path, options: TrajectoryOptions, max_bad_share: float) -> TrajectoryDataset:
+    """Open a data set without the episodes that are bad, as far as that shows undecoded; each of them is logged.
+
+    Raises:
+        TrajectoryError: if a larger share of them is bad, or the data set as a whole cannot be read.
+    """
+    dataset = TrajectoryDataset(path, options)
+    reasons = find_bad_episodes(dataset)
+    for number, reason in reasons.items():
+        logger.warning("bad episode %d of %s is left out: %s", number, path, reason)
+    _check_share(path, reasons, dataset.num_episodes, max_bad_share)
+    good = tuple(number for number in dataset.episodes if number not in reasons)
+    return TrajectoryDataset(path, replace(options, episodes=good)) if reasons else dataset
+
+
 def refuse_bad_episodes(dataset: TrajectoryDataset) -> None:
     """Raise a TrajectoryError with the number of the first episode that is bad, as far as that shows undecoded."""
     for number, reason in find_bad_episodes(dataset).items():

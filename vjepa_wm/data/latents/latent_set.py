@@ -142,15 +142,16 @@ def num_validation(validation_share: float, num_episodes: int) -> int:
 def number_units(sets: Sequence[LatentSet], name: Literal["states", "actions"]) -> dict[str, tuple[float, ...]]:
     """Return `mean` and `scale`, the deviation, of each number of states or actions over all frames of some sets."""
     values = torch.from_numpy(np.concatenate([getattr(one, name)[one.frames()] for one in sets]))
-    return {"mean": tuple(values.mean(dim=0).tolist()), "scale": tuple(deviation(values).tolist())}
+    return units_of(values)
 
 
-def deviation(values: Tensor) -> Tensor:
-    """Return the deviation of each number of states or actions (F, A), (A,).
+def units_of(values: Tensor) -> dict[str, tuple[float, ...]]:
+    """Return `mean` and `scale`, the deviation, of each number of states or actions (F, A).
 
     A number that hardly varies must not be blown up, hence the floor of a thousandth [m, rad, gripper].
     """
-    return values.std(dim=0).clamp_min(1e-3)
+    scale = values.std(dim=0).clamp_min(1e-3)
+    return {"mean": tuple(values.mean(dim=0).tolist()), "scale": tuple(scale.tolist())}
 
 
 def _rows(values: np.ndarray, rows: np.ndarray, device: torch.device) -> Tensor:

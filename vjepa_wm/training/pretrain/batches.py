@@ -191,8 +191,14 @@ class StepBatches(Dataset[StepData]):
             share=stream.loss_share / self._num_parts,
             context_weight=self.config.context_weight(step, stream),
             is_last=part == self._num_parts - 1,
-            pairs=self._pairs.draw(numbers, self.config.seed) if self._pairs and stream is self.streams[0] else None,
+            pairs=self._draw_pairs(numbers, stream),
         )
+
+    def _draw_pairs(self, numbers: range, stream: Stream) -> Pairs | None:
+        """Draw the pairs that go with samples of the first stream; None where there are none."""
+        if self._pairs is None or stream is not self.streams[0]:
+            return None
+        return self._pairs.draw(numbers, self.config.seed, len(numbers) * self.world.size / stream.batch_size)
 
     def _masks(self, stream: Stream, step: int, first: int, num_rows: int) -> list[Mask]:
         """Draw the masks of some rows of the step's batch."""

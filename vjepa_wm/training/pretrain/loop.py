@@ -24,11 +24,11 @@ from vjepa_wm.data.clips.bad_files import write_bad_files
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
 from vjepa_wm.data.clips.clip_sources import find_clip_source
 from vjepa_wm.data.clips.open_mixture import open_mixture
-from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, write_folder
+from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, CheckpointError, read_json, write_folder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
 from vjepa_wm.models.precision import pick_device
 from vjepa_wm.training.losses import LossName, prediction_loss
-from vjepa_wm.training.pretrain.action_pairs import open_action_pairs
+from vjepa_wm.training.pretrain.action_pairs import ActionPairs
 from vjepa_wm.training.pretrain.batches import StepBatches, load_steps
 from vjepa_wm.training.pretrain.config import PretrainConfig
 from vjepa_wm.training.pretrain.curriculum import FullStage
@@ -121,8 +121,8 @@ def pretrain(config: PretrainConfig) -> Path:
 
 
 def _train(config: PretrainConfig, world: World) -> None:
-    pairs = open_action_pairs(config.inverse)
-    trainer = Pretrainer(config, world, None if pairs is None else pairs.action_scale)
+    pairs = ActionPairs(config.inverse, config.loader.max_bad_share) if config.inverse.weight else None
+    trainer = Pretrainer(config, world, None if pairs is None else pairs.action_units)
     state, first_step = _resume(trainer)
     if first_step >= config.steps:
         logger.warning("%s has already been trained for %d steps; nothing to do", config.out, first_step)
@@ -153,9 +153,21 @@ def _resume(trainer: Pretrainer) -> tuple[TrainingState, int]:
     first_step = state.load()
     config.check_same_run(RECORD, first_step)
     if not first_step and config.start_from and has_training_state(config.start_from):
+        _check_start(config, config.start_from)
         done = state_in(config.start_from).load()
         logger.info("starting from step %d of %s", done, config.start_from)
     return state, first_step
+
+
+def _check_start(config: PretrainConfig, start: Path) -> None:
+    """Refuse another run's state if one of both learned inverse dynamics, whose network stands in it, and one not."""
+    record = read_json(start / RECORD) if (start / RECORD).exists() else {}
+    theirs = bool(record.get("inverse", {}).get("weight"))
+    if theirs != bool(config.inverse.weight):
+        raise CheckpointError(
+            f"start_from {start} was trained {'with' if theirs else 'without'} inverse dynamics, which this run is "
+            f"{'not' if theirs else 'to be'}; {start / 'encoder'} gives its encoder alone"
+        )
 
 
 def _open_stages(

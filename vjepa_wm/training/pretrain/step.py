@@ -8,7 +8,7 @@ Source: V-JEPA 2 (arXiv 2506.09985), section 2 and appendix; V-JEPA 2.1 (arXiv 2
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -47,15 +47,18 @@ class Pretrainer:
     """
 
     def __init__(
-        self, config: PretrainConfig, world: World | None = None, action_scale: tuple[float, ...] | None = None
+        self,
+        config: PretrainConfig,
+        world: World | None = None,
+        action_units: Mapping[str, tuple[float, ...]] | None = None,
     ) -> None:
         """Build everything anew, or from the weights of a published checkpoint.
 
         Args:
             config: the run.
             world: the processes that train together; None: this one.
-            action_scale: unit of each number of the actions that are to be read off pairs of frames; None: there are
-                no pairs.
+            action_units: `mean` and `scale` of each number of the actions that are to be read off pairs of frames;
+                None: there are no pairs.
 
         Raises:
             CheckpointError: if the teacher or what the run starts from cannot be loaded or does not fit.
@@ -72,8 +75,8 @@ class Pretrainer:
             predictor = predictor_config(config, target_dim=target_dim, num_mask_tokens=mask_tokens)
             self.model = VJEPA(config.encoder, predictor, objective=config.objective, teacher=teacher).to(self.device)
             self.inverse = None
-            if action_scale is not None:  # drawn after the others, which begin the same with and without
-                self.inverse = InverseDynamics(_inverse_config(config, action_scale)).to(self.device)
+            if action_units is not None:  # drawn after the others, which begin the same with and without
+                self.inverse = InverseDynamics(_inverse_config(config, action_units)).to(self.device)
         self.encoder, self.predictor = self.model.encoder, self.model.predictor
         self.target_encoder, self.teacher = self.model.target_encoder, self.model.teacher
         self.encoder.recompute_activations = self.predictor.recompute_activations = config.compute.recompute_activations
@@ -139,7 +142,8 @@ class Pretrainer:
             with hold_gradients(self._forward, hold=not part.is_last):
                 with autocast(self.device, self.dtype):
                     losses, targets = self._forward(part.clips, part.masks, part.pairs)
-                    losses = losses.scaled(part.share)
+                    share = part.pairs.share if part.pairs else 0.0
+                    losses = losses.scaled(part.share)._replace(inverse_loss=losses.inverse_loss * share)
                 done.append((losses.detached(), targets.flatten(0, 1)))
                 yield losses.weighted_sum(weights)
 
@@ -182,11 +186,13 @@ def _compile_blocks(model: nn.Module) -> None:
         block.compile(dynamic=True)
 
 
-def _inverse_config(config: PretrainConfig, action_scale: tuple[float, ...]) -> InverseDynamicsConfig:
+def _inverse_config(config: PretrainConfig, units: Mapping[str, tuple[float, ...]]) -> InverseDynamicsConfig:
     """Return the network that reads actions off two frames, encoded one by one."""
     encoder = config.encoder
     num_tokens = math.prod(encoder.grid_of(encoder.tubelet_size, encoder.image_size))
-    return InverseDynamicsConfig(encoder_dim=encoder.embed_dim, num_tokens=num_tokens, action_scale=action_scale)
+    return InverseDynamicsConfig(
+        encoder_dim=encoder.embed_dim, num_tokens=num_tokens, action_mean=units["mean"], action_scale=units["scale"]
+    )
 
 
 def _load_teacher(config: PretrainConfig) -> VideoEncoder | None:
