@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the lab notebook compares at equal budget (docs/experiments.md, rounds 30 to 34), one part at a time, each
+# What the lab notebook compares at equal budget (docs/experiments.md, rounds 30 to 34 and 39), one part at a time, each
 # about an hour of one CPU core. Every stage resumes. Usage: scripts/equal_budget.sh PART [OUT], PART one of
 #   encoders  random weights, V-JEPA 2's loss, V-JEPA 2.1's, inverse dynamics beside it, patches of 8: a proposal of
 #             grasp above each
@@ -36,8 +36,8 @@ encoders)
     encoder random --steps 1 --learning-rate 1e-9
     encoder vjepa2 --steps 400 --objective.context-loss-weight 0
     encoder vjepa21 --steps 400
-    encoder inverse --steps 260 --inverse.weight 1 --inverse.data "$D/grasp" # as much processor time
-    encoder patches_of_8 --steps 90 --encoder.patch-size 8                   # as much processor time
+    encoder inverse --steps 260 --inverse.weight 1 --inverse.data "$D/grasp" # a guess at as much processor time, not run yet
+    encoder patches_of_8 --steps 90 --encoder.patch-size 8                   # another
     ;;
 episodes)
     expert push 3000 30

@@ -112,7 +112,7 @@ def pretrain(config: PretrainConfig) -> Path:
     Raises:
         FileNotFoundError: if a source does not exist or holds nothing.
         VideoError: if too many of the files are bad.
-        TrajectoryError: if a dataset of `config.inverse` lacks what is needed or has a bad episode.
+        TrajectoryError: if a dataset of `config.inverse` lacks what is needed or has too many bad episodes.
         CheckpointError: if `config.out` holds a run of another architecture, or `start_from` or `teacher` do not fit.
     """
     with joined_world(pick_device(config.device)) as world:
