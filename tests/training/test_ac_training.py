@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from interruption import interrupted_at
 from sliding_square import write_slides
 
 from vjepa_wm.agents.planning_agent import PlanningAgent, PlanningConfig
@@ -53,25 +54,11 @@ def config(data, encoder, out, **options) -> TrainACConfig:
     return TrainACConfig(data=(data,), encoder=encoder, out=out, **(small | short | options))
 
 
-def die_at(last):
-    """Return a step of the trainer that is interrupted at one step."""
-    train = ACTrainer.step
-
-    def step(self, number, windows):
-        if number == last:
-            raise KeyboardInterrupt
-        return train(self, number, windows)
-
-    return step
-
-
-def test_two_steps_then_resume_equal_one_run(data, encoder, tmp_path, monkeypatch):
+def test_two_steps_then_resume_equal_one_run(data, encoder, tmp_path):
     whole = load_world_model(train_ac(config(data, encoder, tmp_path / "whole")))
-    monkeypatch.setattr(ACTrainer, "step", die_at(3))
     stopped = config(data, encoder, tmp_path / "parts")
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(ACTrainer, 3), pytest.raises(KeyboardInterrupt):
         train_ac(stopped)
-    monkeypatch.undo()
     parts = load_world_model(train_ac(stopped))
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
     assert (tmp_path / "whole/metrics.csv").read_text() == (tmp_path / "parts/metrics.csv").read_text()
@@ -249,15 +236,14 @@ def test_what_reads_actions_goes_on_with_the_run_and_is_no_part_of_the_world_mod
     whole = config(data, encoder, tmp_path / "whole", inverse_weight=0.5)
     model = load_world_model(train_ac(whole))
     stopped = replace(whole, out=tmp_path / "parts")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ACTrainer, "step", die_at(3))
+    with interrupted_at(ACTrainer, 3), pytest.raises(KeyboardInterrupt):
         train_ac(stopped)
     parts = load_world_model(train_ac(stopped))
     assert (tmp_path / "whole/metrics.csv").read_text() == (tmp_path / "parts/metrics.csv").read_text()
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), parts.parameters(), strict=True))
     assert {name.split(".")[0] for name in model.state_dict()} == {"encoder", "predictor"}
     assert float(metrics(tmp_path / "parts")[-1]["val_imagined_inverse"]) > 0
-    with pytest.raises(CheckpointError, match="another architecture"):
+    with pytest.raises(CheckpointError, match="holds another run: inverse_weight"):
         train_ac(replace(stopped, inverse_weight=0.0, steps=6))
 
 
@@ -278,8 +264,7 @@ def test_a_world_model_goes_on_and_keeps_its_encoder_and_proposal(data, proposin
     before, folder = proposing
     whole = config(data, None, tmp_path / "whole", world_model=folder, reading_weight=1.0)
     after = load_world_model(train_ac(whole))
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ACTrainer, "step", die_at(3))
+    with interrupted_at(ACTrainer, 3), pytest.raises(KeyboardInterrupt):
         train_ac(replace(whole, out=tmp_path / "parts"))
     parts = load_world_model(train_ac(replace(whole, out=tmp_path / "parts")))
     assert all(torch.equal(a, b) for a, b in zip(after.parameters(), parts.parameters(), strict=True))

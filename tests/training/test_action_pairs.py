@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from interruption import interrupted_at
 from sliding_square import write_slides
 
 from vjepa_wm.cli import main
@@ -80,19 +81,12 @@ def test_without_weight_nothing_is_another(slides, tmp_path):
         torch.testing.assert_close(value, other, atol=1e-5, rtol=0)
 
 
-def test_a_run_that_stopped_goes_on_as_if_it_had_not(slides, tmp_path, monkeypatch):
+def test_a_run_that_stopped_goes_on_as_if_it_had_not(slides, tmp_path):
     whole = load_encoder(pretrain(config(slides, tmp_path / "whole")))
-    train = Pretrainer.step
-
-    def die_at_step_three(self, step, batch):
-        if step == 3:
-            raise KeyboardInterrupt
-        return train(self, step, batch)
-
-    monkeypatch.setattr(Pretrainer, "step", die_at_step_three)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(Pretrainer, 3), pytest.raises(KeyboardInterrupt):
         pretrain(config(slides, tmp_path / "parts"))
-    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"holds another run: inverse\.weight.*inverse\.data"):
+        pretrain(config(slides, tmp_path / "parts", inverse=InverseConfig()))
     parts = load_encoder(pretrain(config(slides, tmp_path / "parts")))
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from interruption import interrupted_at
 from moving_squares import write_squares
 from PIL import Image
 from several_processes import finish, start
@@ -97,16 +98,8 @@ def test_what_is_encoded_is_encoded_once(places, finished, tmp_path, monkeypatch
     assert again == before
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_heads(places, finished, tmp_path, monkeypatch, capsys):
-    step = HeadGrid.step
-
-    def stopped(self, number, *rest):
-        if number == 3:
-            raise KeyboardInterrupt
-        return step(self, number, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(HeadGrid, "step", stopped)
+def test_a_run_that_was_stopped_goes_on_to_the_same_heads(places, finished, tmp_path, capsys):
+    with interrupted_at(HeadGrid, 3):
         assert main(command(places, tmp_path / "run")) == 130
     assert not (tmp_path / "run/results.json").exists()
     assert main(command(places, tmp_path / "run", "--seed", "1")) == 1
@@ -343,17 +336,9 @@ def test_a_store_finds_rows_by_their_item(places, tmp_path):
 TUNE = ["--finetune.blocks", "1", "--finetune.learning-rate", "0.01", "--encode-batch-size", "3"]
 
 
-def test_fine_tuning_moves_the_last_blocks_alone_and_goes_on_after_a_stop(places, tmp_path, monkeypatch, capsys):
+def test_fine_tuning_moves_the_last_blocks_alone_and_goes_on_after_a_stop(places, tmp_path, capsys):
     assert main(command(places, tmp_path / "whole", *TUNE)) == 0
-    step = FineTuner.step
-
-    def stopped(self, number, *rest):
-        if number == 4:
-            raise KeyboardInterrupt
-        return step(self, number, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FineTuner, "step", stopped)
+    with interrupted_at(FineTuner, 4):
         assert main(command(places, tmp_path / "run", *TUNE)) == 130
     assert main(command(places, tmp_path / "run", *TUNE)) == 0
     for name in ("results.json", "metrics.csv", "finetuned/encoder/model.safetensors", "finetuned/model.safetensors"):

@@ -4,6 +4,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from interruption import interrupted_at
 
 from vjepa_wm.data.masks.mask import MaskError
 from vjepa_wm.data.masks.multi_block import MultiBlockMask
@@ -67,20 +68,11 @@ def rows(out):
         return list(csv.DictReader(file))
 
 
-def test_two_steps_then_resume_equal_one_run(videos, tmp_path, monkeypatch):
+def test_two_steps_then_resume_equal_one_run(videos, tmp_path):
     whole = load_encoder(pretrain(config(videos, tmp_path / "whole")))
     stopped = config(videos, tmp_path / "parts")
-    train = Pretrainer.step
-
-    def die_at_step_three(self, step, batch):
-        if step == 3:
-            raise KeyboardInterrupt
-        return train(self, step, batch)
-
-    monkeypatch.setattr(Pretrainer, "step", die_at_step_three)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(Pretrainer, 3), pytest.raises(KeyboardInterrupt):
         pretrain(stopped)
-    monkeypatch.undo()
     parts = load_encoder(pretrain(stopped))
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
@@ -369,6 +361,9 @@ def test_wrong_paths_and_settings_are_named(videos, tmp_path):
 
 def test_a_run_of_another_architecture_is_not_resumed(videos, tmp_path):
     pretrain(config(videos, tmp_path, steps=2))
+    with pytest.raises(CheckpointError, match=r"holds another run: encoder\.depth"):
+        pretrain(config(videos, tmp_path, encoder=dataclasses.replace(ENCODER, depth=3)))
+    (tmp_path / "pretrain.json").unlink()
     with pytest.raises(CheckpointError, match="another architecture"):
         pretrain(config(videos, tmp_path, encoder=dataclasses.replace(ENCODER, depth=3)))
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from interruption import interrupted_at
 from sliding_square import write_slides
 
 from vjepa_wm.cli import main
@@ -63,21 +64,12 @@ def test_it_learns_in_hindsight_what_leads_to_a_picture(data, world_model, tmp_p
     assert all(torch.equal(a, b) for a, b in zip(rest, before.parameters(), strict=True))
 
 
-def test_two_steps_then_resume_equal_one_run(data, world_model, tmp_path, monkeypatch):
+def test_two_steps_then_resume_equal_one_run(data, world_model, tmp_path):
     noisy = {"z_noise": 0.1}
     whole = load_world_model(train_proposal(config(data, world_model, tmp_path / "whole", **noisy)))
-    step = ProposalTrainer.step
-
-    def die_at_step_three(self, number, windows):
-        if number == 3:
-            raise KeyboardInterrupt
-        return step(self, number, windows)
-
-    monkeypatch.setattr(ProposalTrainer, "step", die_at_step_three)
     stopped = config(data, world_model, tmp_path / "parts", **noisy)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(ProposalTrainer, 3), pytest.raises(KeyboardInterrupt):
         train_proposal(stopped)
-    monkeypatch.undo()
     parts = load_world_model(train_proposal(stopped))
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
     assert (tmp_path / "whole/metrics.csv").read_text() == (tmp_path / "parts/metrics.csv").read_text()

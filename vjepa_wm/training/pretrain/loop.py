@@ -148,10 +148,10 @@ def _train(config: PretrainConfig, world: World) -> None:
 def _resume(trainer: Pretrainer) -> tuple[TrainingState, int]:
     """Read the newest state of this run, or of the run that it starts from; return the next step too."""
     config = trainer.config
+    config.check_same_run(RECORD)
     state_in = partial(TrainingState, modules=trainer.modules, optimizer=trainer.optimizer, world=trainer.world)
     state = state_in(config.out)
     first_step = state.load()
-    config.check_same_run(RECORD, first_step)
     if not first_step and config.start_from and has_training_state(config.start_from):
         _check_start(config, config.start_from)
         done = state_in(config.start_from).load()

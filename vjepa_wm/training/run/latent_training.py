@@ -194,10 +194,11 @@ def train_on_latents(
         FolderInUseError: if another run is writing there.
     """
     config, world = trainer.config, trainer.world
-    state = TrainingState(config.out, modules=trainer.modules, optimizer=trainer.optimizer, world=world)
-    first_step, folder, record = state.load(), config.out / "world_model", f"{name.replace('-', '_')}.json"
+    folder, record = config.out / "world_model", f"{name.replace('-', '_')}.json"
     content = {"data": [one.content() for one in windows.train.sets], **content}
-    config.check_same_run(record, first_step, **content)
+    config.check_same_run(record, **content)
+    state = TrainingState(config.out, modules=trainer.modules, optimizer=trainer.optimizer, world=world)
+    first_step = state.load()
     counts = windows.train.num_windows, windows.validation.num_windows
     logger.info("%d %s to train on and %d to validate on", counts[0], samples, counts[1])
     with state, open_log(config, world, first_step, config.steps, name=name, samples=samples) as log:

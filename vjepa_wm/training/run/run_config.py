@@ -17,6 +17,7 @@ from vjepa_wm.models.precision import Precision, pick_device
 from vjepa_wm.safe_files import write_json
 from vjepa_wm.training.run.run_record import CONTENT, refuse_another_run, run_record, told_apart
 from vjepa_wm.training.run.schedules import WarmupConstantDecay, WarmupCosine, cosine_ramp
+from vjepa_wm.training.run.state_folder import has_training_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,18 +123,15 @@ class RunConfig:
         """
         write_json(self.out / name, self._record(content))
 
-    def check_same_run(self, name: str, first_step: int, **content: object) -> None:
-        """Make sure that the run in the folder is this one; arguments as of `record`.
+    def check_same_run(self, name: str, **content: object) -> None:
+        """Make sure that the run whose state lies in the folder, if any does, is this one; arguments as of `record`.
 
-        Args:
-            name: of the file.
-            first_step: the step that the run goes on with; at 0 there is none that could be another.
-            content: as of `run_record`.
+        To be called before the state is read, whose tensors may be others if options are.
 
         Raises:
             CheckpointError: if it is not, naming the differences.
         """
-        if not first_step or not (self.out / name).exists():
+        if not has_training_state(self.out) or not (self.out / name).exists():
             return
         found = read_json(self.out / name)
         if not is_plain_number(found.get("steps", 0), whole=True) or not isinstance(found.get(CONTENT, {}), dict):
