@@ -27,12 +27,18 @@ def record(content="1", **changes):
             {"seed": 1, "loader": {"workers": 0, "share": 0.2}},
             ["seed 0, asked for 1", "loader.share 0.1, asked for 0.2"],
         ),
-        ({"content": "2"}, ["encoder enc (content 1), asked for enc (content 2)"]),
+        ({"content": "2"}, ["encoder enc has another content than before"]),
+        ({"content": "2", "encoder": Path("e")}, ["encoder enc (content 1), asked for e (content 2)"]),
     ],
     ids=str,
 )
 def test_only_what_may_not_differ_is_told(changes, told):
     assert told_apart(record(), record(**changes), FREE) == told
+
+
+def test_of_several_what_changed_is_named():
+    before, after = (run_record({"data": [Path("a"), Path("b")], "steps": 1}, {"data": ["1", two]}) for two in "23")
+    assert told_apart(before, after, ()) == ["data b has another content than before"]
 
 
 def test_options_that_a_run_did_not_know_yet_are_no_difference():

@@ -41,8 +41,7 @@ def told_apart(found: dict[str, Any], asked: dict[str, Any], free: Iterable[str]
     theirs, ours = ({**record.get(CONTENT, {})} for record in (found, asked))
     for option in ours:
         if theirs.get(option, ours[option]) != ours[option]:
-            told.append(f"{option} {found.get(option)} (content {theirs[option]}), ")
-            told[-1] += f"asked for {asked[option]} (content {ours[option]})"
+            told.append(_other_content(option, (found.get(option), theirs[option]), (asked[option], ours[option])))
     may_differ = {CONTENT, *free, *ours}
     if asked["steps"] >= found.get("steps", 0):
         may_differ.add("steps")
@@ -55,6 +54,22 @@ def refuse_another_run(folder: Path, told: Sequence[str]) -> None:
         raise CheckpointError(
             f"{folder} holds another run: {'; '.join(told)}; give what it began with, or choose another folder"
         )
+
+
+def _other_content(option: str, found: tuple[Any, Any], asked: tuple[Any, Any]) -> str:
+    """Say that what an option names is not what it was; names and contents may be lists, one item each.
+
+    Args:
+        option: its name.
+        found: names and contents of the recorded run.
+        asked: those of the run that is asked for.
+    """
+    (were, before), (names, now) = found, asked
+    if _placed(were) != _placed(names):
+        return f"{option} {were} (content {before}), asked for {names} (content {now})"
+    if isinstance(names, list) and len(names) == len(before) == len(now):
+        names = ", ".join(name for name, old, new in zip(names, before, now, strict=True) if old != new)
+    return f"{option} {names} has another content than before"
 
 
 def _without(record: Mapping[str, Any], names: Iterable[str], within: str = "") -> dict[str, Any]:
