@@ -40,6 +40,22 @@ def test_a_folder_gives_all_videos_and_pictures_sorted_and_unopened(tmp_path):
     assert all(item.start_s is None and item.frames_fps is None for item in source.videos)
 
 
+def test_content_is_names_sizes_and_order_wherever_they_lie(tmp_path):
+    def content(*names, changed=b"x", **options):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        touch(folder, *names)
+        (folder / names[0]).write_bytes(changed)
+        return find_clip_source(folder, **options).content()
+
+    first = content("a.mp4", "b.png")
+    assert content("a.mp4", "b.png") == first
+    others = [content("a.mp4", "b.png", changed=b"xy"), content("a.mp4", "c.png"), content("a.mp4", "c.mp4", "b.png")]
+    others += [content("f/1.png", frames_fps=5), content("f/1.png", "f/2.png", frames_fps=5), content("a.mp4")]
+    assert len({first, *others}) == 7
+    (tmp_path / "list.txt").write_text("gone.mp4\n")
+    assert find_clip_source(tmp_path / "list.txt").content()
+
+
 def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
     touch(tmp_path, "far/x.mp4", "near/y.mp4")
     (tmp_path / "near/link").symlink_to(tmp_path / "far")

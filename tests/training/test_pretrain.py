@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from vjepa_wm.models.load import load_encoder
 from vjepa_wm.training.pretrain.batches import StepBatches
 from vjepa_wm.training.pretrain.config import ComputeConfig, LoaderConfig, PretrainConfig
 from vjepa_wm.training.pretrain.curriculum import Stage
-from vjepa_wm.training.pretrain.loop import BAD_FILES, open_stage_mixture, pretrain
+from vjepa_wm.training.pretrain.loop import BAD_FILES, find_sources, open_stage_mixture, pretrain
 from vjepa_wm.training.pretrain.objective import ObjectiveConfig
 from vjepa_wm.training.pretrain.step import Pretrainer
 from vjepa_wm.training.pretrain.streams import MasksConfig, PicturesConfig
@@ -56,7 +57,7 @@ def batches(settings, world=None):
     """The batches of a run's first stage."""
     world = world or World()
     stage = settings.all_stages[0]
-    return StepBatches(settings, stage, open_stage_mixture(settings, stage, world), world)
+    return StepBatches(settings, stage, open_stage_mixture(settings, stage, world, find_sources(settings)), world)
 
 
 def micro_batches(settings, step=0):
@@ -266,7 +267,8 @@ def test_stages_change_the_clips_and_not_the_schedules(videos, tmp_path):
         f"{settings.rate_schedule()(step):.6g}" for step in range(4)
     ]
     stage = settings.all_stages[1]
-    data = StepBatches(settings, stage, open_stage_mixture(settings, stage, World()), World())[2]
+    mixture = open_stage_mixture(settings, stage, World(), find_sources(settings))
+    data = StepBatches(settings, stage, mixture, World())[2]
     assert data.micro_batches[0].prepare(torch.device("cpu")).clips.shape == (4, 3, 6, 48, 48)
     with pytest.raises(ValueError, match="the steps of the stages must add up to steps 5, got 4"):
         dataclasses.replace(settings, steps=5)
@@ -366,6 +368,18 @@ def test_a_run_of_another_architecture_is_not_resumed(videos, tmp_path):
     (tmp_path / "pretrain.json").unlink()
     with pytest.raises(CheckpointError, match="another architecture"):
         pretrain(config(videos, tmp_path, encoder=dataclasses.replace(ENCODER, depth=3)))
+
+
+def test_a_run_goes_on_with_its_own_videos_alone_wherever_they_lie(videos, tmp_path):
+    shutil.copytree(videos, tmp_path / "videos")
+    pretrain(config(tmp_path / "videos", tmp_path / "run", steps=2))
+    shutil.move(tmp_path / "videos", tmp_path / "elsewhere")
+    pretrain(config(tmp_path / "elsewhere", tmp_path / "run", steps=3))
+    rng = np.random.default_rng(1)
+    write_video(tmp_path / "elsewhere/1.mp4", rng.integers(0, 255, (20, 48, 48, 3), dtype=np.uint8), 5)
+    with pytest.raises(CheckpointError, match=r"holds another run: data .*elsewhere has another content than before"):
+        pretrain(config(tmp_path / "elsewhere", tmp_path / "run", steps=4))
+    assert [row["step"] for row in rows(tmp_path / "run")] == ["0", "1", "2"]
 
 
 @pytest.mark.slow

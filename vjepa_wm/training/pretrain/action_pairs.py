@@ -10,6 +10,7 @@ Source: features of inverse dynamics (arXiv 1705.05363, section 2.2), here besid
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -108,6 +109,12 @@ class ActionPairs:
         if len(self._places) < 2:
             raise ValueError(f"inverse.data must hold two pairs of frames at least, got {len(self._places)}")
         self.action_units = units_of(torch.from_numpy(self._actions))
+
+    def contents(self) -> list[str]:
+        """Return for each dataset text that tells it from others by its actions."""
+        owners = self._places[:, 0]
+        parts = [self._actions[owners == owner].tobytes() for owner in range(len(self._sets))]
+        return [hashlib.blake2b(part, digest_size=8).hexdigest() for part in parts]
 
     def draw(self, numbers: Sequence[int], seed: int, share: float) -> Pairs:
         """Return the pairs of some draws, which are a share of the step's.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from multiprocessing import get_all_start_methods
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vjepa_wm.data.clips.bad_files import write_bad_files
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
-from vjepa_wm.data.clips.clip_sources import find_clip_source
+from vjepa_wm.data.clips.clip_sources import ClipSource, find_clip_source
 from vjepa_wm.data.clips.open_mixture import open_mixture
 from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, CheckpointError, read_json, write_folder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
@@ -46,15 +46,25 @@ BAD_FILES = "bad_files.csv"
 RECORD = "pretrain.json"
 
 
-def open_stage_mixture(config: PretrainConfig, stage: FullStage, world: World) -> ClipMixture:
-    """Find the sources of clips, and open their files if there are not too many.
+def find_sources(config: PretrainConfig) -> list[ClipSource]:
+    """Find the sources of clips.
 
     Raises:
         FileNotFoundError: if a source does not exist or holds nothing.
+    """
+    return [find_clip_source(path, frames_fps=config.frame_folders_fps) for path in config.data]
+
+
+def open_stage_mixture(
+    config: PretrainConfig, stage: FullStage, world: World, sources: Sequence[ClipSource]
+) -> ClipMixture:
+    """Open the files of the sources of clips if there are not too many.
+
+    Raises:
         VideoError: if too many of the files are bad.
     """
     mixture = open_mixture(
-        [find_clip_source(path, frames_fps=config.frame_folders_fps) for path in config.data],
+        sources,
         config.data_weights or None,
         num_frames=stage.num_frames,
         fps=config.fps,
@@ -113,7 +123,7 @@ def pretrain(config: PretrainConfig) -> Path:
         FileNotFoundError: if a source does not exist or holds nothing.
         VideoError: if too many of the files are bad.
         TrajectoryError: if a dataset of `config.inverse` lacks what is needed or has too many bad episodes.
-        CheckpointError: if `config.out` holds a run of another architecture, or `start_from` or `teacher` do not fit.
+        CheckpointError: if `config.out` holds another run, be it by its data, or `start_from` or `teacher` do not fit.
     """
     with joined_world(pick_device(config.device)) as world:
         _train(config, world)
@@ -122,16 +132,20 @@ def pretrain(config: PretrainConfig) -> Path:
 
 def _train(config: PretrainConfig, world: World) -> None:
     pairs = ActionPairs(config.inverse, config.loader.max_bad_share) if config.inverse.weight else None
+    sources = find_sources(config)
+    content = {"data": [source.content() for source in sources]}
+    if pairs is not None:
+        content["inverse.data"] = pairs.contents()
     trainer = Pretrainer(config, world, None if pairs is None else pairs.action_units)
-    state, first_step = _resume(trainer)
+    state, first_step = _resume(trainer, content)
     if first_step >= config.steps:
         logger.warning("%s has already been trained for %d steps; nothing to do", config.out, first_step)
         return
     bad: dict[Path, str] = {}
     with state, open_log(config, world, first_step, config.steps, name="pretrain", samples="clips") as log:
         if world.is_main:
-            config.record(RECORD)
-        for stage, mixture, begin, end in _open_stages(config, world, first_step):
+            config.record(RECORD, **content)
+        for stage, mixture, begin, end in _open_stages(config, world, first_step, sources):
             batches = StepBatches(config, stage, mixture, world, pairs)
             for step, data in load_steps(batches, begin, end, pin=trainer.device.type == "cuda"):
                 result = trainer.step(step, (cuts.prepare(trainer.device) for cuts in data.micro_batches))
@@ -145,10 +159,10 @@ def _train(config: PretrainConfig, world: World) -> None:
                     state.save(step + 1)
 
 
-def _resume(trainer: Pretrainer) -> tuple[TrainingState, int]:
+def _resume(trainer: Pretrainer, content: Mapping[str, object]) -> tuple[TrainingState, int]:
     """Read the newest state of this run, or of the run that it starts from; return the next step too."""
     config = trainer.config
-    config.check_same_run(RECORD)
+    config.check_same_run(RECORD, **content)
     state_in = partial(TrainingState, modules=trainer.modules, optimizer=trainer.optimizer, world=trainer.world)
     state = state_in(config.out)
     first_step = state.load()
@@ -171,7 +185,7 @@ def _check_start(config: PretrainConfig, start: Path) -> None:
 
 
 def _open_stages(
-    config: PretrainConfig, world: World, first_step: int
+    config: PretrainConfig, world: World, first_step: int, sources: Sequence[ClipSource]
 ) -> Iterator[tuple[FullStage, ClipMixture, int, int]]:
     """Yield the stages that are left, with their clips, first step and the step to stop before."""
     end, mixture, num_frames = 0, None, 0
@@ -179,7 +193,7 @@ def _open_stages(
         begin, end = max(end, first_step), end + stage.steps
         if begin < end:
             if mixture is None or stage.num_frames != num_frames:
-                mixture, num_frames = open_stage_mixture(config, stage, world), stage.num_frames
+                mixture, num_frames = open_stage_mixture(config, stage, world, sources), stage.num_frames
             yield stage, mixture, begin, end
 
 

@@ -24,7 +24,8 @@ def run_record(options: Mapping[str, Any], content: Mapping[str, object]) -> dic
 
     Args:
         options: all its options by name.
-        content: by the name of an option that says where something is read, what tells its content from others.
+        content: by the name of an option that says where something is read, with a dot if it is one of a part, what
+            tells its content from others.
     """
     return json.loads(json.dumps({**options, CONTENT: content}, default=_text))
 
@@ -41,7 +42,8 @@ def told_apart(found: dict[str, Any], asked: dict[str, Any], free: Iterable[str]
     theirs, ours = ({**record.get(CONTENT, {})} for record in (found, asked))
     for option in ours:
         if theirs.get(option, ours[option]) != ours[option]:
-            told.append(_other_content(option, (found.get(option), theirs[option]), (asked[option], ours[option])))
+            ways = (_named(found, option), theirs[option]), (_named(asked, option), ours[option])
+            told.append(_other_content(option, *ways))
     may_differ = {CONTENT, *free, *ours}
     if asked["steps"] >= found.get("steps", 0):
         may_differ.add("steps")
@@ -54,6 +56,14 @@ def refuse_another_run(folder: Path, told: Sequence[str]) -> None:
         raise CheckpointError(
             f"{folder} holds another run: {'; '.join(told)}; give what it began with, or choose another folder"
         )
+
+
+def _named(record: Mapping[str, Any], option: str) -> Any:
+    """Return an option's value; a name with a dot is an option of a part."""
+    value: Any = record
+    for part in option.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def _other_content(option: str, found: tuple[Any, Any], asked: tuple[Any, Any]) -> str:
