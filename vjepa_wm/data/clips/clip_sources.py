@@ -31,7 +31,7 @@ from vjepa_wm.data.trajectories.layout import (
 )
 
 _SUFFIXES = (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
-_MEASURED = 10_000  # at most so many files are asked for their sizes, which on a network takes a second per thousand
+_MEASURED = 10_000  # about how many files are asked for their sizes, a message each where they lie on another machine
 
 
 @dataclass(frozen=True, kw_only=True)
