@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the lab notebook compares at equal budget (docs/experiments.md, rounds 30 to 34 and 39), one part at a time, each
+# What the lab notebook compares at equal budget (docs/experiments.md, rounds 30 to 34, 39 and 40), one part at a time, each
 # about an hour of one CPU core. Every stage resumes. Usage: scripts/equal_budget.sh PART [OUT], PART one of
 #   encoders  random weights, V-JEPA 2's loss, V-JEPA 2.1's, inverse dynamics beside it, patches of 8: a proposal of
 #             grasp above each
@@ -7,19 +7,21 @@
 #   labels    proposals with and without poses of objects
 #   rollouts  a predictor trained on 1, 2 and 4 steps fed back, and with inverse dynamics
 #   search    horizons and energies
+# SEED (0) is that of the proposals, EPISODES (50) is how many starts they play.
 set -euo pipefail
 PART=${1:?encoders, episodes, labels, rollouts or search}
 OUT=${2:-runs/equal_budget}
+SEED=${SEED:-0} EPISODES=${EPISODES:-50}
 HERE=$(dirname "$0")
 BIN=${BIN:-$HERE/../.venv/bin}
 ARM=$HERE/../vjepa_wm/weights/arm
-D=$OUT/data R=$OUT/$PART
+D=$OUT/data R=$OUT/$PART S=seed_$SEED
 
 vj() { "$BIN"/vjepa-wm "$@"; }
 expert() { vj collect --env "$1" --policy noisy_expert --episodes "$2" --steps "$3" --out "$D/$1"; }
-proposal() { # NAME TASK WORLD_MODEL, more options: train on the task's episodes, then play 50 of its protocol
-    vj train-proposal --world-model "$3" --out "$R/$1" --data "$D/$2" --steps 2500 "${@:4}"
-    vj evaluate --env "$2" --checkpoint "$R/$1/world_model" --policies proposal_recovery --episodes 50 --out "$R/$1/eval"
+proposal() { # NAME TASK WORLD_MODEL, more options: train on the task's episodes, then play some of its protocol
+    vj train-proposal --world-model "$3" --out "$R/$1/$S" --data "$D/$2" --steps 2500 --seed "$SEED" "${@:4}"
+    vj evaluate --env "$2" --checkpoint "$R/$1/$S/world_model" --policies proposal_recovery --episodes "$EPISODES" --out "$R/$1/$S/eval"
 }
 encoder() { # NAME, more options
     vj pretrain --data "$D/grasp" --out "$R/$1" --batch-size 32 --augmentation.crop-scale 0.6 1.0 \
@@ -28,7 +30,7 @@ encoder() { # NAME, more options
     vj train-ac --encoder "$R/$1/encoder" --out "$R/$1/ac" --data "$D/grasp" --steps 2 --batch-size 4 --num-frames 3 --rollout-steps 1
     proposal "$1/proposal" grasp "$R/$1/ac/world_model"
 }
-play() { vj evaluate --episodes 50 --out "$R/$1" "${@:2}"; }
+play() { vj evaluate --episodes "$EPISODES" --out "$R/$1" "${@:2}"; }
 
 case $PART in
 encoders)
@@ -36,8 +38,8 @@ encoders)
     encoder random --steps 1 --learning-rate 1e-9
     encoder vjepa2 --steps 400 --objective.context-loss-weight 0
     encoder vjepa21 --steps 400
-    encoder inverse --steps 260 --inverse.weight 1 --inverse.data "$D/grasp" # a guess at as much processor time, not run yet
-    encoder patches_of_8 --steps 90 --encoder.patch-size 8                   # another
+    encoder inverse --steps 260 --inverse.weight 1 --inverse.data "$D/grasp" # of the same budget, roughly (round 39)
+    encoder patches_of_8 --steps 90 --encoder.patch-size 8                   # likewise
     ;;
 episodes)
     expert push 3000 30
@@ -69,7 +71,10 @@ search)
             --planner.iterations 3 --planner.horizon "$h"
         play "grasp_$h" --env grasp --policies proposal_search --planner.horizon "$h"
     done
-    for energy in l1 l2 cosine scene; do play "grasp_$energy" --env grasp --policies proposal_search --planner.energy "$energy"; done
+    for energy in l1 l2 cosine; do # reading has a weight for the proposal's word by itself
+        play "grasp_$energy" --env grasp --policies proposal_search --planner.energy "$energy"
+        play "grasp_${energy}_prior" --env grasp --policies proposal_search --planner.energy "$energy" --planner.prior-weight 0.001
+    done
     ;;
 *) echo "no part $PART: encoders, episodes, labels, rollouts or search" >&2 && exit 2 ;;
 esac
