@@ -177,7 +177,7 @@ def test_without_videos_there_are_no_clips(tmp_path):
     write_pictures(tmp_path / "pictures", 3)
     clips = mixture(tmp_path / "pictures")
     assert sorted(frame_numbers(clips.picture(number))[0] for number in range(3)) == [0, 1, 2]
-    nothing = ClipMixture([ClipSource(name="empty", videos=(), pictures=())], num_frames=4, fps=10, seed=0)
+    nothing = ClipMixture([ClipSource(name="empty", videos=(), pictures=(), files="")], num_frames=4, fps=10, seed=0)
     with pytest.raises(ValueError, match="sources hold nothing to draw pictures from: empty"):
         nothing.picture(0)
     with pytest.raises(ValueError, match=r"sources hold no video to draw clips from: .*pictures"):

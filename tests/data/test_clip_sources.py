@@ -40,20 +40,24 @@ def test_a_folder_gives_all_videos_and_pictures_sorted_and_unopened(tmp_path):
     assert all(item.start_s is None and item.frames_fps is None for item in source.videos)
 
 
-def test_content_is_names_sizes_and_order_wherever_they_lie(tmp_path):
-    def content(*names, changed=b"x", **options):
+def test_files_are_told_apart_by_names_and_order_alone_sizes_beside_them(tmp_path):
+    def source(*names, changed=b"x", **options):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         touch(folder, *names)
         (folder / names[0]).write_bytes(changed)
-        return find_clip_source(folder, **options).content()
+        return find_clip_source(folder, **options)
 
-    first = content("a.mp4", "b.png")
-    assert content("a.mp4", "b.png") == first
-    others = [content("a.mp4", "b.png", changed=b"xy"), content("a.mp4", "c.png"), content("a.mp4", "c.mp4", "b.png")]
-    others += [content("f/1.png", frames_fps=5), content("f/1.png", "f/2.png", frames_fps=5), content("a.mp4")]
-    assert len({first, *others}) == 7
-    (tmp_path / "list.txt").write_text("gone.mp4\n")
-    assert find_clip_source(tmp_path / "list.txt").content()
+    first, again, larger = (source("a.mp4", "b.png", changed=content) for content in (b"x", b"y", b"xy"))
+    assert first.files == again.files == larger.files and first.sizes() == again.sizes() != larger.sizes()
+    others = [source(*names).files for names in (["a.mp4"], ["a.mp4", "c.png"], ["d/a.mp4"], ["a.mp4", "b.mp4"])]
+    assert len({first.files, *others}) == 5
+    one, two, hidden = (source("f/1.png", *more, frames_fps=5) for more in ([], ["f/2.png"], ["f/.DS_Store"]))
+    assert one.files == two.files == hidden.files and one.sizes() == hidden.sizes() != two.sizes()
+    for lines in ("a.mp4\nb.mp4\n", "b.mp4\na.mp4\n"):
+        (tmp_path / "list.txt").write_text(lines)
+        others.append(find_clip_source(tmp_path / "list.txt").files)
+    assert others[-2] == others[-3] and len(set(others)) == 5
+    assert find_clip_source(tmp_path / "list.txt").sizes()  # of files that are not there
 
 
 def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):

@@ -17,8 +17,9 @@ from vjepa_wm.models.load import load_encoder
 from vjepa_wm.training.pretrain.batches import StepBatches
 from vjepa_wm.training.pretrain.config import ComputeConfig, LoaderConfig, PretrainConfig
 from vjepa_wm.training.pretrain.curriculum import Stage
-from vjepa_wm.training.pretrain.loop import BAD_FILES, find_sources, open_stage_mixture, pretrain
+from vjepa_wm.training.pretrain.loop import BAD_FILES, open_stage_mixture, pretrain
 from vjepa_wm.training.pretrain.objective import ObjectiveConfig
+from vjepa_wm.training.pretrain.run_data import find_sources
 from vjepa_wm.training.pretrain.step import Pretrainer
 from vjepa_wm.training.pretrain.streams import MasksConfig, PicturesConfig
 from vjepa_wm.training.run.distributed import World
@@ -370,16 +371,31 @@ def test_a_run_of_another_architecture_is_not_resumed(videos, tmp_path):
         pretrain(config(videos, tmp_path, encoder=dataclasses.replace(ENCODER, depth=3)))
 
 
-def test_a_run_goes_on_with_its_own_videos_alone_wherever_they_lie(videos, tmp_path):
+def test_a_run_goes_on_with_its_own_files_and_tells_other_sizes(videos, tmp_path, caplog):
+    data, run = tmp_path / "videos", tmp_path / "run"
+    shutil.copytree(videos, data)
+    pretrain(config(data, run, steps=2))
+    pretrain(config(data, run, steps=3))
+    assert "not what they were" not in caplog.text
+    content = (data / "1.mp4").read_bytes()
+    (data / "1.mp4").write_bytes(content[: len(content) // 2])
+    pretrain(config(data, run, steps=4, loader=LoaderConfig(max_bad_share=0.5)))
+    assert f"sizes of data {data} are not what they were" in caplog.text and "1.mp4" in (run / BAD_FILES).read_text()
+    shutil.copy(data / "2.mp4", data / "3.mp4")
+    with pytest.raises(CheckpointError, match=r"holds another run: the files of data .*videos are not those it began"):
+        pretrain(config(data, run, steps=5))
+    shutil.rmtree(data)
+    pretrain(config(data, run, steps=4))
+    assert "nothing to do" in caplog.text
+    with pytest.raises(CheckpointError, match="holds another run: data "):
+        pretrain(config(videos, run, steps=5))
+
+
+def test_a_run_does_not_write_among_its_pictures(videos, tmp_path):
     shutil.copytree(videos, tmp_path / "videos")
-    pretrain(config(tmp_path / "videos", tmp_path / "run", steps=2))
-    shutil.move(tmp_path / "videos", tmp_path / "elsewhere")
-    pretrain(config(tmp_path / "elsewhere", tmp_path / "run", steps=3))
-    rng = np.random.default_rng(1)
-    write_video(tmp_path / "elsewhere/1.mp4", rng.integers(0, 255, (20, 48, 48, 3), dtype=np.uint8), 5)
-    with pytest.raises(CheckpointError, match=r"holds another run: data .*elsewhere has another content than before"):
-        pretrain(config(tmp_path / "elsewhere", tmp_path / "run", steps=4))
-    assert [row["step"] for row in rows(tmp_path / "run")] == ["0", "1", "2"]
+    with pytest.raises(ValueError, match=r"out .*run must not lie in data .*videos"):
+        pretrain(config(tmp_path / "videos", tmp_path / "videos/run"))
+    assert sorted(path.name for path in (tmp_path / "videos").iterdir()) == ["0.mp4", "1.mp4", "2.mp4"]
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -45,15 +46,14 @@ class ClipSource:
     pictures: Sequence[Path]
     """Those in it; empty: none."""
 
-    def content(self) -> str:
-        """Return text that tells it from others wherever it lies: names in their order, and sizes of some videos."""
+    files: str
+    """Text that tells the names of its files, their order and parts from others, as they stand in the source."""
+
+    def sizes(self) -> str:
+        """Return text that tells the sizes of its videos, of up to 10,000 of them, from others."""
         digest = hashlib.blake2b(digest_size=8)
-        every = len(self.videos) // _MEASURED + 1
-        for i, video in enumerate(self.videos):
-            size = "" if i % every else _size(video.path)
-            digest.update(f"{video.label.name}|{size}\n".encode(errors="surrogateescape"))
-        for picture in self.pictures:
-            digest.update(f"{picture.name}\n".encode(errors="surrogateescape"))
+        for i in range(0, len(self.videos), len(self.videos) // _MEASURED + 1):
+            digest.update(f"{_size(self.videos[i].path)} ".encode())
         return digest.hexdigest()
 
 
@@ -116,22 +116,35 @@ def find_clip_source(path: str | os.PathLike, *, frames_fps: float | None = None
     """
     if frames_fps is not None and not frames_fps > 0:
         raise ValueError(f"frames_fps must be positive or None, got {frames_fps}")
-    path, name = Path(path), str(path)
+    path = Path(path)
     if (path / INFO_PATH).is_file():
-        return ClipSource(name=name, videos=_episodes(path), pictures=())
+        return _episodes(path)
     root, names = find_media(path, folders=frames_fps is not None)
     videos, pictures = _sort_out(names, folders_are_videos=path.is_dir() and frames_fps is not None)
     return ClipSource(
-        name=name, videos=VideoList(root, videos, frames_fps=frames_fps), pictures=PictureList(root, pictures)
+        name=str(path),
+        videos=VideoList(root, videos, frames_fps=frames_fps),
+        pictures=PictureList(root, pictures),
+        files=_digest(videos.content, b"/", pictures.content),
     )
 
 
-def _size(path: Path) -> str:
-    """Return a file's size, of a folder how many files are in it, and nothing of what is not there."""
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _size(path: Path) -> int:
+    """Return a file's size, of a folder how many visible files are in it, and -1 of what is not there."""
     try:
-        return str(len(os.listdir(path)) if path.is_dir() else os.stat(path).st_size)
+        status = os.stat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            return status.st_size
+        return sum(not name.startswith(".") for name in os.listdir(path))
     except OSError:
-        return ""
+        return -1
 
 
 def _sort_out(names: Iterable[str], *, folders_are_videos: bool) -> tuple[Names, Names]:
@@ -151,7 +164,7 @@ def _sort_out(names: Iterable[str], *, folders_are_videos: bool) -> tuple[Names,
     return videos, pictures
 
 
-def _episodes(root: Path) -> VideoList:
+def _episodes(root: Path) -> ClipSource:
     """List every episode of every camera of a LeRobot data set."""
     info = read_info(root)
     cameras = video_cameras(root, info)
@@ -166,4 +179,10 @@ def _episodes(root: Path) -> VideoList:
             name, start_s, end_s = episode_video(info, camera, row)
             files.append(numbers.setdefault(name, len(numbers)))
             times.append((start_s, end_s))
-    return VideoList(root, Names(numbers), parts=(np.array(files), np.array(times)))
+    names, parts = Names(numbers), (np.array(files), np.array(times))
+    return ClipSource(
+        name=str(root),
+        videos=VideoList(root, names, parts=parts),
+        pictures=(),
+        files=_digest(names.content, *(part.tobytes() for part in parts)),
+    )

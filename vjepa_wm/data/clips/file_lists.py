@@ -73,6 +73,11 @@ class Names(_List[str]):
         for name in names:
             self.append(name)
 
+    @property
+    def content(self) -> bytes:
+        """All names, and where each ends."""
+        return bytes(self._content) + self._ends.tobytes()
+
     def append(self, name: str) -> None:
         """Add a name."""
         self._content += name.encode("utf-8", "surrogateescape")  # as Python spells file names that are no UTF-8

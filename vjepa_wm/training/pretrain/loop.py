@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from multiprocessing import get_all_start_methods
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vjepa_wm.data.clips.bad_files import write_bad_files
 from vjepa_wm.data.clips.clip_mixture import ClipMixture
-from vjepa_wm.data.clips.clip_sources import ClipSource, find_clip_source
+from vjepa_wm.data.clips.clip_sources import ClipSource
 from vjepa_wm.data.clips.open_mixture import open_mixture
 from vjepa_wm.models.checkpoint import MASKED_PREDICTOR, VIDEO_ENCODER, CheckpointError, read_json, write_folder
 from vjepa_wm.models.encoder_config import VideoEncoderConfig
@@ -33,6 +33,7 @@ from vjepa_wm.training.pretrain.batches import StepBatches, load_steps
 from vjepa_wm.training.pretrain.config import PretrainConfig
 from vjepa_wm.training.pretrain.curriculum import FullStage
 from vjepa_wm.training.pretrain.objective import Losses
+from vjepa_wm.training.pretrain.run_data import check_run_data, find_sources, run_data
 from vjepa_wm.training.pretrain.step import Pretrainer
 from vjepa_wm.training.run.distributed import World, joined_world, whole_state
 from vjepa_wm.training.run.metrics import effective_rank, feature_std
@@ -44,15 +45,6 @@ logger = logging.getLogger(__name__)
 
 BAD_FILES = "bad_files.csv"
 RECORD = "pretrain.json"
-
-
-def find_sources(config: PretrainConfig) -> list[ClipSource]:
-    """Find the sources of clips.
-
-    Raises:
-        FileNotFoundError: if a source does not exist or holds nothing.
-    """
-    return [find_clip_source(path, frames_fps=config.frame_folders_fps) for path in config.data]
 
 
 def open_stage_mixture(
@@ -121,9 +113,11 @@ def pretrain(config: PretrainConfig) -> Path:
 
     Raises:
         FileNotFoundError: if a source does not exist or holds nothing.
+        ValueError: if `config.out` lies among the pictures of a source.
         VideoError: if too many of the files are bad.
         TrajectoryError: if a dataset of `config.inverse` lacks what is needed or has too many bad episodes.
-        CheckpointError: if `config.out` holds another run, be it by its data, or `start_from` or `teacher` do not fit.
+        CheckpointError: if `config.out` holds another run or one of other files, or `start_from` or `teacher` does
+            not fit.
     """
     with joined_world(pick_device(config.device)) as world:
         _train(config, world)
@@ -132,24 +126,24 @@ def pretrain(config: PretrainConfig) -> Path:
 
 def _train(config: PretrainConfig, world: World) -> None:
     pairs = ActionPairs(config.inverse, config.loader.max_bad_share) if config.inverse.weight else None
-    sources = find_sources(config)
-    content = {"data": [source.content() for source in sources]}
-    if pairs is not None:
-        content["inverse.data"] = pairs.contents()
     trainer = Pretrainer(config, world, None if pairs is None else pairs.action_units)
-    state, first_step = _resume(trainer, content)
+    state, first_step = _resume(trainer)
     if first_step >= config.steps:
         logger.warning("%s has already been trained for %d steps; nothing to do", config.out, first_step)
         return
+    sources = find_sources(config)
+    data = run_data(sources, pairs)
+    if first_step:
+        check_run_data(config, config.out / RECORD, data)
     bad: dict[Path, str] = {}
     with state, open_log(config, world, first_step, config.steps, name="pretrain", samples="clips") as log:
         if world.is_main:
-            config.record(RECORD, **content)
+            config.record(RECORD, **data)
         for stage, mixture, begin, end in _open_stages(config, world, first_step, sources):
             batches = StepBatches(config, stage, mixture, world, pairs)
-            for step, data in load_steps(batches, begin, end, pin=trainer.device.type == "cuda"):
-                result = trainer.step(step, (cuts.prepare(trainer.device) for cuts in data.micro_batches))
-                bad |= data.bad
+            for step, batch in load_steps(batches, begin, end, pin=trainer.device.type == "cuda"):
+                result = trainer.step(step, (cuts.prepare(trainer.device) for cuts in batch.micro_batches))
+                bad |= batch.bad
                 if log:
                     log.step(step)
                 if config.is_due(step, config.log_every):
@@ -159,10 +153,10 @@ def _train(config: PretrainConfig, world: World) -> None:
                     state.save(step + 1)
 
 
-def _resume(trainer: Pretrainer, content: Mapping[str, object]) -> tuple[TrainingState, int]:
+def _resume(trainer: Pretrainer) -> tuple[TrainingState, int]:
     """Read the newest state of this run, or of the run that it starts from; return the next step too."""
     config = trainer.config
-    config.check_same_run(RECORD, **content)
+    config.check_same_run(RECORD)
     state_in = partial(TrainingState, modules=trainer.modules, optimizer=trainer.optimizer, world=trainer.world)
     state = state_in(config.out)
     first_step = state.load()

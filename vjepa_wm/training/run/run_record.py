@@ -24,8 +24,7 @@ def run_record(options: Mapping[str, Any], content: Mapping[str, object]) -> dic
 
     Args:
         options: all its options by name.
-        content: by the name of an option that says where something is read, with a dot if it is one of a part, what
-            tells its content from others.
+        content: by the name of an option that says where something is read, what tells its content from others.
     """
     return json.loads(json.dumps({**options, CONTENT: content}, default=_text))
 
@@ -42,9 +41,8 @@ def told_apart(found: dict[str, Any], asked: dict[str, Any], free: Iterable[str]
     theirs, ours = ({**record.get(CONTENT, {})} for record in (found, asked))
     for option in ours:
         if theirs.get(option, ours[option]) != ours[option]:
-            ways = (_named(found, option), theirs[option]), (_named(asked, option), ours[option])
-            told.append(_other_content(option, *ways))
-    may_differ = {CONTENT, *free, *ours}
+            told.append(_other_content(option, (found.get(option), theirs[option]), (asked[option], ours[option])))
+    may_differ = {CONTENT, *free, *(theirs.keys() & ours.keys())}
     if asked["steps"] >= found.get("steps", 0):
         may_differ.add("steps")
     return told + differences(*(_placed(_without(record, may_differ)) for record in (found, asked)))
@@ -58,14 +56,6 @@ def refuse_another_run(folder: Path, told: Sequence[str]) -> None:
         )
 
 
-def _named(record: Mapping[str, Any], option: str) -> Any:
-    """Return an option's value; a name with a dot is an option of a part."""
-    value: Any = record
-    for part in option.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
 def _other_content(option: str, found: tuple[Any, Any], asked: tuple[Any, Any]) -> str:
     """Say that what an option names is not what it was; names and contents may be lists, one item each.
 
@@ -75,10 +65,10 @@ def _other_content(option: str, found: tuple[Any, Any], asked: tuple[Any, Any]) 
         asked: those of the run that is asked for.
     """
     (were, before), (names, now) = found, asked
-    if _placed(were) != _placed(names):
-        return f"{option} {were} (content {before}), asked for {names} (content {now})"
-    if isinstance(names, list) and len(names) == len(before) == len(now):
+    if isinstance(before, list) and isinstance(names, list) and len(names) == len(before) == len(now):
         names = ", ".join(name for name, old, new in zip(names, before, now, strict=True) if old != new)
+    elif _placed(were) != _placed(names):
+        return f"{option} {were} (content {before}), asked for {names} (content {now})"
     return f"{option} {names} has another content than before"
 
 
