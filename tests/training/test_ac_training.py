@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -175,6 +176,15 @@ def test_a_second_run_encodes_nothing(data, encoder, tmp_path, monkeypatch):
     monkeypatch.setattr("vjepa_wm.data.latents.latent_store.encode_episode", None)
     train_ac(config(data, encoder, tmp_path / "second", latents=tmp_path / "latents", steps=1))
     assert (tmp_path / "first/metrics.csv").read_text() == (tmp_path / "second/metrics.csv").read_text()
+
+
+def test_the_same_episodes_in_another_look_are_another_run(encoder, tmp_path):
+    bright, dark = (write_slides(tmp_path / name, look=look) for name, look in (("a", (40, 230)), ("b", (200, 10))))
+    shutil.copytree(bright, tmp_path / "moved")
+    train_ac(config(bright, encoder, tmp_path / "run", steps=1))
+    train_ac(config(tmp_path / "moved", encoder, tmp_path / "run", steps=2))
+    with pytest.raises(CheckpointError, match=r"holds another run: pictures of data .*b has another content"):
+        train_ac(config(dark, encoder, tmp_path / "run", steps=3))
 
 
 def test_any_rollout_length_trains(data, encoder, tmp_path):

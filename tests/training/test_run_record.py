@@ -41,6 +41,11 @@ def test_of_several_what_changed_is_named():
     assert told_apart(before, after, ()) == ["data b has another content than before"]
 
 
+def test_one_side_of_what_lies_there_may_have_changed():
+    before, after = (run_record({"data": ["a"], "steps": 1}, {"pictures of data": [one]}) for one in "12")
+    assert told_apart(before, after, ()) == ["pictures of data a has another content than before"]
+
+
 def test_what_a_run_did_not_record_the_content_of_must_lie_where_it_lay():
     found = record()
     del found["content"]

@@ -116,7 +116,8 @@ class LatentFolder:
         Raises:
             LatentStoreError: if a file is damaged.
         """
-        lengths, forms = self._episodes(num_episodes)["length"].astype(np.int64), self.read_note().forms
+        episodes, forms = self._episodes(num_episodes), self.read_note().forms
+        lengths = episodes["length"].astype(np.int64)
         arrays = {name: self._map(name, forms[name], int(lengths.sum())) for name in forms}
         return LatentSet(
             z=arrays["z"],
@@ -125,6 +126,7 @@ class LatentFolder:
             objects=arrays.get("objects"),
             firsts=np.cumsum(lengths) - lengths,
             lengths=lengths,
+            pictures=episodes["pictures"],
         )
 
     def damaged(self, what: str) -> LatentStoreError:

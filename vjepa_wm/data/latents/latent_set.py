@@ -39,6 +39,8 @@ class LatentSet:
     """Its number of frames, (E,)."""
     object_names: tuple[str, ...] = ()
     """What the O numbers are; empty where the data set tells none."""
+    pictures: np.ndarray | None = None
+    """What tells the pictures of each episode of the data set from others, a number each; None: unknown."""
 
     @property
     def num_episodes(self) -> int:
@@ -62,6 +64,10 @@ class LatentSet:
             digest.update(f"{values.shape}".encode())
             digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()
+
+    def pictures_content(self) -> str:
+        """Return text that tells the pictures of the data set from others; all its parts have the same."""
+        return "" if self.pictures is None else hashlib.blake2b(self.pictures.tobytes(), digest_size=8).hexdigest()
 
     def split(self, validation_share: float, seed: int) -> tuple[LatentSet, LatentSet]:
         """Divide the episodes at random into two parts.

@@ -195,7 +195,10 @@ def train_on_latents(
     """
     config, world = trainer.config, trainer.world
     folder, record = config.out / "world_model", f"{name.replace('-', '_')}.json"
-    content = {"data": [one.content() for one in windows.train.sets], **content}
+    if "data" not in content:
+        sets = windows.train.sets
+        numbers, pictures = [one.content() for one in sets], [one.pictures_content() for one in sets]
+        content = {"data": numbers, "pictures of data": pictures, **content}
     config.check_same_run(record, **content)
     state = TrainingState(config.out, modules=trainer.modules, optimizer=trainer.optimizer, world=world)
     first_step = state.load()

@@ -24,7 +24,8 @@ def run_record(options: Mapping[str, Any], content: Mapping[str, object]) -> dic
 
     Args:
         options: all its options by name.
-        content: by the name of an option that says where something is read, what tells its content from others.
+        content: by the name of an option that says where something is read, what tells its content from others; also
+            of one side of it, such as "pictures of data".
     """
     return json.loads(json.dumps({**options, CONTENT: content}, default=_text))
 
@@ -41,7 +42,8 @@ def told_apart(found: dict[str, Any], asked: dict[str, Any], free: Iterable[str]
     theirs, ours = ({**record.get(CONTENT, {})} for record in (found, asked))
     for option in ours:
         if theirs.get(option, ours[option]) != ours[option]:
-            told.append(_other_content(option, (found.get(option), theirs[option]), (asked[option], ours[option])))
+            name = option.rpartition(" of ")[2]
+            told.append(_other_content(option, (found.get(name), theirs[option]), (asked.get(name), ours[option])))
     may_differ = {CONTENT, *free, *(theirs.keys() & ours.keys())}
     if asked["steps"] >= found.get("steps", 0):
         may_differ.add("steps")
