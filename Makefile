@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 IN_TWO := -n 2 --dist worksteal
 test test-wheel coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-wheel test-slow coverage lint format fuzz bench release clean
+.PHONY: demo test test-wheel test-slow coverage lint format fuzz bench release rehearse clean
 
 $(READY): pyproject.toml constraints.txt
 	@echo "installing into .venv, a minute or two"
@@ -59,6 +59,9 @@ bench: $(READY)  ## speed, as ratios and rates measured side by side
 
 release: $(READY)  ## make the released checkpoints again, hours on a CPU
 	bash scripts/release_arm.sh && bash scripts/release_plane.sh
+
+rehearse: $(READY)  ## the same with few episodes and steps, to see that every command runs; what is released is not touched
+	$(BIN)/python scripts/rehearse_release.py
 
 clean:
 	rm -rf .venv build dist *.egg-info

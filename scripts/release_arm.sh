@@ -5,6 +5,7 @@ set -euo pipefail
 OUT=${1:-runs/arm}
 HERE=$(dirname "$0")
 BIN=${BIN:-$HERE/../.venv/bin}
+WEIGHTS=${WEIGHTS:-$HERE/../vjepa_wm/weights}
 D=$OUT/data
 
 "$BIN"/vjepa-wm collect --env reach --out "$D/reach_play" --episodes 600
@@ -60,5 +61,5 @@ learn_looks "$OUT/looks_second/world_model" --out "$OUT/looks" --steps 1400 --de
     "$D"/looks_{push,push_each,grasp,grasp_each,pick_place,pick_place_each,drawer,drawer_each,reach_each} \
     "$D"/{push,grasp,pick_place,drawer,known_reach_each} \
     --data-weights 0.1 0.13 0.04 0.06 0.04 0.06 0.02 0.02 0.03 0.22 0.1 0.11 0.04 0.03
-"$BIN"/python "$HERE/release.py" "$OUT/proposal_looks/world_model" "$HERE/../vjepa_wm/weights/arm" \
+"$BIN"/python "$HERE/release.py" "$OUT/proposal_looks/world_model" "$WEIGHTS/arm" \
     reach push grasp pick_place drawer

@@ -7,6 +7,7 @@ OUT=${1:-runs/plane}
 ARM=${2:-runs/arm}
 HERE=$(dirname "$0")
 BIN=${BIN:-$HERE/../.venv/bin}
+WEIGHTS=${WEIGHTS:-$HERE/../vjepa_wm/weights}
 D=$OUT/data
 
 expert() { "$BIN"/vjepa-wm collect --env "$1" --policy noisy_expert --episodes "$2" --steps "$3" --variation.layout "$4" --out "$D/$5" "${@:6}"; }
@@ -44,4 +45,4 @@ looks six_rooms half_drawn 52 two_room 200 20 sampled
     --steps 2500 --learning-rate 4e-4 --goal-at-end 0.7 \
     --data "$D"/looks_{mazes_all,mazes_each,rooms_all,rooms_each,eight_mazes,six_rooms} "$D"/{mazes,rooms,known_mazes} \
     --data-weights 0.14 0.18 0.05 0.05 0.08 0.04 0.3 0.06 0.1
-"$BIN"/python "$HERE/release.py" "$OUT/proposal_looks/world_model" "$HERE/../vjepa_wm/weights/plane" point_maze two_room
+"$BIN"/python "$HERE/release.py" "$OUT/proposal_looks/world_model" "$WEIGHTS/plane" point_maze two_room
