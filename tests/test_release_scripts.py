@@ -38,7 +38,13 @@ def test_every_command_is_taken(script, words, tmp_path):
 
 
 def test_a_rehearsal_shortens_trainings_and_collections_alone():
-    assert shorten("collect --episodes 7000 --steps 30".split()) == "collect --episodes 35 --steps 30".split()
-    assert shorten("evaluate --episodes 100".split()) == "evaluate --episodes 100".split()
+    assert shorten(["collect", "--episodes", "7000", "--steps", "30"]) == [
+        "collect",
+        "--episodes",
+        "35",
+        "--steps",
+        "30",
+    ]
+    assert shorten(["evaluate", "--episodes", "100"]) == ["evaluate", "--episodes", "100"]
     assert shorten(["train-looks", "--steps", "1400"]) == ["train-looks", "--steps", "3", "--batch-size", "4"]
     assert shorten(["pretrain", "--out", "o"]) == ["pretrain", "--out", "o", "--steps", "5", "--batch-size", "4"]
