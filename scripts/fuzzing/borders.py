@@ -107,7 +107,7 @@ def _open_bank(folder: Path) -> None:
 
 
 def _go_on(folder: Path) -> None:
-    samples.run_config(folder).check_same_run("run.json", first_step=1, data="content")
+    samples.run_config(folder).check_same_run("run.json", data="content")
 
 
 def _load_state(folder: Path) -> None:

@@ -34,6 +34,7 @@ from vjepa_wm.models.world_model import WorldModel, WorldModelConfig, save_world
 from vjepa_wm.safe_files import write_json
 from vjepa_wm.training.run.distributed import World
 from vjepa_wm.training.run.run_config import RunConfig
+from vjepa_wm.training.run.state_folder import STATE_FOLDER, StateFolder
 from vjepa_wm.training.run.training_state import TrainingState
 
 DATA, ROWS, TASKS = "data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet", "meta/tasks.parquet"
@@ -231,8 +232,9 @@ def run_config(folder: Path) -> SmallRun:
 
 
 def run(folder: Path) -> Path:
-    """Write what a training run says of itself."""
+    """Write what a training run, which has a state, says of itself."""
     run_config(folder).record("run.json", data="content")
+    StateFolder(folder / STATE_FOLDER).path(1).mkdir(parents=True)
     return folder / "run.json"
 
 
